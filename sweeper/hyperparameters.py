@@ -1,0 +1,138 @@
+"""Everything a trial can set, with its type, range and default: the one list that the spec, the tables and training share.
+
+A *configuration* is flat: dotted key -> value, as in `{"batch.shape": "linear", "depth": 2}`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from sweeper.batch_schedules import USED_BY, BatchSchedule, batch_sizes, canonical, mistakes
+
+Value = Any
+Configuration = Mapping[str, Value]
+
+Rate = Annotated[float, Field(ge=0, lt=1, strict=False)]
+
+
+class Hyperparameters(BaseModel):
+    """One trial's settings, checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    depth: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Transformer blocks.")
+    width: Annotated[int, Field(ge=1, le=8192)] = Field(128, description="Width of the residual stream.")
+    heads: Annotated[int, Field(ge=1, le=1024)] = Field(4, description="Attention heads; they divide the width.")
+    feedforward: Annotated[int, Field(ge=1, le=64)] = Field(4, description="Hidden width of a block, in widths.")
+    learning_rate: Annotated[float, Field(gt=0, le=100, strict=False)] = Field(
+        1e-3, description="AdamW's learning rate after warm-up, at the reference batch."
+    )
+    betas: tuple[Rate, Rate] = Field((0.9, 0.98), description="AdamW's decay rates.")
+    epsilon: Annotated[float, Field(gt=0, le=1, strict=False)] = Field(1e-8, description="AdamW's epsilon.")
+    weight_decay: Annotated[float, Field(ge=0, le=100, strict=False)] = Field(
+        0.5, description="Decoupled weight decay on every parameter."
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(50, description="Updates of linear warm-up; the first has rate 0.")
+    coupling: Literal["none", "linear", "sqrt"] = Field(
+        "none", description="How the learning rate follows the batch: rate x k or rate x sqrt k, k = batch / reference."
+    )
+    coupling_batch: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Batch size at which learning_rate holds; by default batch.max."
+    )
+    hold_decay: bool = Field(
+        False, description="Keep learning rate x weight decay as if uncoupled: coupling then leaves the decay clock alone."
+    )
+    batch: BatchSchedule = Field(BatchSchedule())
+
+    @property
+    def reference_batch(self) -> int:
+        """The batch at which `learning_rate` holds."""
+        return self.batch.max if self.coupling_batch is None else self.coupling_batch
+
+
+@cache
+def fields() -> dict[str, FieldInfo]:
+    """Dotted key -> pydantic field of everything that can be set."""
+    own = {name: field for name, field in Hyperparameters.model_fields.items() if name != "batch"}
+    return own | {f"batch.{name}": field for name, field in BatchSchedule.model_fields.items()}
+
+
+@cache
+def adapter(key: str) -> TypeAdapter[Any]:
+    """The check of one key's value."""
+    field = fields()[key]
+    model = BatchSchedule if key.startswith("batch.") else Hyperparameters
+    return TypeAdapter(
+        Annotated[(field.annotation, *field.metadata)],  # type: ignore[valid-type]
+        config=ConfigDict(strict=model.model_config["strict"]),
+    )
+
+
+def from_flat(configuration: Configuration) -> Hyperparameters:
+    """A configuration with the defaults filled in. Raises pydantic.ValidationError."""
+    own: dict[str, Value] = {}
+    batch: dict[str, Value] = {}
+    for key, value in configuration.items():
+        section, _, name = key.rpartition(".")
+        (batch if section == "batch" else own)[name] = value
+    return Hyperparameters(**own, batch=BatchSchedule(**batch))
+
+
+def to_flat(settings: Hyperparameters) -> dict[str, Value]:
+    """Dotted key -> value of every setting."""
+    own = {name: value for name, value in settings if name != "batch"}
+    return own | {f"batch.{name}": value for name, value in settings.batch}
+
+
+def described(settings: Hyperparameters) -> dict[str, Value]:
+    """The canonical form as people and tables should see it: None for every setting that has no effect."""
+    flat = to_flat(settings)
+    shape = settings.batch.shape
+    used = {"shape", *USED_BY[shape], *(() if shape == "step" else ("max",))}
+    unused = {f"batch.{name}" for name in BatchSchedule.model_fields} - {f"batch.{name}" for name in used}
+    if settings.coupling == "none":
+        unused |= {"coupling_batch", "hold_decay"}
+    return {key: None if key in unused else value for key, value in flat.items()}
+
+
+def conflicts(settings: Hyperparameters) -> list[tuple[str, str]]:
+    """(key, what is wrong) for settings that are legal alone but not together."""
+    found = [(f"batch.{name}", message) for name, message in mistakes(settings.batch)]
+    if settings.width % settings.heads:
+        legal = [h for h in range(1, settings.width + 1) if settings.width % h == 0]
+        near = sorted(legal, key=lambda h: abs(h - settings.heads))[:4]
+        message = f"{settings.heads} heads do not divide width {settings.width}; the nearest that do: {sorted(near)}"
+        found.append(("heads", message))
+    return found
+
+
+def canonical_form(settings: Hyperparameters, horizon: int) -> Hyperparameters:
+    """The one spelling of a set of hyperparameters: what has no effect is back at its default."""
+    batch = canonical(settings.batch, horizon)
+    changes: dict[str, Value] = {"batch": batch}
+    still = batch.shape == "constant" and settings.reference_batch == batch.max
+    if settings.coupling == "none" or still:
+        changes |= {"coupling": "none", "coupling_batch": None, "hold_decay": False}
+    else:
+        changes["coupling_batch"] = settings.reference_batch
+    return settings.model_copy(update=changes)
+
+
+def identity(settings: Hyperparameters, horizon: int) -> str:
+    """A key that two sets of hyperparameters share exactly when they train the same: schedules count by the batch
+    sizes they realise, however they are spelt."""
+    plain = canonical_form(settings, horizon)
+    flat = {key: value for key, value in to_flat(plain).items() if not key.startswith("batch.")}
+    if plain.batch.shape == "noise_scale":
+        flat["batch"] = plain.batch.model_dump()
+    else:
+        sizes = batch_sizes(plain.batch, horizon)
+        changes = np.flatnonzero(np.diff(sizes, prepend=0))
+        flat["batch"] = [(int(step), int(sizes[step])) for step in changes]
+    return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,117 @@
+"""What became of a run: the event it was waiting for, and reached | censored | diverged | failed."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Kind = Literal["reached", "censored", "diverged", "failed"]
+Clock = Literal["steps", "examples", "seconds"]
+CLOCKS: tuple[Clock, ...] = ("steps", "examples", "seconds")
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_EVENT = re.compile(rf"\s*([A-Za-z_]\w*)\s*([<>])\s*({_NUMBER})\s*")
+
+
+@dataclass(frozen=True)
+class Event:
+    """A metric strictly past a threshold, for `sustained` evaluations in a row."""
+
+    metric: str
+    comparison: Literal[">", "<"]
+    threshold: float
+    sustained: int = 1
+
+    @classmethod
+    def parse(cls, text: str, sustained: int = 1) -> "Event":
+        """Read `val_accuracy > 0.99`. Raises ValueError when the text is not of that form."""
+        found = _EVENT.fullmatch(text)
+        if not found:
+            raise ValueError(f"got {text!r}; write a metric, > or <, and a number, as in 'val_accuracy > 0.99'")
+        metric, comparison, threshold = found.groups()
+        return cls(metric, ">" if comparison == ">" else "<", float(threshold), sustained)
+
+    def holds(self, values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Whether each value is past the threshold; NaN never is."""
+        got = np.asarray(values, dtype=np.float64)
+        return got > self.threshold if self.comparison == ">" else got < self.threshold
+
+    def at(self, threshold: float, sustained: int) -> "Event":
+        """The same metric and direction at another threshold."""
+        return Event(self.metric, self.comparison, threshold, sustained)
+
+    def crossing(self, values: npt.ArrayLike) -> int | None:
+        """Index of the evaluation that starts the first streak of `sustained` evaluations past the threshold."""
+        streak = 0
+        for index, past in enumerate(self.holds(values)):
+            streak = streak + 1 if past else 0
+            if streak == self.sustained:
+                return index - self.sustained + 1
+        return None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one run.
+
+    Attributes:
+        kind: `reached` the event, `censored` before it, `diverged` to a non-finite loss, or `failed`.
+        step: update at which it was reached, censored or diverged; 0 for a run that failed at once.
+        why: horizon | cap | stopped for censored; out of memory | error | node lost for failed.
+    """
+
+    kind: Kind
+    step: int
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.step:,}" + (f" ({self.why})" if self.why else "")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a trial's training ended, as its runner saw it.
+
+    `finished`: every run reached its event, its horizon or a non-finite loss. `stopped`: by the user or the time budget;
+    such a trial is taken up again. `capped`: it could no longer matter. `failed`: `why` says how, `detail` is the traceback.
+    """
+
+    kind: Literal["finished", "stopped", "capped", "failed"]
+    why: str = ""
+    detail: str = ""
+
+
+FINISHED = Ending("finished")
+
+
+def outcome_of(
+    event: Event,
+    steps: npt.NDArray[np.int64],
+    values: npt.NDArray[np.float64],
+    finite: npt.NDArray[np.bool_],
+    ending: Ending,
+) -> Outcome:
+    """The outcome of one run from its whole curve and the way its trial ended.
+
+    Args:
+        event: what the run was waiting for.
+        steps, values, finite: [E], one entry an evaluation: step, the event's metric, whether the losses were finite.
+        ending: how the trial ended.
+    """
+    last = int(steps[-1]) if len(steps) else 0
+    crossed = event.crossing(values)
+    if crossed is not None:
+        return Outcome("reached", int(steps[crossed]))
+    if not finite.all():
+        return Outcome("diverged", int(steps[np.argmin(finite)]))
+    match ending.kind:
+        case "finished":
+            return Outcome("censored", last, "horizon")
+        case "capped":
+            return Outcome("censored", last, "cap")
+        case "stopped":
+            return Outcome("censored", last, "stopped")
+        case "failed":
+            return Outcome("failed", last, ending.why)

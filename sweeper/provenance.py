@@ -1,0 +1,76 @@
+"""Where results come from: commit and uncommitted diff, versions, host, command."""
+
+import getpass
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("sweeper", "torch", "ray", "optuna", "numpy", "pandas", "pyarrow", "duckdb", "pydantic")
+_LONGEST_DIFF = 1_000_000
+
+
+def collect(space: Path) -> dict[str, Any]:
+    """What is known about this launch, as plain data.
+
+    `sweeper` and `space` tell the commit, the uncommitted diff of tracked files and the untracked files of the repository
+    that holds the package and of the one that holds the space.yaml; null outside a git checkout.
+    """
+    return {
+        "launched": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "host": platform.node(),
+        "user": _user(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "versions": versions(),
+        "sweeper": _git(Path(__file__).parent),
+        "space": _git(space.resolve().parent),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Installed version of every package that results depend on; null where it is not installed."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
+
+
+def _git(folder: Path) -> dict[str, Any] | None:
+    commit = _run(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    diff = _run(folder, "diff", "HEAD") or ""
+    return {
+        "commit": commit.strip(),
+        "diff": diff[:_LONGEST_DIFF],
+        "diff_cut": len(diff) > _LONGEST_DIFF,
+        "untracked": (_run(folder, "ls-files", "--others", "--exclude-standard") or "").splitlines()[:1000],
+    }
+
+
+def _run(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or None where there is no git or no repository."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,65 @@
+"""SQL over a sweep's tables, read-only and confined to its folder."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from sweeper.errors import UserError
+from sweeper.paths import TABLES, SweepFolder
+from sweeper.results.writer import empty_tables
+
+
+def query(folder: SweepFolder, sql: str) -> pa.Table:
+    """Run one SELECT over `trials`, `runs` and `curves`.
+
+    The connection is in memory, may read nothing outside the sweep's folder, and cannot loosen that.
+
+    Raises:
+        UserError: the folder is not a sweep's, or DuckDB does not accept the query; with its words.
+    """
+    with _connect(folder) as connection:
+        try:
+            statements = connection.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise UserError(f"got {sql.strip()!r}; a query is one SELECT over {', '.join(TABLES)}")
+            return connection.execute(statements[0]).to_arrow_table()
+        except duckdb.Error as error:
+            raise UserError(f"the query was not accepted: {error}") from None
+
+
+def frame(folder: SweepFolder, sql: str) -> pd.DataFrame:
+    """The same as a pandas frame."""
+    return query(folder, sql).to_pandas()
+
+
+def write(table: pa.Table, path: Path) -> None:
+    """Write a query's result as one Parquet file."""
+    relation = duckdb.from_arrow(table)
+    relation.write_parquet(str(path))
+
+
+def _connect(folder: SweepFolder) -> duckdb.DuckDBPyConnection:
+    if not folder.space.exists():
+        raise UserError(f"{folder.root}: no sweep here (a sweep's folder has a {folder.space.name})")
+    root = folder.root.resolve()
+    connection = duckdb.connect(":memory:")
+    empty = empty_tables(folder)
+    for name, table in empty.items():
+        connection.register(f"empty_{name}", table)
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM empty_{name}")
+    for name in set(TABLES) - set(empty):
+        pattern = _quoted(str(folder.table(name).resolve() / "part-*.parquet"))
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({pattern}, union_by_name = true)")
+    settings: dict[str, Any] = {"allowed_directories": f"[{_quoted(str(root))}]", "enable_external_access": "false"}
+    for setting, value in settings.items():
+        connection.execute(f"SET {setting} = {value}")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'"

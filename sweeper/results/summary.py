@@ -1,0 +1,172 @@
+"""From a trial's curves to its rows in `runs` and `trials`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sweeper.objective import Observation, Rmst, rmst, value
+from sweeper.outcomes import CLOCKS, Ending, Event, Outcome, outcome_of
+from sweeper.results import diagnosis
+from sweeper.trial import Assignment
+
+LEVELS = {"90": 0.90, "95": 0.95, "99": 0.99}
+"""Validation accuracies whose first and sustained crossings are recorded."""
+
+_COLUMN = {"steps": "step", "examples": "examples", "seconds": "seconds"}
+_FINAL = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
+Curve = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run: its outcome, what the objective needs of it, and its row in `runs` without the trial's number."""
+
+    operation: str
+    replicate: int
+    outcome: Outcome
+    observation: Observation
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialSummary:
+    """One trial: outcome counts, restricted mean time and objective value.
+
+    Attributes:
+        rmst: operation -> RMST on the objective's clock.
+        value: what the sampler is told.
+    """
+
+    ending: Ending
+    runs: tuple[RunSummary, ...]
+    rmst: dict[str, Rmst]
+    value: float
+    started: datetime
+    finished: datetime
+    device: str
+
+    def count(self, kind: str) -> int:
+        """How many runs ended that way."""
+        return sum(run.outcome.kind == kind for run in self.runs)
+
+
+def summarise(
+    assignment: Assignment,
+    columns: Curve,
+    ending: Ending,
+    limit: float,
+    started: datetime,
+    finished: datetime,
+    device: str,
+) -> TrialSummary:
+    """A trial's summary from its curves.
+
+    Args:
+        assignment: what was trained.
+        columns: the trial's curves, as `sweeper.trial.join` makes them; empty when it failed at once.
+        ending: how it ended.
+        limit: where the restricted mean is restricted, on the objective's clock.
+        started, finished: wall-clock times, UTC.
+        device: where it was trained.
+    """
+    runs = tuple(
+        _summarise_run(assignment, _curve_of(columns, operation, replicate), operation, replicate, ending)
+        for operation in assignment.task.operation
+        for replicate in assignment.replicates
+    )
+    by_operation = {
+        operation: [run.observation for run in runs if run.operation == operation]
+        for operation in assignment.task.operation
+    }
+    return TrialSummary(
+        ending,
+        runs,
+        {operation: rmst(observations, limit) for operation, observations in by_operation.items()},
+        value(by_operation, assignment.objective.event, limit),
+        started,
+        finished,
+        device,
+    )
+
+
+def observe(assignment: Assignment, columns: Curve) -> dict[str, list[Observation]]:
+    """Operation -> what is known of each run while the trial is still training."""
+    return {
+        operation: [
+            _observation(assignment, _curve_of(columns, operation, replicate)) for replicate in assignment.replicates
+        ]
+        for operation in assignment.task.operation
+    }
+
+
+def _curve_of(columns: Curve, operation: str, replicate: int) -> Curve:
+    if not columns:
+        return {}
+    mine = (columns["operation"] == operation) & (columns["replicate"] == replicate)
+    return {name: values[mine] for name, values in columns.items()}
+
+
+def _observation(assignment: Assignment, curve: Curve) -> Observation:
+    event = assignment.objective.event
+    clock = _COLUMN[assignment.objective.minimize]
+    if not curve or not len(curve["step"]):
+        return Observation(0.0, False)
+    values = curve[event.metric].astype(np.float64)
+    seen = values[np.isfinite(values)]
+    best = float(seen.max() if event.comparison == ">" else seen.min()) if len(seen) else math.nan
+    crossed = event.crossing(values)
+    at = -1 if crossed is None else crossed
+    return Observation(float(curve[clock][at]), crossed is not None, best)
+
+
+def _summarise_run(
+    assignment: Assignment, curve: Curve, operation: str, replicate: int, ending: Ending
+) -> RunSummary:
+    event = assignment.objective.event
+    observation = _observation(assignment, curve)
+    if not curve or not len(curve["step"]):
+        empty = np.array([])
+        outcome = outcome_of(event, empty.astype(np.int64), empty, empty.astype(np.bool_), ending)
+        return RunSummary(operation, replicate, outcome, observation, {})
+    steps, values = curve["step"], curve[event.metric].astype(np.float64)
+    finite = np.isfinite(curve["train_loss"]) & np.isfinite(curve["val_loss"])
+    outcome = outcome_of(event, steps, values, finite, ending)
+    row: dict[str, Any] = {"best_metric": observation.best}
+    row |= _times("first", event.at(event.threshold, 1).crossing(values), curve)
+    row |= _times("sustained", event.crossing(values), curve)
+    accuracy = curve["val_accuracy"].astype(np.float64)
+    for name, level in LEVELS.items():
+        row |= _times(f"first_{name}", Event("val_accuracy", ">", level).crossing(accuracy), curve)
+        row |= _times(f"sustained_{name}", Event("val_accuracy", ">", level, event.sustained).crossing(accuracy), curve)
+    row |= {f"final_{name}": float(curve[name][-1]) for name in _FINAL}
+    row["final_step"] = int(steps[-1])
+    return RunSummary(operation, replicate, outcome, observation, row | _diagnose(curve))
+
+
+def _times(prefix: str, index: int | None, curve: Curve) -> dict[str, Any]:
+    """The three clocks at an evaluation; nothing where there was none."""
+    if index is None:
+        return {}
+    return {f"{prefix}_{clock}": curve[_COLUMN[clock]][index].item() for clock in CLOCKS}
+
+
+def _diagnose(curve: Curve) -> dict[str, Any]:
+    def first_99(metric: str) -> int | None:
+        above = np.flatnonzero(curve[metric] > 0.99)
+        return int(curve["step"][above[0]]) if len(above) else None
+
+    train_99, val_99 = first_99("train_accuracy"), first_99("val_accuracy")
+    back = diagnosis.fell_back(curve["val_accuracy"].astype(np.float64))
+    return {
+        "train_99_steps": train_99,
+        "gap_steps": val_99 - train_99 if train_99 is not None and val_99 is not None else None,
+        "gap_ratio": val_99 / train_99 if train_99 is not None and val_99 is not None else None,
+        "fell_back": back,
+        "train_loss_spikes": diagnosis.spikes(curve["train_loss"].astype(np.float64)),
+        "label": diagnosis.label_of(train_99, val_99, back),
+    }

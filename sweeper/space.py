@@ -1,0 +1,322 @@
+"""The search space: parameters, when they exist, and what must hold between them, met by construction.
+
+A sampler works in fixed coordinates: one for every parameter, always present, over its whole range. `decode` turns
+coordinates into a legal configuration and never fails: a parameter that does not apply is left out, and one that others
+restrict is moved to the same relative place among its legal values. `encode` goes back, so that baselines can be
+offered to the sampler.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from sweeper import hyperparameters
+from sweeper.expressions import Expression, parse
+from sweeper.hyperparameters import Hyperparameters, Value
+
+BUILT_IN = ("width % heads == 0", "batch.min <= batch.max")
+"""Requirements that hold in every space, written or not."""
+
+_FINEST = 1001
+"""Values at which a float, or an int of a wide range, that takes part in a requirement is tried."""
+_ATTEMPTS = 2000
+"""Assignments tried before a space counts as having no legal configuration near the coordinates."""
+
+
+class _Parameter(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+    when: str | None = Field(None, description="Condition under which the parameter exists.")
+
+
+class Choice(_Parameter):
+    """One of a list of values."""
+
+    choice: tuple[Value, ...] = Field(min_length=1, strict=False, description="The values, each once.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Choice":
+        if len({repr(value) for value in self.choice}) < len(self.choice):
+            raise ValueError(f"got {list(self.choice)}; list each value once")
+        return self
+
+    def grid(self) -> tuple[Value, ...]:
+        """Every value."""
+        return self.choice
+
+
+class _Range(_Parameter):
+    log: bool = Field(False, description="Search the logarithm of the value.")
+
+    def _check(self, low: float, high: float, step: float | None) -> None:
+        if low > high:
+            raise ValueError(f"got [{low}, {high}]; write the smaller bound first")
+        if self.log and low <= 0:
+            raise ValueError(f"got [{low}, {high}] with log: true; the logarithm needs bounds above 0")
+        if self.log and step is not None:
+            raise ValueError("got both log and step; choose one")
+        if step is not None and step > high - low:
+            raise ValueError(f"got step {step}, wider than the range [{low}, {high}]")
+
+
+class Int(_Range):
+    """A whole number between two bounds, both included."""
+
+    bounds: tuple[int, int] = Field(alias="int", strict=False, description="[smallest, largest].")
+    step: Annotated[int, Field(ge=1)] | None = Field(None, description="Distance between values; 1 by default.")
+
+    @model_validator(mode="after")
+    def _legal(self) -> "Int":
+        self._check(*self.bounds, self.step)
+        return self
+
+    def grid(self) -> tuple[int, ...]:
+        """Every value, or `_FINEST` of them, evenly placed, when there are more."""
+        low, high = self.bounds
+        if len(range(low, high + 1, self.step or 1)) <= 4 * _FINEST:
+            return tuple(range(low, high + 1, self.step or 1))
+        space = np.geomspace if self.log else np.linspace
+        return tuple(int(value) for value in np.unique(np.rint(space(low, high, _FINEST)).astype(np.int64)))
+
+
+class Float(_Range):
+    """A real number between two bounds, both included."""
+
+    bounds: tuple[Annotated[float, Field(strict=False, allow_inf_nan=False)], Annotated[float, Field(strict=False, allow_inf_nan=False)]] = Field(
+        alias="float", strict=False, description="[smallest, largest]."
+    )
+    step: Annotated[float, Field(gt=0, strict=False)] | None = Field(None, description="Distance between values.")
+
+    @model_validator(mode="after")
+    def _legal(self) -> "Float":
+        self._check(*self.bounds, self.step)
+        return self
+
+    def grid(self) -> tuple[float, ...]:
+        """The values of a stepped range; otherwise `_FINEST` values, evenly placed."""
+        low, high = self.bounds
+        if self.step is not None:
+            count = int((high - low) / self.step + 1e-9) + 1
+            return tuple(float(low + i * self.step) for i in range(count))
+        space = np.geomspace if self.log else np.linspace
+        return tuple(float(value) for value in space(low, high, _FINEST).clip(low, high))
+
+
+def _kind(value: Any) -> str | None:
+    kinds = {Choice: "choice", Int: "int", Float: "float"}
+    if isinstance(value, Mapping):
+        return next((kind for kind in kinds.values() if kind in value), None)
+    return kinds.get(type(value))
+
+
+Parameter = Annotated[
+    Annotated[Choice, Tag("choice")] | Annotated[Int, Tag("int")] | Annotated[Float, Tag("float")],
+    Discriminator(
+        _kind,
+        custom_error_type="parameter",
+        custom_error_message="write {choice: [..]}, {int: [low, high]} or {float: [low, high]}",
+    ),
+]
+Coordinates = dict[str, Any]
+"""Parameter -> coordinate: the index of a choice's value, the value itself for a number."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Parameters, fixed values and requirements, already checked (see `sweeper.spec.checks`).
+
+    Attributes:
+        parameters: key -> parameter, in the order of the file.
+        fixed: key -> value of what is not searched.
+        require: conditions besides the built-in ones.
+        horizon: steps in a run; schedules without a period of their own run over it.
+    """
+
+    parameters: Mapping[str, Choice | Int | Float]
+    fixed: Mapping[str, Value]
+    require: Sequence[str]
+    horizon: int
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Parameters, each after those its `when` mentions. Raises ValueError for conditions that go in a circle."""
+        placed: list[str] = []
+        waiting = list(self.parameters)
+        while waiting:
+            ready = [key for key in waiting if not (self._parents(key) & set(waiting)) - {key}]
+            ready = [key for key in ready if key not in self._parents(key)]
+            if not ready:
+                raise ValueError(f"the conditions of {', '.join(waiting)} depend on each other in a circle")
+            placed.append(ready[0])
+            waiting.remove(ready[0])
+        return tuple(placed)
+
+    @cached_property
+    def conditions(self) -> dict[str, Expression]:
+        """Key -> parsed `when`."""
+        found = {key: parameter.when for key, parameter in self.parameters.items()}
+        return {key: parse(text, hyperparameters.fields()) for key, text in found.items() if text is not None}
+
+    @cached_property
+    def requirements(self) -> tuple[Expression, ...]:
+        """Every requirement, built-in ones included."""
+        return tuple(parse(text, hyperparameters.fields()) for text in dict.fromkeys((*self.require, *BUILT_IN)))
+
+    @cached_property
+    def given(self) -> dict[str, Value]:
+        """Values of the hyperparameters that are not searched: fixed ones, and defaults that are not None."""
+        defaults = hyperparameters.to_flat(Hyperparameters())
+        known = {key: value for key, value in (defaults | dict(self.fixed)).items() if value is not None}
+        return {key: value for key, value in known.items() if key not in self.parameters}
+
+    def decode(self, coordinates: Coordinates) -> dict[str, Value]:
+        """The legal values at some coordinates: parameter -> value of every parameter that applies.
+
+        Raises ValueError when the space has no legal configuration.
+        """
+        attempts = iter(range(_ATTEMPTS))
+        found = self._assign(0, dict(self.given), coordinates, attempts)
+        if found is None:
+            raise ValueError("no configuration meets every requirement")
+        return {key: found[key] for key in self.order if key in found}
+
+    def encode(self, values: Mapping[str, Value]) -> Coordinates | None:
+        """Coordinates that decode to these values; None where the values lie outside the space."""
+        coordinates: Coordinates = {}
+        known = dict(self.given)
+        for key in self.order:
+            parameter = self.parameters[key]
+            grid = parameter.grid()
+            if not self._active(key, known) or key not in values:
+                coordinates[key] = len(grid) // 2 if isinstance(parameter, Choice) else grid[len(grid) // 2]
+                continue
+            place = _place(parameter, grid, values[key])
+            if place is None:
+                return None
+            mask = self._legal(key, grid, known)
+            legal = np.flatnonzero(mask)
+            if not mask.all() and mask[place]:
+                rank = int(np.searchsorted(legal, place))
+                place = round(rank / max(len(legal) - 1, 1) * (len(grid) - 1))
+                coordinates[key] = place if isinstance(parameter, Choice) else grid[place]
+            else:
+                coordinates[key] = place if isinstance(parameter, Choice) else values[key]
+            known[key] = values[key]
+        return coordinates
+
+    def settings(self, values: Mapping[str, Value]) -> Hyperparameters:
+        """Values over fixed values over defaults, in canonical form. Raises pydantic.ValidationError."""
+        complete = hyperparameters.from_flat({**self.fixed, **values})
+        return hyperparameters.canonical_form(complete, self.horizon)
+
+    def grid(self, limit: int) -> Iterator[dict[str, Value]] | None:
+        """Every configuration's values, each once; None when some parameter is continuous or there are over `limit`."""
+        grids = []
+        for key in self.order:
+            parameter = self.parameters[key]
+            if isinstance(parameter, Float) and parameter.step is None:
+                return None
+            values = parameter.grid()
+            grids.append(range(len(values)) if isinstance(parameter, Choice) else values)
+        if np.prod([float(len(grid)) for grid in grids]) > limit:
+            return None
+        return (self.decode(dict(zip(self.order, point, strict=True))) for point in product(*grids))
+
+    def impossible(self, key: str) -> list[Value]:
+        """Values of a choice that no configuration can have."""
+        grid = self.parameters[key].grid()
+        legal = self._legal(key, grid, self.given)
+        return [value for value, fine in zip(grid, legal, strict=True) if not fine]
+
+    def _parents(self, key: str) -> set[str]:
+        condition = self.conditions.get(key)
+        return set(condition.names) & set(self.parameters) if condition else set()
+
+    def _active(self, key: str, known: Mapping[str, Value]) -> bool:
+        condition = self.conditions.get(key)
+        if condition is None:
+            return True
+        return condition.names <= known.keys() and bool(condition.holds(known))
+
+    def _assign(
+        self, index: int, known: dict[str, Value], coordinates: Coordinates, attempts: Iterator[int]
+    ) -> dict[str, Value] | None:
+        """Give values to parameters `index` and later, nearest first, going back where nothing is left."""
+        if index == len(self.order):
+            return known
+        key = self.order[index]
+        if not self._active(key, known):
+            return self._assign(index + 1, known, coordinates, attempts)
+        for value in self._candidates(key, known, coordinates[key]):
+            if next(attempts, None) is None:
+                return None
+            found = self._assign(index + 1, known | {key: value}, coordinates, attempts)
+            if found is not None:
+                return found
+        return None
+
+    def _candidates(self, key: str, known: Mapping[str, Value], coordinate: Any) -> Iterator[Value]:
+        """Legal values of a parameter, the one at the coordinate's relative place first, then its neighbours."""
+        parameter = self.parameters[key]
+        restricted = any(key in requirement.names for requirement in self.requirements)
+        if not restricted:
+            yield parameter.grid()[coordinate] if isinstance(parameter, Choice) else coordinate
+            return
+        grid = parameter.grid()
+        mask = self._legal(key, grid, known)
+        if mask.all() and not isinstance(parameter, Choice):
+            yield coordinate
+        legal = np.flatnonzero(mask)
+        place = coordinate if isinstance(parameter, Choice) else _nearest(grid, coordinate)
+        target = place / max(len(grid) - 1, 1) * max(len(legal) - 1, 0)
+        for rank in sorted(range(len(legal)), key=lambda rank: abs(rank - target)):
+            yield grid[legal[rank]]
+
+    def _legal(self, key: str, grid: Sequence[Value], known: Mapping[str, Value]) -> npt.NDArray[np.bool_]:
+        """Which values leave every requirement satisfiable, looking one parameter ahead."""
+        mask = np.ones(len(grid), dtype=np.bool_)
+        column = _as_column(grid)
+        for requirement in self.requirements:
+            if key not in requirement.names:
+                continue
+            open_names = requirement.names - known.keys() - {key}
+            if not open_names:
+                mask &= requirement.holds({**known, key: column[:, 0]})
+            elif len(open_names) == 1:
+                (other,) = open_names
+                if other in self.parameters and other not in self.conditions:
+                    row = _as_column(self.parameters[other].grid()).T
+                    mask &= requirement.holds({**known, key: column, other: row}).any(axis=1)
+        return mask
+
+
+def _as_column(values: Sequence[Value]) -> npt.NDArray[Any]:
+    """[n, 1]; values that are not numbers or words are kept as objects."""
+    plain = all(isinstance(value, int | float | str) for value in values)
+    if plain and len({isinstance(value, str) for value in values}) == 1:
+        return np.asarray(values)[:, None]
+    column = np.empty((len(values), 1), dtype=object)
+    column[:, 0] = list(values)
+    return column
+
+
+def _nearest(grid: Sequence[float], value: float) -> int:
+    return int(np.abs(np.asarray(grid, dtype=np.float64) - value).argmin())
+
+
+def _place(parameter: Choice | Int | Float, grid: Sequence[Value], value: Value) -> int | None:
+    """Index of a value on the grid; None when the parameter cannot have it."""
+    if isinstance(parameter, Choice):
+        return next((i for i, each in enumerate(grid) if each == value and type(each) is type(value)), None)
+    low, high = parameter.bounds
+    if isinstance(value, bool | str) or not isinstance(value, int | float) or not low <= value <= high:
+        return None
+    place = _nearest(grid, value)
+    stepped = parameter.step is not None or isinstance(parameter, Int)
+    return None if stepped and len(grid) <= 4 * _FINEST and not np.isclose(grid[place], value) else place

@@ -1,0 +1,154 @@
+"""The sections of a space.yaml as frozen records: types, ranges, defaults and descriptions of every key."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from sweeper.hyperparameters import Value
+from sweeper.outcomes import Clock, Event
+from sweeper.space import Parameter
+
+Operation = Literal["x_plus_y", "x_minus_y", "x_div_y", "permutation"]
+Positive = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class Section(BaseModel):
+    """Frozen, and no key that is not listed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ModularArithmetic(Section):
+    """Predict a ∘ b from the tokens [a, ∘, b, =]."""
+
+    name: Literal["modular_arithmetic"] = Field(description="The task.")
+    operation: tuple[Operation, ...] = Field(description="One operation or a list; with several, all must be fast.")
+    modulus: Annotated[int, Field(ge=2, le=4096)] = Field(97, description="Arithmetic is modulo this number.")
+    degree: Annotated[int, Field(ge=2, le=6)] = Field(5, description="permutation: composition in the group S_degree.")
+    train_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="Share of the pairs that train.")
+    evaluation: Literal["whole", "sampled"] = Field(
+        "whole", description="The whole validation set, or the published experiment's 8 sampled batches."
+    )
+
+    @field_validator("operation", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("operation")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError(f"got {list(value)}; list at least one operation, each once")
+        return value
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What every evaluation logs besides the diagnostics."""
+        return ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
+
+
+class Objective(Section):
+    """What is to happen fast, and how it is observed."""
+
+    minimize: Clock = Field("steps", description="The clock on which the event is to come early.")
+    until: str = Field("val_accuracy > 0.99", description="The event: a logged metric, > or <, and a threshold.")
+    sustained: Positive = Field(1, description="Evaluations in a row that must be past the threshold.")
+    horizon: Positive = Field(description="Updates after which a run is censored.")
+    horizon_seconds: Annotated[float, Field(gt=0, strict=False)] | None = Field(
+        None, description="Seconds after which a run is censored; needed to minimize seconds."
+    )
+    evaluate_every: Positive = Field(10, description="Updates between evaluations.")
+    replicates: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Seeds every trial is trained with.")
+
+    @field_validator("until")
+    @classmethod
+    def _is_event(cls, value: str) -> str:
+        Event.parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Objective":
+        if self.evaluate_every > self.horizon:
+            raise ValueError(f"evaluate_every ({self.evaluate_every}) is past the horizon ({self.horizon})")
+        if self.minimize == "seconds" and self.horizon_seconds is None:
+            raise ValueError("to minimize seconds, say with horizon_seconds when a run is given up")
+        return self
+
+    @property
+    def event(self) -> Event:
+        """The parsed event."""
+        return Event.parse(self.until, self.sustained)
+
+
+class Sampler(Section):
+    """How the next configuration is chosen."""
+
+    name: Literal["tpe", "random", "grid"] = Field("tpe", description="tpe learns; random does not; grid tries all.")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of the suggestions.")
+    startup_trials: Annotated[int, Field(ge=1)] = Field(20, description="Random trials before tpe starts to learn.")
+
+
+class Confirm(Section):
+    """Fresh seeds for the finalists, so that the winner is not merely the luckiest."""
+
+    top: Annotated[int, Field(ge=1)] = Field(3, description="How many of the best trials to run again.")
+    replicates: Positive = Field(10, description="Fresh seeds for each.")
+
+
+class Budget(Section):
+    """When the search ends; the first limit that is met ends it."""
+
+    trials: Positive | None = Field(None, description="Trials of the search, baselines included.")
+    hours: Annotated[float, Field(gt=0, strict=False)] | None = Field(None, description="Hours of wall time.")
+
+    @model_validator(mode="after")
+    def _finite(self) -> "Budget":
+        if self.trials is None and self.hours is None:
+            raise ValueError("give trials, hours or both")
+        return self
+
+
+class Resources(Section):
+    """What one trial gets; a trial's replicates share it."""
+
+    cpu: Annotated[float, Field(gt=0, le=1024, strict=False)] = Field(1.0, description="Cores for each trial.")
+    gpu: Annotated[float, Field(ge=0, le=64, strict=False)] = Field(
+        0.0, description="GPUs for each trial: 0, a fraction such as 0.25, or a whole number."
+    )
+
+    @field_validator("gpu")
+    @classmethod
+    def _whole_above_one(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError(f"got {value}; above 1 only whole GPUs can be given")
+        return value
+
+
+class SweepSpec(Section):
+    """A whole space.yaml."""
+
+    name: Name = Field(description="The sweep's name, and its folder's.")
+    task: ModularArithmetic
+    objective: Objective
+    search: dict[str, Parameter] = Field(default_factory=dict, description="The parameters to search over.")
+    require: tuple[str, ...] = Field((), description="Conditions that every configuration meets, by construction.")
+    fixed: dict[str, Value] = Field(default_factory=dict, description="Hyperparameters with one value.")
+    baselines: dict[Name, dict[str, Value]] = Field(
+        default_factory=dict, description="Named configurations that are always run, before the search."
+    )
+    sampler: Sampler = Field(default_factory=lambda: Sampler())
+    stop: Literal["cap", "none"] = Field(
+        "none", description="cap: end a trial as soon as its result can no longer matter; none: never."
+    )
+    confirm: Confirm | None = Field(None, description="Run the finalists again on fresh seeds.")
+    budget: Budget
+    resources: Resources = Field(default_factory=lambda: Resources())
+    results: str = Field("results", description="Folder in which the sweep makes its own folder.")
+
+    @field_validator("require", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
