@@ -43,13 +43,13 @@ def _resolve_alias(name: object) -> object:
 
 
 BatchSize = Annotated[int, Field(ge=1, le=1_048_576)]
-Stage = tuple[Annotated[int, Field(ge=0)], BatchSize]
+Stage = Annotated[tuple[Annotated[int, Field(ge=0)], BatchSize], Field(strict=False)]
 
 
 class BatchSchedule(BaseModel):
     """A schedule as the user writes it under `batch.`; sizes in examples."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     shape: Annotated[Shape, BeforeValidator(_resolve_alias)] = Field("constant", description="How the batch size moves.")
     min: BatchSize | None = Field(None, description="Smallest batch; a constant schedule has none.")
@@ -60,18 +60,18 @@ class BatchSchedule(BaseModel):
         None, description="Steps or examples from the first size to the last; by default the horizon in steps."
     )
     every: Annotated[int, Field(ge=1)] = Field(10, description="Steps between two changes of the batch size.")
-    power: Annotated[float, Field(gt=0, le=100, strict=False)] = Field(2.0, description="polynomial: exponent of u.")
-    curvature: Annotated[float, Field(gt=1, le=1e9, strict=False)] = Field(
+    power: Annotated[float, Field(gt=0, le=100)] = Field(2.0, description="polynomial: exponent of u.")
+    curvature: Annotated[float, Field(gt=1, le=1e9)] = Field(
         100.0, description="logarithmic: c in ln(1 + (c-1)u) / ln c."
     )
     cycles: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="cyclic: number of cosine cycles.")
     doubling_steps: Annotated[int, Field(ge=1)] = Field(1000, description="doubling: steps between two doublings.")
     increment: BatchSize = Field(32, description="sample_ramp: examples added to the batch at each increase.")
-    stages: tuple[Stage, ...] = Field((), description="step: [[from_step, batch_size], ...], the first from step 0.")
-    noise_fraction: Annotated[float, Field(gt=0, le=1000, strict=False)] = Field(
+    stages: Annotated[tuple[Stage, ...], Field(strict=False)] = Field((), description="step: [[from_step, batch_size], ...], the first from step 0.")
+    noise_fraction: Annotated[float, Field(gt=0, le=1000)] = Field(
         1.0, description="noise_scale: batch size as a multiple of the gradient noise scale."
     )
-    noise_memory: Annotated[float, Field(ge=0, lt=1, strict=False)] = Field(
+    noise_memory: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.9, description="noise_scale: weight of the past in the moving averages."
     )
 

@@ -61,6 +61,6 @@ class Interrupted(SweeperError):
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """The words to add after an unknown name: `; did you mean 'x'?`, or nothing."""
+    """The words to add after an unknown name: ` (did you mean 'x'?)`, or nothing."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -18,24 +18,24 @@ from sweeper.batch_schedules import USED_BY, BatchSchedule, batch_sizes, canonic
 Value = Any
 Configuration = Mapping[str, Value]
 
-Rate = Annotated[float, Field(ge=0, lt=1, strict=False)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Hyperparameters(BaseModel):
     """One trial's settings, checked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     depth: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Transformer blocks.")
     width: Annotated[int, Field(ge=1, le=8192)] = Field(128, description="Width of the residual stream.")
     heads: Annotated[int, Field(ge=1, le=1024)] = Field(4, description="Attention heads; they divide the width.")
     feedforward: Annotated[int, Field(ge=1, le=64)] = Field(4, description="Hidden width of a block, in widths.")
-    learning_rate: Annotated[float, Field(gt=0, le=100, strict=False)] = Field(
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = Field(
         1e-3, description="AdamW's learning rate after warm-up, at the reference batch."
     )
-    betas: tuple[Rate, Rate] = Field((0.9, 0.98), description="AdamW's decay rates.")
-    epsilon: Annotated[float, Field(gt=0, le=1, strict=False)] = Field(1e-8, description="AdamW's epsilon.")
-    weight_decay: Annotated[float, Field(ge=0, le=100, strict=False)] = Field(
+    betas: Annotated[tuple[Rate, Rate], Field(strict=False)] = Field((0.9, 0.98), description="AdamW's decay rates.")
+    epsilon: Annotated[float, Field(gt=0, le=1)] = Field(1e-8, description="AdamW's epsilon.")
+    weight_decay: Annotated[float, Field(ge=0, le=100)] = Field(
         0.5, description="Decoupled weight decay on every parameter."
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(50, description="Updates of linear warm-up; the first has rate 0.")
@@ -67,11 +67,13 @@ def fields() -> dict[str, FieldInfo]:
 def adapter(key: str) -> TypeAdapter[Any]:
     """The check of one key's value."""
     field = fields()[key]
-    model = BatchSchedule if key.startswith("batch.") else Hyperparameters
-    return TypeAdapter(
-        Annotated[(field.annotation, *field.metadata)],  # type: ignore[valid-type]
-        config=ConfigDict(strict=model.model_config["strict"]),
-    )
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+def choices(key: str) -> tuple[Value, ...]:
+    """The words a key can have; empty for numbers."""
+    return get_args(fields()[key].annotation) if get_origin(fields()[key].annotation) is Literal else ()
 
 
 def from_flat(configuration: Configuration) -> Hyperparameters:

@@ -30,7 +30,7 @@ _ATTEMPTS = 2000
 
 
 class _Parameter(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
 
     when: str | None = Field(None, description="Condition under which the parameter exists.")
 
@@ -88,10 +88,8 @@ class Int(_Range):
 class Float(_Range):
     """A real number between two bounds, both included."""
 
-    bounds: tuple[Annotated[float, Field(strict=False, allow_inf_nan=False)], Annotated[float, Field(strict=False, allow_inf_nan=False)]] = Field(
-        alias="float", strict=False, description="[smallest, largest]."
-    )
-    step: Annotated[float, Field(gt=0, strict=False)] | None = Field(None, description="Distance between values.")
+    bounds: tuple[float, float] = Field(alias="float", strict=False, description="[smallest, largest].")
+    step: Annotated[float, Field(gt=0)] | None = Field(None, description="Distance between values.")
 
     @model_validator(mode="after")
     def _legal(self) -> "Float":
@@ -169,6 +167,15 @@ class Space:
         return tuple(parse(text, hyperparameters.fields()) for text in dict.fromkeys((*self.require, *BUILT_IN)))
 
     @cached_property
+    def grids(self) -> dict[str, tuple[Value, ...]]:
+        """Key -> the values of a parameter that are tried against requirements."""
+        return {key: parameter.grid() for key, parameter in self.parameters.items()}
+
+    @cached_property
+    def _columns(self) -> dict[str, npt.NDArray[Any]]:
+        return {key: _as_column(grid) for key, grid in self.grids.items()}
+
+    @cached_property
     def given(self) -> dict[str, Value]:
         """Values of the hyperparameters that are not searched: fixed ones, and defaults that are not None."""
         defaults = hyperparameters.to_flat(Hyperparameters())
@@ -192,14 +199,14 @@ class Space:
         known = dict(self.given)
         for key in self.order:
             parameter = self.parameters[key]
-            grid = parameter.grid()
+            grid = self.grids[key]
             if not self._active(key, known) or key not in values:
                 coordinates[key] = len(grid) // 2 if isinstance(parameter, Choice) else grid[len(grid) // 2]
                 continue
             place = _place(parameter, grid, values[key])
             if place is None:
                 return None
-            mask = self._legal(key, grid, known)
+            mask = self._legal(key, known)
             legal = np.flatnonzero(mask)
             if not mask.all() and mask[place]:
                 rank = int(np.searchsorted(legal, place))
@@ -222,7 +229,7 @@ class Space:
             parameter = self.parameters[key]
             if isinstance(parameter, Float) and parameter.step is None:
                 return None
-            values = parameter.grid()
+            values = self.grids[key]
             grids.append(range(len(values)) if isinstance(parameter, Choice) else values)
         if np.prod([float(len(grid)) for grid in grids]) > limit:
             return None
@@ -230,9 +237,8 @@ class Space:
 
     def impossible(self, key: str) -> list[Value]:
         """Values of a choice that no configuration can have."""
-        grid = self.parameters[key].grid()
-        legal = self._legal(key, grid, self.given)
-        return [value for value, fine in zip(grid, legal, strict=True) if not fine]
+        legal = self._legal(key, self.given)
+        return [value for value, fine in zip(self.grids[key], legal, strict=True) if not fine]
 
     def _parents(self, key: str) -> set[str]:
         condition = self.conditions.get(key)
@@ -265,11 +271,11 @@ class Space:
         """Legal values of a parameter, the one at the coordinate's relative place first, then its neighbours."""
         parameter = self.parameters[key]
         restricted = any(key in requirement.names for requirement in self.requirements)
+        grid = self.grids[key]
         if not restricted:
-            yield parameter.grid()[coordinate] if isinstance(parameter, Choice) else coordinate
+            yield grid[coordinate] if isinstance(parameter, Choice) else coordinate
             return
-        grid = parameter.grid()
-        mask = self._legal(key, grid, known)
+        mask = self._legal(key, known)
         if mask.all() and not isinstance(parameter, Choice):
             yield coordinate
         legal = np.flatnonzero(mask)
@@ -278,10 +284,10 @@ class Space:
         for rank in sorted(range(len(legal)), key=lambda rank: abs(rank - target)):
             yield grid[legal[rank]]
 
-    def _legal(self, key: str, grid: Sequence[Value], known: Mapping[str, Value]) -> npt.NDArray[np.bool_]:
-        """Which values leave every requirement satisfiable, looking one parameter ahead."""
-        mask = np.ones(len(grid), dtype=np.bool_)
-        column = _as_column(grid)
+    def _legal(self, key: str, known: Mapping[str, Value]) -> npt.NDArray[np.bool_]:
+        """Which values of the grid leave every requirement satisfiable, looking one parameter ahead."""
+        column = self._columns[key]
+        mask = np.ones(len(column), dtype=np.bool_)
         for requirement in self.requirements:
             if key not in requirement.names:
                 continue
@@ -291,7 +297,7 @@ class Space:
             elif len(open_names) == 1:
                 (other,) = open_names
                 if other in self.parameters and other not in self.conditions:
-                    row = _as_column(self.parameters[other].grid()).T
+                    row = self._columns[other].T
                     mask &= requirement.holds({**known, key: column, other: row}).any(axis=1)
         return mask
 

@@ -20,7 +20,7 @@ class Assignment:
         number: the trial's number in the study.
         settings: the canonical hyperparameters.
         task, objective: from the space.yaml.
-        replicates: replicate numbers; each stands for three seeds (`sweeper.training.seeds`).
+        replicates: replicate numbers; each stands for three seeds (`sweeper.seeds`).
         cpu: cores this trial may use.
     """
 

@@ -6,17 +6,12 @@ import pyarrow as pa
 
 from sweeper import hyperparameters
 from sweeper.outcomes import CLOCKS
-from sweeper.results.summary import LEVELS
+from sweeper.results.summary import LEVELS, column_of
 
 SCHEMA_VERSION = 1
 """Goes up when a column changes its name, type or meaning."""
 
 _CLOCK_TYPE = {"steps": pa.int64(), "examples": pa.int64(), "seconds": pa.float64()}
-
-
-def column_of(key: str) -> str:
-    """The column of a hyperparameter: dots would need quotes in SQL."""
-    return key.replace(".", "_")
 
 
 def _hyperparameter_type(key: str) -> pa.DataType:
@@ -28,11 +23,12 @@ def _hyperparameter_type(key: str) -> pa.DataType:
 
 
 def _plain_type(annotation: object) -> pa.DataType:
-    if annotation in (int, float, bool):
-        return {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[annotation]  # type: ignore[index]  # checked above
-    inner = [each for each in get_args(annotation) if each is not type(None)]
-    numbers = {_plain_type(each) for each in inner if not isinstance(each, str)}
-    return numbers.pop() if numbers else pa.string()
+    """The type of a number, a flag or, for everything else, text; None and constraints around it do not matter."""
+    plain: dict[object, pa.DataType] = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    if annotation in plain:
+        return plain[annotation]
+    inner = [_plain_type(each) for each in get_args(annotation) if isinstance(each, type) or get_args(each)]
+    return next((each for each in inner if each != pa.string()), pa.string())
 
 
 def _times(prefix: str) -> list[pa.Field]:

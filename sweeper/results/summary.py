@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sweeper.hyperparameters import Hyperparameters, described
 from sweeper.objective import Observation, Rmst, rmst, value
 from sweeper.outcomes import CLOCKS, Ending, Event, Outcome, outcome_of
 from sweeper.results import diagnosis
+from sweeper.seeds import seeds_of
 from sweeper.trial import Assignment
 
 LEVELS = {"90": 0.90, "95": 0.95, "99": 0.99}
@@ -49,6 +51,14 @@ class TrialSummary:
     started: datetime
     finished: datetime
     device: str
+
+    @property
+    def overall(self) -> Rmst:
+        """RMST; with several operations the geometric mean of theirs, its error by the delta method."""
+        parts = list(self.rmst.values())
+        mean = math.exp(sum(math.log(part.mean) for part in parts) / len(parts))
+        relative = math.sqrt(sum((part.error / part.mean) ** 2 for part in parts)) / len(parts)
+        return Rmst(mean, mean * relative)
 
     def count(self, kind: str) -> int:
         """How many runs ended that way."""
@@ -170,3 +180,59 @@ def _diagnose(curve: Curve) -> dict[str, Any]:
         "train_loss_spikes": diagnosis.spikes(curve["train_loss"].astype(np.float64)),
         "label": diagnosis.label_of(train_99, val_99, back),
     }
+
+
+def trial_row(
+    summary: TrialSummary, trial: int, phase: str, name: str, identity: str, settings: Hyperparameters
+) -> dict[str, Any]:
+    """The trial's row in `trials`."""
+    kinds = ("reached", "censored", "diverged", "failed")
+    overall = summary.overall
+    return {
+        "trial": trial,
+        "phase": phase,
+        "name": name,
+        "state": summary.ending.kind,
+        "runs": len(summary.runs),
+        **{kind: summary.count(kind) for kind in kinds},
+        "rmst": overall.mean,
+        "rmst_error": None if math.isnan(overall.error) else overall.error,
+        "rmst_by_operation": [(operation, part.mean) for operation, part in summary.rmst.items()],
+        "value": summary.value,
+        "steps_trained": sum(run.row.get("final_step", 0) for run in summary.runs),
+        "seconds": (summary.finished - summary.started).total_seconds(),
+        "started": summary.started,
+        "finished": summary.finished,
+        "device": summary.device,
+        "why": summary.ending.why,
+        "detail": summary.ending.detail,
+        "identity": identity,
+        **{column_of(key): setting for key, setting in described(settings).items()},
+    }
+
+
+def run_rows(summary: TrialSummary, trial: int) -> list[dict[str, Any]]:
+    """The trial's rows in `runs`."""
+    rows = []
+    for run in summary.runs:
+        seeds = seeds_of(run.replicate)
+        rows.append(
+            {
+                "trial": trial,
+                "operation": run.operation,
+                "replicate": run.replicate,
+                "init_seed": seeds.init,
+                "data_seed": seeds.data,
+                "order_seed": seeds.order,
+                "outcome": run.outcome.kind,
+                "outcome_step": run.outcome.step,
+                "why": run.outcome.why,
+                **run.row,
+            }
+        )
+    return rows
+
+
+def column_of(key: str) -> str:
+    """The column of a hyperparameter: dots would need quotes in SQL."""
+    return key.replace(".", "_")

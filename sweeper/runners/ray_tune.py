@@ -5,12 +5,14 @@ here that pass everything to one `Director` and keep the first exception for the
 the study, not Tune's snapshots, remembers trials. docs/decisions/0002-ray-tune-behind-a-director.md says why.
 """
 
+import atexit
 import logging
 import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -115,12 +117,9 @@ class RayTune:
             raise adapter.error
 
     def _start_here(self, scratch: Path) -> None:
-        """Ray on this machine alone, on the loopback interface, with a token that only this user can read."""
-        token = scratch / "token"
-        token.touch(mode=0o600)
-        token.write_text(os.urandom(32).hex())
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+        """Ray on this machine alone, on the loopback interface; Ray turns token authentication on by itself."""
+        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(_token_file()))
+        logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(
             address="local",
             include_dashboard=False,
@@ -130,6 +129,17 @@ class RayTune:
             _node_ip_address="127.0.0.1",
             _temp_dir=str(scratch / "ray"),
         )
+
+
+@cache
+def _token_file() -> Path:
+    """A fresh token, one for this process because Ray reads it once; its own default could be read by everybody."""
+    folder = Path(tempfile.mkdtemp(prefix="sweeper-token-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(os.urandom(32).hex())
+    return token
 
 
 class _Trial(tune.Trainable):

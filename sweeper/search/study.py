@@ -98,6 +98,11 @@ class Study:
         """Every trial that was opened to be trained, finished or not."""
         return [_proposal(trial) for trial in self._trials() if _trained(trial)]
 
+    @property
+    def count(self) -> int:
+        """Configurations that the baselines and the search have opened."""
+        return len(self._numbers)
+
     def values(self) -> dict[int, float]:
         """Number -> value of every finished trial of the baselines and the search."""
         trials = [trial for trial in self._trials(TrialState.COMPLETE) if _trained(trial)]

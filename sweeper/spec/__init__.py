@@ -1,0 +1,1 @@
+"""The space.yaml: reading it, checking it, and the records it becomes."""

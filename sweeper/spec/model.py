@@ -1,5 +1,6 @@
 """The sections of a space.yaml as frozen records: types, ranges, defaults and descriptions of every key."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -16,7 +17,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 class Section(BaseModel):
     """Frozen, and no key that is not listed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ModularArithmetic(Section):
@@ -43,10 +44,18 @@ class ModularArithmetic(Section):
             raise ValueError(f"got {list(value)}; list at least one operation, each once")
         return value
 
+    def pairs(self, operation: Operation) -> int:
+        """How many examples an operation has."""
+        squares = {"x_div_y": self.modulus * (self.modulus - 1), "permutation": math.factorial(self.degree) ** 2}
+        return squares.get(operation, self.modulus**2)
+
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What every evaluation logs besides the diagnostics."""
-        return ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
+        """What every evaluation logs, and an event can be about."""
+        return (
+            *("val_accuracy", "val_loss", "train_accuracy", "train_loss", "gradient_norm", "saturated"),
+            *("weight_norm", "weight_norm_embedding", "weight_norm_head", "last_layer_norm"),
+        )
 
 
 class Objective(Section):
@@ -56,7 +65,7 @@ class Objective(Section):
     until: str = Field("val_accuracy > 0.99", description="The event: a logged metric, > or <, and a threshold.")
     sustained: Positive = Field(1, description="Evaluations in a row that must be past the threshold.")
     horizon: Positive = Field(description="Updates after which a run is censored.")
-    horizon_seconds: Annotated[float, Field(gt=0, strict=False)] | None = Field(
+    horizon_seconds: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Seconds after which a run is censored; needed to minimize seconds."
     )
     evaluate_every: Positive = Field(10, description="Updates between evaluations.")
@@ -101,7 +110,7 @@ class Budget(Section):
     """When the search ends; the first limit that is met ends it."""
 
     trials: Positive | None = Field(None, description="Trials of the search, baselines included.")
-    hours: Annotated[float, Field(gt=0, strict=False)] | None = Field(None, description="Hours of wall time.")
+    hours: Annotated[float, Field(gt=0)] | None = Field(None, description="Hours of wall time.")
 
     @model_validator(mode="after")
     def _finite(self) -> "Budget":
@@ -113,8 +122,8 @@ class Budget(Section):
 class Resources(Section):
     """What one trial gets; a trial's replicates share it."""
 
-    cpu: Annotated[float, Field(gt=0, le=1024, strict=False)] = Field(1.0, description="Cores for each trial.")
-    gpu: Annotated[float, Field(ge=0, le=64, strict=False)] = Field(
+    cpu: Annotated[float, Field(gt=0, le=1024)] = Field(1.0, description="Cores for each trial.")
+    gpu: Annotated[float, Field(ge=0, le=64)] = Field(
         0.0, description="GPUs for each trial: 0, a fraction such as 0.25, or a whole number."
     )
 
@@ -140,7 +149,7 @@ class SweepSpec(Section):
     )
     sampler: Sampler = Field(default_factory=lambda: Sampler())
     stop: Literal["cap", "none"] = Field(
-        "none", description="cap: end a trial as soon as its result can no longer matter; none: never."
+        "cap", description="cap: end a trial as soon as its result can no longer matter; none: never."
     )
     confirm: Confirm | None = Field(None, description="Run the finalists again on fresh seeds.")
     budget: Budget

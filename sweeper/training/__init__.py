@@ -1,0 +1,1 @@
+"""Training: replicates stacked on a leading axis. The only importers of torch."""

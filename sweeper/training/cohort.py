@@ -19,7 +19,7 @@ from sweeper.spec.model import Objective
 from sweeper.training import draws
 from sweeper.training.adamw import AdamW
 from sweeper.training.course import Course
-from sweeper.training.seeds import Seeds
+from sweeper.seeds import Seeds
 from sweeper.training.tasks.modular_arithmetic import Split, Table
 from sweeper.training.transformer import Architecture, Stack, initialise
 from sweeper.trial import Columns

@@ -7,7 +7,7 @@ import numpy as np
 
 from sweeper.training.cohort import Cohort, Run, architecture_of
 from sweeper.training.device import name_of, prepare
-from sweeper.training.seeds import seeds_of
+from sweeper.seeds import seeds_of
 from sweeper.training.tasks.modular_arithmetic import build_table, split
 from sweeper.trial import Assignment, Chunk, Columns
 

@@ -1,0 +1,154 @@
+"""The command line: parse, call one function, map errors to exit codes."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from sweeper.errors import Interrupted, SweeperError, UserError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+out, err = Console(), Console(stderr=True)
+
+Space = Annotated[Path, typer.Argument(help="The space.yaml.")]
+Sweep = Annotated[Path, typer.Argument(help="The sweep's folder, such as results/quickstart.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value, as in --set budget.trials=10.")
+]
+
+
+@app.callback()
+def sweeper() -> None:
+    """Find the training configuration that reaches a threshold in the fewest steps."""
+
+
+@app.command()
+def launch(
+    space: Space,
+    overrides: Overrides = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster, or auto.")] = None,
+    here: Annotated[bool, typer.Option("--here", help="One trial at a time in this process, without Ray.")] = False,
+) -> None:
+    """Run a sweep, or continue it where it stopped."""
+    from sweeper.launch import launch as run
+
+    run(space, overrides, "here" if here else "ray", address, out)
+
+
+@app.command()
+def check(space: Space, overrides: Overrides = None) -> None:
+    """Check a space.yaml and print what a launch would do."""
+    from sweeper import machine, plan
+    from sweeper.spec.loading import load
+
+    out.print(plan.render(plan.plan(load(space, overrides), machine.look())))
+
+
+@app.command()
+def init(space: Annotated[Path, typer.Argument(help="The file to write.")] = Path("space.yaml")) -> None:
+    """Write a commented space.yaml to start from."""
+    if space.exists():
+        raise UserError(f"{space}: is there already; give another name")
+    space.write_text(resources.files("sweeper.spec").joinpath("starter.yaml").read_text())
+    out.print(f"wrote {space}; next: sweeper check {space}", highlight=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of space.yaml, which editors use to complete and check."""
+    from sweeper.spec.json_schema import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+
+
+@app.command()
+def top(sweep: Sweep, count: Annotated[int, typer.Option("-n", help="Trials to list.", min=1)] = 10) -> None:
+    """Print a sweep's leaderboard, also while it runs."""
+    from sweeper.paths import SweepFolder
+    from sweeper.report import leaderboard
+    from sweeper.spec.loading import load
+
+    folder = SweepFolder(sweep)
+    _must_exist(folder.space, sweep)
+    spec = load(folder.space).spec
+    board = leaderboard.leaderboard(folder, spec.objective.minimize, spec.objective.until, list(spec.search), count)
+    out.print(leaderboard.render(board))
+
+
+@app.command()
+def query(
+    sweep: Sweep,
+    sql: Annotated[str, typer.Argument(help="One SELECT over trials, runs and curves.")],
+    format: Annotated[Literal["table", "csv", "json", "parquet"], typer.Option(help="How to write the result.")] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; parquet needs one.")] = None,
+) -> None:
+    """Ask a sweep's tables a question in SQL (DuckDB), also while it runs."""
+    from sweeper.paths import SweepFolder
+    from sweeper.report import answers
+    from sweeper.results.query import query as ask
+
+    folder = SweepFolder(sweep)
+    _must_exist(folder.space, sweep)
+    answers.write(ask(folder, sql), format, output, out)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what hardware and versions were found, and whether they fit together."""
+    from sweeper import doctor as examination
+
+    diagnosis = examination.examine()
+    out.print(examination.render(diagnosis))
+    if diagnosis.warnings:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; the process's exit code says how it went."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code: 0 done, 1 the sweep failed, 2 the user's mistake, 3 ours, 130 Ctrl-C."""
+    try:
+        app(arguments, standalone_mode=False)
+    except SweeperError as error:
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return error.exit_code
+    except typer.Exit as leave:
+        return leave.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("stopped; the same command continues the sweep")
+        return Interrupted.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  # the one place where a bug of ours becomes an exit code
+        return _on_other(error)
+    return 0
+
+
+def _on_other(error: Exception) -> int:
+    """Click's own usage errors, and bugs."""
+    show: Callable[[], None] | None = getattr(error, "show", None)
+    if show is not None:
+        show()
+        return 2
+    log = Path(f"sweeper-bug-{datetime.now():%Y%m%d-%H%M%S}.log").resolve()
+    log.write_text("".join(["command: ", " ".join(sys.argv), "\n", *traceback.format_exception(error)]))
+    err.print(f"a bug in sweeper: {type(error).__name__}: {error}", markup=False, highlight=False)
+    err.print(f"please report it with {log}", markup=False, highlight=False)
+    return 3
+
+
+def _must_exist(file: Path, sweep: Path) -> None:
+    if not file.exists():
+        raise UserError(f"{sweep}: no sweep here; give the folder that `sweeper launch` named, such as results/quickstart")

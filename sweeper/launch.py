@@ -1,0 +1,182 @@
+"""The story of a sweep: read, check, open, run, report."""
+
+import fcntl
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from sweeper import objective, provenance
+from sweeper.director import SweepDirector
+from sweeper.errors import Interrupted, SweepFailed, UserError
+from sweeper.paths import SweepFolder, write_text
+from sweeper.progress import progress
+from sweeper.report import leaderboard
+from sweeper.results.writer import Writer, settled
+from sweeper.runners.in_process import InProcess
+from sweeper.runners.protocol import Runner
+from sweeper.search.study import Study
+from sweeper.spec.loading import Loaded, load
+from sweeper.spec.model import SweepSpec
+from sweeper.spec.reader import text_of
+from sweeper.trial import Train
+
+Where = Literal["ray", "here"]
+_MAY_CHANGE = {"budget", "resources", "confirm", "results"}
+"""Sections that may differ when a sweep is continued."""
+_CTRL_C = "Ctrl-C"
+_TOP = 10
+
+
+def launch(
+    space: Path,
+    overrides: list[str] | None = None,
+    where: Where = "ray",
+    address: str | None = None,
+    console: Console | None = None,
+    train: Train | None = None,
+) -> SweepFolder:
+    """Run a sweep, or continue it where it stopped.
+
+    Args:
+        space: the space.yaml.
+        overrides: `key.path=value` texts that replace what the file says.
+        where: `ray` runs many trials at once, `here` one after the other in this process.
+        address: of a running Ray cluster; None starts Ray on this machine.
+        console: where progress and the leaderboard go.
+        train: the training function; by default ours.
+
+    Returns:
+        The sweep's folder.
+
+    Raises:
+        UserError: the space has mistakes, another launch runs the sweep, or it began with another space.
+        SweepFailed: every trial failed.
+        Interrupted: Ctrl-C; what was learned is kept.
+    """
+    console = console or Console()
+    loaded = load(space, overrides)
+    spec = loaded.spec
+    folder = SweepFolder(Path(spec.results) / spec.name)
+    with _locked(folder), _runner(spec, where, address) as runner:
+        record = _open(folder, loaded, space)
+        # Tables before the study: what a crash left between the two is settled when the director takes up the trials.
+        writer = Writer(folder, record)
+        study = Study(folder.journal, loaded.space, spec.sampler)
+        director = SweepDirector(spec, loaded.space, study, writer, settled(folder), _limit(loaded))
+        console.print(f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}", highlight=False)
+        with _interruptible(director), progress(director, spec, runner.places, console):
+            runner.run(train or _our_training(), director)
+    _conclude(director, folder, loaded, console)
+    return folder
+
+
+def _opening(director: SweepDirector, runner: Runner, spec: SweepSpec) -> str:
+    runs = len(spec.task.operation) * spec.objective.replicates
+    earlier = f"{director.earlier} trials from before, " if director.earlier else ""
+    return f"{earlier}{runner.places} trials at once, {runs} runs each"
+
+
+def _our_training() -> Train:
+    from sweeper.training.train import train  # noqa: PLC0415  # torch takes seconds to import, and only here is it needed
+
+    return train
+
+
+def _runner(spec: SweepSpec, where: Where, address: str | None) -> AbstractContextManager[Runner]:
+    if where == "here":
+        return nullcontext(InProcess())
+    from sweeper.runners.ray_tune import RayTune  # noqa: PLC0415  # so does ray
+
+    return RayTune(spec.resources.cpu, spec.resources.gpu, address)
+
+
+def _limit(loaded: Loaded) -> float:
+    """Where restricted means are restricted, on the objective's clock."""
+    spec, space = loaded.spec, loaded.space
+    largest = [space.settings(values).batch.largest for values in spec.baselines.values()]
+    parameter = spec.search.get("batch.max")
+    if parameter is not None:
+        largest.append(max(parameter.grid()))
+    elif spec.search:
+        largest.append(space.settings({}).batch.largest)
+    asked = spec.objective
+    return objective.limit_of(asked.minimize, asked.horizon, max(largest), asked.horizon_seconds)
+
+
+@contextmanager
+def _locked(folder: SweepFolder) -> Iterator[None]:
+    """Let one launch at a time run a sweep; a lock dies with its process."""
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        lock = open(folder.lock, "a")  # noqa: SIM115  # it is held, not read
+    except OSError as error:
+        raise UserError(f"results: {folder.root} cannot be written ({error.strerror})") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{folder.root}: another launch is running this sweep; wait for it, or change name") from None
+        yield
+
+
+def _open(folder: SweepFolder, loaded: Loaded, space: Path) -> dict[str, Any]:
+    """Make the folder, or check that it holds the same question. Returns this launch's provenance."""
+    if folder.space.exists():
+        changed = _changes(load(folder.space).spec, loaded.spec)
+        if changed:
+            raise UserError(
+                f"{space}: {', '.join(changed)} differ from the sweep in {folder.root}, which began with "
+                f"{folder.space}; give this one another name, or undo the change"
+            )
+    record = provenance.collect(space)
+    launches = json.loads(folder.provenance.read_text()) if folder.provenance.exists() else []
+    write_text(folder.provenance, json.dumps([*launches, record], indent=1))
+    write_text(folder.space, text_of(loaded.document))
+    return record
+
+
+def _changes(before: SweepSpec, now: SweepSpec) -> list[str]:
+    return [name for name in SweepSpec.model_fields if name not in _MAY_CHANGE and getattr(before, name) != getattr(now, name)]
+
+
+@contextmanager
+def _interruptible(director: SweepDirector) -> Iterator[None]:
+    """First Ctrl-C: stop gracefully. Second: now."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        if director.stopping:
+            raise KeyboardInterrupt
+        director.stop(_CTRL_C)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, console: Console) -> None:
+    """Print the leaderboard and say how the sweep ended."""
+    spec = loaded.spec
+    failed = [each for each in director.finished if each.summary.ending.kind == "failed"]
+    if failed and len(failed) == len(director.finished) and not director.earlier:
+        first = failed[0]
+        console.print(first.summary.ending.detail, markup=False, highlight=False)
+        raise SweepFailed(f"every trial failed; above is the traceback of trial {first.proposal.number}, {folder.root}/trials has the others")
+    board = leaderboard.leaderboard(folder, spec.objective.minimize, spec.objective.until, list(spec.search), _TOP)
+    console.print(leaderboard.render(board))
+    if failed:
+        console.print(f"{len(failed)} trials failed: sweeper query {folder.root} \"select trial, why, detail from trials where state = 'failed'\"")
+    if director.stopping == _CTRL_C:
+        raise Interrupted("stopped by Ctrl-C; the same command continues the sweep")
+    if director.stopping:
+        console.print(f"stopped: {director.stopping}; the same command with a larger budget continues the sweep")

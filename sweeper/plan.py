@@ -1,0 +1,108 @@
+"""What a sweep is going to do, told before it does it: `sweeper check`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.machine import Machine
+from sweeper.paths import SweepFolder
+from sweeper.space import Choice, Float, Int
+from sweeper.spec.loading import Loaded
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan as data.
+
+    Attributes:
+        loaded: the checked space.
+        folder: where results go.
+        machine: what this machine has.
+        at_once: trials that fit on it together.
+        runs_a_trial: operations x replicates.
+        most_steps: updates of single models, if no run ended before its horizon; None without a limit on trials.
+    """
+
+    loaded: Loaded
+    folder: SweepFolder
+    machine: Machine
+    at_once: int
+    runs_a_trial: int
+    most_steps: int | None
+
+
+def plan(loaded: Loaded, machine: Machine) -> Plan:
+    """Work out a plan."""
+    spec = loaded.spec
+    at_once = int(machine.cores / spec.resources.cpu)
+    if spec.resources.gpu:
+        share = spec.resources.gpu
+        fits = machine.gpus * int(1 / share + 1e-6) if share <= 1 else machine.gpus // int(share)
+        at_once = min(at_once, fits)
+    runs = len(spec.task.operation) * spec.objective.replicates
+    trials = spec.budget.trials if spec.search else len(spec.baselines)
+    confirmed = (spec.confirm.top + len(spec.baselines)) * spec.confirm.replicates if spec.confirm else 0
+    most = None
+    if trials is not None:
+        most = (trials * runs + confirmed * len(spec.task.operation)) * spec.objective.horizon
+    return Plan(loaded, SweepFolder(Path(spec.results) / spec.name), machine, at_once, runs, most)
+
+
+def render(plan: Plan) -> RenderableType:
+    """The plan for people."""
+    spec, machine = plan.loaded.spec, plan.machine
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold")
+    facts.add_column(overflow="fold")
+    task = spec.task
+    facts.add_row("sweep", spec.name)
+    facts.add_row("task", f"{', '.join(task.operation)} mod {task.modulus}, {task.train_fraction:.0%} of the pairs train")
+    objective = spec.objective
+    facts.add_row("objective", f"fewest {objective.minimize} until {objective.until}, up to {objective.horizon:,} steps")
+    facts.add_row("trials", _trials(plan))
+    if spec.confirm:
+        again = f"the {spec.confirm.top} best and the baselines again, {spec.confirm.replicates} fresh seeds each"
+        facts.add_row("confirm", again)
+    if plan.most_steps:
+        facts.add_row("steps", f"at most {plan.most_steps:,} model updates")
+    resources = spec.resources
+    asked = f"{resources.cpu:g} CPU" + (f" and {resources.gpu:g} GPU" if resources.gpu else "")
+    has = f"{machine.cores} CPU, {machine.gpus} GPU, {machine.memory / 2**30:.0f} GiB"
+    facts.add_row("resources", f"{asked} a trial; this machine has {has}: {plan.at_once} at once")
+    state = " (exists: launch continues it)" if plan.folder.space.exists() else ""
+    facts.add_row("results", f"{plan.folder.root}{state}")
+    parts: list[RenderableType] = [facts, Text(), _dimensions(plan.loaded)]
+    if plan.at_once < 1:
+        parts.append(Text("No trial fits on this machine; a cluster may have room for it.", style="bold red"))
+    return Group(*parts)
+
+
+def _trials(plan: Plan) -> str:
+    spec = plan.loaded.spec
+    limit = spec.budget.trials if spec.search else len(spec.baselines)
+    count = "as many as fit" if limit is None else f"{limit}"
+    hours = f" in at most {spec.budget.hours:g} hours" if spec.budget.hours else ""
+    listed = f", {len(spec.baselines)} of them baselines" if spec.baselines else ""
+    return f"{count}{listed}{hours}, {plan.runs_a_trial} runs each"
+
+
+def _dimensions(loaded: Loaded) -> RenderableType:
+    table = Table(title=f"{len(loaded.spec.search)} dimensions", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("parameter", "values", "when"):
+        table.add_column(column, overflow="fold")
+    for key, parameter in loaded.space.parameters.items():
+        table.add_row(key, _values(parameter), parameter.when or "")
+    return table
+
+
+def _values(parameter: Choice | Int | Float) -> str:
+    if isinstance(parameter, Choice):
+        return " | ".join(map(str, parameter.choice))
+    low, high = parameter.bounds
+    kind = "whole" if isinstance(parameter, Int) else "real"
+    how = ", log" if parameter.log else f", step {parameter.step:g}" if parameter.step else ""
+    return f"{low:g} to {high:g} ({kind}{how})"
+

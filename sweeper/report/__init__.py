@@ -1,0 +1,1 @@
+"""Reports: what the tables say, for people."""

@@ -1,0 +1,237 @@
+"""Checks that need more than one key: hyperparameters, conditions, requirements, and whether they can be met together."""
+
+from collections.abc import Callable, Iterator, Mapping
+from random import Random
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweeper import hyperparameters
+from sweeper.errors import Problem, nearest
+from sweeper.expressions import Expression, parse
+from sweeper.space import Choice, Float, Int, Space
+from sweeper.spec.model import SweepSpec
+from sweeper.spec.reader import Document, KeyPath
+from sweeper.spec.wording import message_of, short
+
+Found = Iterator[tuple[KeyPath, str]]
+_SAMPLES = 50
+
+
+def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[Problem]:
+    """Every mistake that only shows across keys.
+
+    Args:
+        document: the file, for line numbers.
+        spec: the checked sections; those in `broken` are stand-ins and are not looked at.
+        broken: sections, and parameters under search, that already have mistakes.
+    """
+    checks: list[tuple[set[str], Callable[[SweepSpec], Found]]] = [
+        ({"task"}, _task),
+        ({"task", "objective"}, _event),
+        ({"search"}, _search),
+        ({"fixed"}, lambda s: _values(("fixed",), s.fixed)),
+        ({"search", "fixed"}, _twice),
+        ({"baselines"}, _baselines),
+        ({"search", "fixed"}, _conditions),
+        ({"require"}, _requirements),
+    ]
+    found: list[tuple[KeyPath, str]] = []
+    for needs, check in checks:
+        if not any((section,) in broken for section in needs):
+            found += check(spec)
+    if not found and not broken and not document.problems:
+        found += _together(spec)
+    return [document.problem(path, message) for path, message in dict.fromkeys(found)]
+
+
+def _task(spec: SweepSpec) -> Found:
+    task = spec.task
+    if "x_div_y" in task.operation and not _is_prime(task.modulus):
+        near = sorted((p for p in range(2, 5000) if _is_prime(p)), key=lambda p: abs(p - task.modulus))[:2]
+        numbers = " or ".join(map(str, sorted(near)))
+        yield ("task", "modulus"), f"got {task.modulus}; x_div_y needs a prime modulus, such as {numbers}"
+    for operation in task.operation:
+        pairs = task.pairs(operation)
+        if not 0 < int(pairs * task.train_fraction + 1e-9) < pairs:
+            yield ("task", "train_fraction"), f"got {task.train_fraction}; of {pairs} pairs that leaves one side empty"
+
+
+def _event(spec: SweepSpec) -> Found:
+    metric, known = spec.objective.event.metric, spec.task.metrics
+    if metric not in known:
+        yield ("objective", "until"), f"unknown metric {metric!r}{nearest(metric, known)}; logged: {', '.join(known)}"
+
+
+def _search(spec: SweepSpec) -> Found:
+    for key, parameter in spec.search.items():
+        path = ("search", key)
+        unknown = _unknown(key)
+        if unknown:
+            yield path, unknown
+            continue
+        where = "choice" if isinstance(parameter, Choice) else "int" if isinstance(parameter, Int) else "float"
+        values = parameter.choice if isinstance(parameter, Choice) else parameter.bounds
+        for i, value in enumerate(values):
+            for message in _illegal(key, value):
+                yield (*path, where, i), message
+
+
+def _values(path: KeyPath, values: Mapping[str, Any]) -> Found:
+    for key, value in values.items():
+        unknown = _unknown(key)
+        if unknown:
+            yield (*path, key), unknown
+        else:
+            for message in _illegal(key, value):
+                yield (*path, key), message
+
+
+def _twice(spec: SweepSpec) -> Found:
+    for key in spec.search.keys() & spec.fixed.keys():
+        yield ("fixed", key), "is also under search; keep it in one of the two"
+
+
+def _baselines(spec: SweepSpec) -> Found:
+    for name, values in spec.baselines.items():
+        yield from _values(("baselines", name), values)
+
+
+def _conditions(spec: SweepSpec) -> Found:
+    for key, parameter in spec.search.items():
+        if parameter.when is None:
+            continue
+        path = ("search", key, "when")
+        expression, problem = _parsed(parameter.when)
+        if expression is None:
+            yield path, problem
+            continue
+        if key in expression.names:
+            yield path, f"got {parameter.when!r}; a parameter cannot depend on itself"
+        yield from ((path, message) for message in _words(expression, spec))
+
+
+def _requirements(spec: SweepSpec) -> Found:
+    for i, text in enumerate(spec.require):
+        expression, problem = _parsed(text)
+        if expression is None:
+            yield ("require", i), problem
+        else:
+            yield from ((("require", i), message) for message in _words(expression, spec))
+
+
+def _together(spec: SweepSpec) -> Found:
+    """Mistakes of whole configurations: circles, values that can never be, and settings that do not fit together."""
+    if not spec.search and not spec.baselines:
+        yield ("search",), "nothing to run; give parameters under search, configurations under baselines, or both"
+        return
+    space = Space(spec.search, spec.fixed, spec.require, spec.objective.horizon)
+    try:
+        space.order  # noqa: B018  # raises for a circle of conditions
+    except ValueError as error:
+        yield ("search",), str(error)
+        return
+    try:
+        yield from _impossible(space)
+        yield from _conflicting(space, spec)
+    except (TypeError, KeyError) as error:
+        yield ("require",), f"a condition compares what cannot be compared: {error}"
+        return
+    if spec.sampler.name == "grid" and space.grid(100_000) is None:
+        yield ("sampler", "name"), "grid needs a space of at most 100,000 configurations; give every float a step"
+
+
+def _impossible(space: Space) -> Found:
+    for key, parameter in space.parameters.items():
+        if isinstance(parameter, Choice):
+            for value in space.impossible(key):
+                reason = _reason(space, key, value)
+                yield ("search", key, "choice", parameter.choice.index(value)), f"got {short(value)}; {reason}"
+
+
+def _reason(space: Space, key: str, value: Any) -> str:
+    try:
+        settings = hyperparameters.from_flat({**space.given, key: value})
+    except ValidationError:
+        return "no configuration can have this value under the requirements"
+    found = dict(hyperparameters.conflicts(settings))
+    return found.get(key, "no configuration can have this value under the requirements")
+
+
+def _conflicting(space: Space, spec: SweepSpec) -> Found:
+    """Settings that do not fit together in some configuration of the space, or in a baseline."""
+    random = Random(0)
+    if space.parameters:
+        for _ in range(_SAMPLES):
+            coordinates = {key: _anywhere(parameter, random) for key, parameter in space.parameters.items()}
+            try:
+                values = space.decode(coordinates)
+            except ValueError as error:
+                yield ("require",), f"{error}; loosen one, or widen a range"
+                return
+            for key, message in hyperparameters.conflicts(hyperparameters.from_flat({**space.fixed, **values})):
+                yield _place(key, spec), message
+    for name, values in spec.baselines.items():
+        settings = hyperparameters.from_flat({**space.fixed, **values})
+        for key, message in hyperparameters.conflicts(settings):
+            yield ("baselines", name, key), message
+        known = {key: value for key, value in hyperparameters.to_flat(settings).items() if value is not None}
+        for requirement in space.requirements:
+            if requirement.text in spec.require and requirement.names <= known.keys() and not requirement.holds(known):
+                yield ("baselines", name), f"does not meet {requirement.text!r}"
+
+
+def _anywhere(parameter: Choice | Int | Float, random: Random) -> Any:
+    if isinstance(parameter, Choice):
+        return random.randrange(len(parameter.choice))
+    low, high = parameter.bounds
+    if isinstance(parameter, Int):
+        return random.randrange(int(low), int(high) + 1, parameter.step or 1)
+    return random.choice(parameter.grid()) if parameter.step else random.uniform(low, high)
+
+
+def _place(key: str, spec: SweepSpec) -> KeyPath:
+    return ("search" if key in spec.search else "fixed", key)
+
+
+def _unknown(key: str) -> str:
+    known = list(hyperparameters.fields())
+    if key in known:
+        return ""
+    if key == "batch":
+        return "write the settings of the batch schedule with dots, as in batch.shape"
+    return f"unknown hyperparameter{nearest(key, known)}; known: {', '.join(known)}"
+
+
+def _illegal(key: str, value: Any) -> Iterator[str]:
+    try:
+        hyperparameters.adapter(key).validate_python(value)
+    except ValidationError as error:
+        seen = set()
+        for details in error.errors(include_url=False):
+            message = message_of(details)
+            if message not in seen and details["type"] != "none_required":
+                seen.add(message)
+                yield message
+
+
+def _parsed(text: str) -> tuple[Expression | None, str]:
+    try:
+        return parse(text, hyperparameters.fields()), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _words(expression: Expression, spec: SweepSpec) -> Iterator[str]:
+    """Complaints about words that are neither hyperparameters nor a value that one of the mentioned can have."""
+    allowed: list[str] = []
+    for name in sorted(expression.names):
+        allowed += [value for value in hyperparameters.choices(name) if isinstance(value, str)]
+    for word in sorted(expression.words - set(allowed)):
+        known = [*allowed, *hyperparameters.fields()]
+        values = f"; values: {', '.join(allowed)}" if allowed else ""
+        yield f"unknown name {word!r} in {expression.text!r}{nearest(word, known)}{values}"
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % factor for factor in range(2, int(number**0.5) + 1))

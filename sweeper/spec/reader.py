@@ -1,0 +1,175 @@
+"""Read a YAML file as plain data that remembers its lines; the only place that knows YAML.
+
+Only plain values are built, as `yaml.safe_load` would; never objects. Tabs, repeated keys, keys that YAML takes for
+true or false, and files that are not text at all are mistakes with a line number.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweeper.errors import Problem, SpecError, UserError
+
+KeyPath = tuple[str | int, ...]
+_LARGEST_FILE = 1_000_000
+_MOST_VALUES = 50_000
+_DEEPEST = 30
+
+
+@dataclass
+class Document:
+    """A YAML file.
+
+    Attributes:
+        file: its name, for messages.
+        data: plain data.
+        lines: key path -> line, from 1, of each key and list item.
+        problems: mistakes found while reading.
+        values: number of values read so far; aliases count as often as they are used.
+        text: the file as it stands; empty once values were replaced.
+    """
+
+    file: str
+    text: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    values: int = 0
+
+    def line(self, path: KeyPath) -> int:
+        """The line of a key path, or of the nearest place above it that the file has."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """A mistake at a key path."""
+        return Problem(self.line(path), key_text(path), message, self.file)
+
+
+def key_text(path: KeyPath) -> str:
+    """`search.depth.int[0]`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def read(path: Path) -> Document:
+    """Read a space.yaml.
+
+    Raises:
+        UserError: the file cannot be opened.
+        SpecError: it is not YAML, or not a mapping at the top.
+    """
+    name = str(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{name}: cannot be read ({reason}); `sweeper init` writes a space.yaml to start from") from None
+    return parse(content, name)
+
+
+def parse(content: bytes, name: str) -> Document:
+    """The same for a file's content. Raises SpecError."""
+
+    def wrong(message: str, line: int = 1) -> SpecError:
+        return SpecError([Problem(line, "", message, name)])
+
+    if len(content) > _LARGEST_FILE:
+        raise wrong(f"got {len(content):,} bytes; a space.yaml has at most {_LARGEST_FILE:,}")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise wrong(f"not a text file (byte {error.start} is not UTF-8); give a YAML file", 1) from None
+    try:
+        nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        hint = "; indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
+        raise wrong(f"not YAML: {error.problem or error.context}{hint}", line) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise wrong(f"not YAML: {' '.join(str(error).split())[:200]}") from None
+    if not nodes or nodes[0] is None:
+        raise wrong("the file is empty; `sweeper init` writes a space.yaml to start from")
+    if len(nodes) > 1:
+        raise wrong("got several YAML documents; a space.yaml is one, without `---` between", nodes[1].start_mark.line + 1)
+    if not isinstance(nodes[0], yaml.MappingNode):
+        raise wrong("got a list or a single value; a space.yaml is a mapping with keys such as name, task and search")
+    document = Document(name, text)
+    document.data = _build(nodes[0], (), document)
+    return document
+
+
+def text_of(document: Document) -> str:
+    """The document as YAML: the file itself, or, where values were replaced, its data written afresh."""
+    if document.text:
+        return document.text
+    return yaml.safe_dump(document.data, sort_keys=False, default_flow_style=None, width=110)
+
+
+def parse_value(text: str, where: str) -> Any:
+    """A value written on the command line, as YAML would read it. Raises UserError."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
+    document = Document(where)
+    value = None if node is None else _build(node, (), document)
+    if document.problems:
+        raise SpecError(document.problems)
+    return value
+
+
+class _Scalars(yaml.constructor.SafeConstructor):
+    """Turns scalar nodes into plain values."""
+
+
+def _build(node: yaml.Node, path: KeyPath, document: Document) -> Any:
+    document.values += 1
+    if document.values > _MOST_VALUES or len(path) > _DEEPEST:
+        message = f"more than {_MOST_VALUES:,} values or {_DEEPEST} levels; a space.yaml is smaller than that"
+        raise SpecError([*document.problems, Problem(node.start_mark.line + 1, "", message, document.file)])
+    if isinstance(node, yaml.MappingNode):
+        return _build_mapping(node, path, document)
+    if isinstance(node, yaml.SequenceNode):
+        for i, child in enumerate(node.value):
+            document.lines[(*path, i)] = child.start_mark.line + 1
+        return [_build(child, (*path, i), document) for i, child in enumerate(node.value)]
+    return _scalar(node, path, document)
+
+
+def _build_mapping(node: yaml.MappingNode, path: KeyPath, document: Document) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        key = _scalar(key_node, path, document) if isinstance(key_node, yaml.ScalarNode) else None
+        if not isinstance(key, str):
+            written = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
+            reads = f"; YAML reads it as {str(key).lower()}, so quote it" if isinstance(key, bool) else ""
+            document.problems.append(Problem(line, key_text(path), f"got the key {written}; keys are words{reads}", document.file))
+            continue
+        if key in found:
+            first = document.lines[(*path, key)]
+            message = f"given twice, first in line {first}; keep one"
+            document.problems.append(Problem(line, key_text((*path, key)), message, document.file))
+            continue
+        document.lines[(*path, key)] = line
+        found[key] = _build(value_node, (*path, key), document)
+    return found
+
+
+def _scalar(node: yaml.Node, path: KeyPath, document: Document) -> Hashable:
+    try:
+        value: Hashable = _Scalars().construct_object(node)
+    except (yaml.YAMLError, ValueError) as error:
+        problem = getattr(error, "problem", None) or error
+        line = node.start_mark.line + 1
+        document.problems.append(Problem(line, key_text(path), f"got {node.value!r}; {problem}", document.file))
+        return None
+    return value
