@@ -9,7 +9,7 @@ Sources: sample_ramp is Megatron-LM's rampup-batch-size; noise_scale is McCandli
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,9 @@ class BatchSchedule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    shape: Annotated[Shape, BeforeValidator(_resolve_alias)] = Field("constant", description="How the batch size moves.")
+    shape: Annotated[Shape, BeforeValidator(_resolve_alias)] = Field(
+        "constant", description="How the batch size moves."
+    )
     min: BatchSize | None = Field(None, description="Smallest batch; a constant schedule has none.")
     max: BatchSize = Field(512, description="Largest batch; the batch of a constant schedule.")
     direction: Literal["rising", "falling"] = Field("rising", description="Start at min (rising) or at max (falling).")
@@ -67,7 +69,9 @@ class BatchSchedule(BaseModel):
     cycles: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="cyclic: number of cosine cycles.")
     doubling_steps: Annotated[int, Field(ge=1)] = Field(1000, description="doubling: steps between two doublings.")
     increment: BatchSize = Field(32, description="sample_ramp: examples added to the batch at each increase.")
-    stages: Annotated[tuple[Stage, ...], Field(strict=False)] = Field((), description="step: [[from_step, batch_size], ...], the first from step 0.")
+    stages: Annotated[tuple[Stage, ...], Field(strict=False)] = Field(
+        (), description="step: [[from_step, batch_size], ...], the first from step 0."
+    )
     noise_fraction: Annotated[float, Field(gt=0, le=1000)] = Field(
         1.0, description="noise_scale: batch size as a multiple of the gradient noise scale."
     )
@@ -232,7 +236,7 @@ def mistakes(schedule: BatchSchedule) -> list[tuple[str, str]]:
 def canonical(schedule: BatchSchedule, horizon: int) -> BatchSchedule:
     """The one spelling of a schedule: settings its shape does not read are back at their defaults, and a schedule
     that never moves is `constant`."""
-    used = {"shape": schedule.shape, "max": schedule.max}
+    used: dict[str, Any] = {"shape": schedule.shape, "max": schedule.max}
     used |= {name: getattr(schedule, name) for name in USED_BY[schedule.shape]}
     if schedule.shape == "polynomial" and schedule.power == 1:
         del used["power"]

@@ -16,7 +16,10 @@ from rich.console import Console
 from sweeper.errors import Interrupted, SweeperError, UserError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-out, err = Console(), Console(stderr=True)
+_WIDE = 160
+"""Columns where there is no terminal to fit into."""
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE)
+err = Console(stderr=True)
 
 Space = Annotated[Path, typer.Argument(help="The space.yaml.")]
 Sweep = Annotated[Path, typer.Argument(help="The sweep's folder, such as results/quickstart.")]
@@ -40,7 +43,7 @@ def launch(
     """Run a sweep, or continue it where it stopped."""
     from sweeper.launch import launch as run
 
-    run(space, overrides, "here" if here else "ray", address, out)
+    run(space, overrides, where="here" if here else "ray", address=address, console=out)
 
 
 @app.command()
@@ -80,14 +83,16 @@ def top(sweep: Sweep, count: Annotated[int, typer.Option("-n", help="Trials to l
     _must_exist(folder.space, sweep)
     spec = load(folder.space).spec
     board = leaderboard.leaderboard(folder, spec.objective.minimize, spec.objective.until, list(spec.search), count)
-    out.print(leaderboard.render(board))
+    out.print(leaderboard.render(board, out))
 
 
 @app.command()
 def query(
     sweep: Sweep,
     sql: Annotated[str, typer.Argument(help="One SELECT over trials, runs and curves.")],
-    format: Annotated[Literal["table", "csv", "json", "parquet"], typer.Option(help="How to write the result.")] = "table",
+    format: Annotated[
+        Literal["table", "csv", "json", "parquet"], typer.Option(help="How to write the result.")
+    ] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; parquet needs one.")] = None,
 ) -> None:
     """Ask a sweep's tables a question in SQL (DuckDB), also while it runs."""
@@ -117,7 +122,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code: 0 done, 1 the sweep failed, 2 the user's mistake, 3 ours, 130 Ctrl-C."""
+    """Run one command; 0 done, 1 the sweep failed, 2 the user's mistake, 3 ours, 130 Ctrl-C."""
     try:
         app(arguments, standalone_mode=False)
     except SweeperError as error:
@@ -151,4 +156,6 @@ def _on_other(error: Exception) -> int:
 
 def _must_exist(file: Path, sweep: Path) -> None:
     if not file.exists():
-        raise UserError(f"{sweep}: no sweep here; give the folder that `sweeper launch` named, such as results/quickstart")
+        raise UserError(
+            f"{sweep}: no sweep here; give the folder that `sweeper launch` named, such as results/quickstart"
+        )

@@ -67,7 +67,7 @@ class SweepDirector:
     """
 
     def __init__(
-        self, spec: SweepSpec, space: Space, study: Study, writer: Writer, settled: dict[int, float], limit: float
+        self, spec: SweepSpec, space: Space, *, study: Study, writer: Writer, settled: dict[int, float], limit: float
     ):
         self._spec, self._space, self._study, self._writer, self._limit = spec, space, study, writer, limit
         self._queue: deque[Proposal] = deque()
@@ -121,18 +121,25 @@ class SweepDirector:
     def end(self, number: int, ending: Ending) -> None:
         """See `Director`."""
         live = self._live[number]
+        columns = join(live.chunks)
         summary = summarise(
             live.assignment,
-            columns := join(live.chunks),
-            ending,
-            self._limit,
-            live.started,
-            datetime.now(UTC),
-            live.chunks[-1].device if live.chunks else "",
+            columns=columns,
+            ending=ending,
+            limit=self._limit,
+            started=live.started,
+            finished=datetime.now(UTC),
+            device=live.chunks[-1].device if live.chunks else "",
         )
         proposal = live.proposal
-        name = identity(proposal.settings, self._space.horizon)
-        row = trial_row(summary, number, proposal.phase, proposal.name, name, proposal.settings)
+        row = trial_row(
+            summary,
+            number,
+            phase=proposal.phase,
+            name=proposal.name,
+            identity=identity(proposal.settings, self._space.horizon),
+            settings=proposal.settings,
+        )
         self._writer.put(number, columns, run_rows(summary, number), row)
         if ending.kind != "stopped":
             self._study.tell(number, summary.value)
@@ -205,8 +212,9 @@ class SweepDirector:
         if self._spec.stop != "cap" or live.proposal.phase != "search":
             return None
         cap = capping.cap(self._study.values().values(), self._places_that_matter)
-        bound = objective.lower_bound(observe(live.assignment, join(live.chunks)))
-        if bound <= cap:
+        seen = observe(live.assignment, join(live.chunks))
+        bound = objective.lower_bound(seen)
+        if bound <= cap or all(run.reached for runs in seen.values() for run in runs):
             return None
         place = self._places_that_matter
         return Ending("capped", f"its value is at least {bound:.4f}; place {place} is at {cap:.4f}")

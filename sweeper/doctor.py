@@ -51,8 +51,8 @@ def _warnings(gpus: int, build: str, sees: str, facts: dict[str, str]) -> tuple[
     found = []
     if gpus and not build:
         found.append(
-            f"This machine has {gpus} NVIDIA GPU, but torch {facts['torch']} is a CPU-only build: every trial would train "
-            "on the CPU. Install a CUDA build: pip install --force-reinstall torch"
+            f"This machine has {gpus} NVIDIA GPU, but torch {facts['torch']} is a CPU-only build: every trial would "
+            "train on the CPU. Install a CUDA build: pip install --force-reinstall torch"
         )
     elif gpus and sees.startswith("the CPU"):
         found.append(

@@ -1,8 +1,8 @@
 """The small language of `when` and `require`: comparisons and arithmetic over hyperparameters, and nothing else.
 
-`batch.min <= batch.max`, `width % heads == 0`, `batch.shape in [linear, cyclic]`, `depth == 1 or heads > 2`. A name that is not a
-hyperparameter is a word: `batch.shape != constant`. Text is parsed by Python's own parser into a tree whose every
-node is checked against the list below; nothing is ever executed.
+`batch.min <= batch.max`, `width % heads == 0`, `batch.shape in [linear, cyclic]`, `depth == 1 or heads > 2`. A name
+that is not a hyperparameter is a word: `batch.shape != constant`. Text is parsed by Python's own parser into a tree
+whose every node is checked against the list below; nothing is ever executed.
 """
 
 import ast
@@ -135,7 +135,9 @@ def _check(node: ast.expr, names: set[str], text: str) -> None:
             children = [node.left, *node.comparators]
         case _:
             kind = type(node).__name__
-            raise ValueError(f"got {text!r}; {kind} is not allowed, only comparisons, + - * / // %, and, or, not, in [..]")
+            raise ValueError(
+                f"got {text!r}; {kind} is not allowed, only comparisons, + - * / // %, and, or, not, in [..]"
+            )
     for child in children:
         _check(child, names, text)
 

@@ -1,4 +1,4 @@
-"""Everything a trial can set, with its type, range and default: the one list that the spec, the tables and training share.
+"""Everything a trial can set, with its type, range and default: one list for the spec, the tables and training.
 
 A *configuration* is flat: dotted key -> value, as in `{"batch.shape": "linear", "depth": 2}`.
 """
@@ -38,7 +38,9 @@ class Hyperparameters(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, le=100)] = Field(
         0.5, description="Decoupled weight decay on every parameter."
     )
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(50, description="Updates of linear warm-up; the first has rate 0.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        50, description="Updates of linear warm-up; the first has rate 0."
+    )
     coupling: Literal["none", "linear", "sqrt"] = Field(
         "none", description="How the learning rate follows the batch: rate x k or rate x sqrt k, k = batch / reference."
     )
@@ -46,7 +48,8 @@ class Hyperparameters(BaseModel):
         None, description="Batch size at which learning_rate holds; by default batch.max."
     )
     hold_decay: bool = Field(
-        False, description="Keep learning rate x weight decay as if uncoupled: coupling then leaves the decay clock alone."
+        False,
+        description="Keep learning rate x weight decay as if uncoupled: coupling then leaves the decay clock alone.",
     )
     batch: BatchSchedule = Field(BatchSchedule())
 

@@ -36,6 +36,7 @@ _TOP = 10
 def launch(
     space: Path,
     overrides: list[str] | None = None,
+    *,
     where: Where = "ray",
     address: str | None = None,
     console: Console | None = None,
@@ -68,7 +69,9 @@ def launch(
         # Tables before the study: what a crash left between the two is settled when the director takes up the trials.
         writer = Writer(folder, record)
         study = Study(folder.journal, loaded.space, spec.sampler)
-        director = SweepDirector(spec, loaded.space, study, writer, settled(folder), _limit(loaded))
+        director = SweepDirector(
+            spec, loaded.space, study=study, writer=writer, settled=settled(folder), limit=_limit(loaded)
+        )
         console.print(f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}", highlight=False)
         with _interruptible(director), progress(director, spec, runner.places, console):
             runner.run(train or _our_training(), director)
@@ -99,10 +102,10 @@ def _runner(spec: SweepSpec, where: Where, address: str | None) -> AbstractConte
 def _limit(loaded: Loaded) -> float:
     """Where restricted means are restricted, on the objective's clock."""
     spec, space = loaded.spec, loaded.space
-    largest = [space.settings(values).batch.largest for values in spec.baselines.values()]
+    largest: list[int] = [space.settings(values).batch.largest for values in spec.baselines.values()]
     parameter = spec.search.get("batch.max")
     if parameter is not None:
-        largest.append(max(parameter.grid()))
+        largest.append(int(max(parameter.grid())))
     elif spec.search:
         largest.append(space.settings({}).batch.largest)
     asked = spec.objective
@@ -121,7 +124,9 @@ def _locked(folder: SweepFolder) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"{folder.root}: another launch is running this sweep; wait for it, or change name") from None
+            raise UserError(
+                f"{folder.root}: another launch is running this sweep; wait for it, or change name"
+            ) from None
         yield
 
 
@@ -142,7 +147,11 @@ def _open(folder: SweepFolder, loaded: Loaded, space: Path) -> dict[str, Any]:
 
 
 def _changes(before: SweepSpec, now: SweepSpec) -> list[str]:
-    return [name for name in SweepSpec.model_fields if name not in _MAY_CHANGE and getattr(before, name) != getattr(now, name)]
+    return [
+        name
+        for name in SweepSpec.model_fields
+        if name not in _MAY_CHANGE and getattr(before, name) != getattr(now, name)
+    ]
 
 
 @contextmanager
@@ -171,11 +180,19 @@ def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, cons
     if failed and len(failed) == len(director.finished) and not director.earlier:
         first = failed[0]
         console.print(first.summary.ending.detail, markup=False, highlight=False)
-        raise SweepFailed(f"every trial failed; above is the traceback of trial {first.proposal.number}, {folder.root}/trials has the others")
+        raise SweepFailed(
+            f"every trial failed; above is the traceback of trial {first.proposal.number}, "
+            f"{folder.table('trials')} has the others"
+        )
     board = leaderboard.leaderboard(folder, spec.objective.minimize, spec.objective.until, list(spec.search), _TOP)
-    console.print(leaderboard.render(board))
+    console.print(leaderboard.render(board, console))
     if failed:
-        console.print(f"{len(failed)} trials failed: sweeper query {folder.root} \"select trial, why, detail from trials where state = 'failed'\"")
+        console.print(
+            f"{len(failed)} trials failed; to see why: "
+            f"sweeper query {folder.root} \"select trial, why, detail from trials where state = 'failed'\"",
+            soft_wrap=True,
+            highlight=False,
+        )
     if director.stopping == _CTRL_C:
         raise Interrupted("stopped by Ctrl-C; the same command continues the sweep")
     if director.stopping:

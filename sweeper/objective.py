@@ -1,7 +1,8 @@
-"""From the outcomes of a trial's runs to one number: restricted mean time to the event, and the value a sampler is told.
+"""From the outcomes of a trial's runs to one number: restricted mean time to the event, and what a sampler is told.
 
 Time to the event is right-censored at a limit. RMST(limit), the restricted mean survival time (Royston and Parmar 2013,
-doi:10.1186/1471-2288-13-152), is the mean of min(T, limit): finite whatever was censored, and the area under the survival curve.
+doi:10.1186/1471-2288-13-152), is the mean of min(T, limit): finite whatever was censored, and the area under the
+survival curve.
 """
 
 import math
@@ -46,8 +47,8 @@ def rmst(observations: Sequence[Observation], limit: float) -> Rmst:
 def limit_of(clock: Clock, horizon: int, largest_batch: int, horizon_seconds: float | None) -> float:
     """The time on a clock that no run can exceed: where RMST is restricted.
 
-    On the examples clock it is the horizon at the largest batch of the sweep, so that a run that fails on few examples is
-    not rewarded for it.
+    On the examples clock it is the horizon at the largest batch of the sweep, so that a run that fails on few examples
+    is not rewarded for it.
     """
     match clock:
         case "steps":
@@ -68,7 +69,7 @@ def value(by_operation: Mapping[str, Sequence[Observation]], event: Event, limit
     has a slope. Differences of values are log-ratios of RMST; with several operations their mean.
     """
     logs = [
-        math.log(np.mean([o.time if o.reached else limit * _overtime(o.best, event) for o in observations]))
+        math.log(float(np.mean([o.time if o.reached else limit * _overtime(o.best, event) for o in observations])))
         for observations in by_operation.values()
     ]
     return float(np.mean(logs))
@@ -76,7 +77,9 @@ def value(by_operation: Mapping[str, Sequence[Observation]], event: Event, limit
 
 def lower_bound(by_operation: Mapping[str, Sequence[Observation]]) -> float:
     """The least that `value` can become while runs go on: those not there yet arrive at once."""
-    logs = [math.log(max(np.mean([o.time for o in observations]), 1e-9)) for observations in by_operation.values()]
+    logs = [
+        math.log(max(float(np.mean([o.time for o in observations])), 1e-9)) for observations in by_operation.values()
+    ]
     return float(np.mean(logs))
 
 

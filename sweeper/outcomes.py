@@ -74,8 +74,9 @@ class Outcome:
 class Ending:
     """Why a trial's training ended, as its runner saw it.
 
-    `finished`: every run reached its event, its horizon or a non-finite loss. `stopped`: by the user or the time budget;
-    such a trial is taken up again. `capped`: it could no longer matter. `failed`: `why` says how, `detail` is the traceback.
+    `finished`: every run reached its event, its horizon or a non-finite loss. `stopped`: by the user or the time
+    budget; such a trial is taken up again. `capped`: it could no longer matter. `failed`: `why` says how, `detail` is
+    the traceback.
     """
 
     kind: Literal["finished", "stopped", "capped", "failed"]

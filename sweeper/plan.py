@@ -59,9 +59,13 @@ def render(plan: Plan) -> RenderableType:
     facts.add_column(overflow="fold")
     task = spec.task
     facts.add_row("sweep", spec.name)
-    facts.add_row("task", f"{', '.join(task.operation)} mod {task.modulus}, {task.train_fraction:.0%} of the pairs train")
+    facts.add_row(
+        "task", f"{', '.join(task.operation)} mod {task.modulus}, {task.train_fraction:.0%} of the pairs train"
+    )
     objective = spec.objective
-    facts.add_row("objective", f"fewest {objective.minimize} until {objective.until}, up to {objective.horizon:,} steps")
+    facts.add_row(
+        "objective", f"fewest {objective.minimize} until {objective.until}, up to {objective.horizon:,} steps"
+    )
     facts.add_row("trials", _trials(plan))
     if spec.confirm:
         again = f"the {spec.confirm.top} best and the baselines again, {spec.confirm.replicates} fresh seeds each"
@@ -105,4 +109,3 @@ def _values(parameter: Choice | Int | Float) -> str:
     kind = "whole" if isinstance(parameter, Int) else "real"
     how = ", log" if parameter.log else f", step {parameter.step:g}" if parameter.step else ""
     return f"{low:g} to {high:g} ({kind}{how})"
-

@@ -70,7 +70,9 @@ def configuration(finished: Finished, spec: SweepSpec) -> str:
     """The searched hyperparameters of a trial that have an effect."""
     flat = hyperparameters.described(finished.proposal.settings)
     shown = {key: flat[key] for key in spec.search if flat[key] is not None}
-    return " ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items())
+    return " ".join(
+        f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items()
+    )
 
 
 def best_of(finished: list[Finished]) -> Finished | None:
@@ -97,7 +99,10 @@ class _Panel:
     def render(self) -> RenderableType:
         director, spec = self._director, self._spec
         finished, running = list(director.finished), director.running()
-        kinds = {kind: sum(each.summary.count(kind) for each in finished) for kind in ("reached", "censored", "diverged", "failed")}
+        kinds = {
+            kind: sum(each.summary.count(kind) for each in finished)
+            for kind in ("reached", "censored", "diverged", "failed")
+        }
         total = director.earlier + len(finished)
         limit = f"/{spec.budget.trials}" if spec.budget.trials else ""
         rate = director.steps_trained / max(director.elapsed(), 1e-9)

@@ -17,8 +17,8 @@ _LONGEST_DIFF = 1_000_000
 def collect(space: Path) -> dict[str, Any]:
     """What is known about this launch, as plain data.
 
-    `sweeper` and `space` tell the commit, the uncommitted diff of tracked files and the untracked files of the repository
-    that holds the package and of the one that holds the space.yaml; null outside a git checkout.
+    `sweeper` and `space` tell the commit, the uncommitted diff of tracked files and the untracked files of the
+    repository that holds the package and of the one that holds the space.yaml; null outside a git checkout.
     """
     return {
         "launched": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -107,7 +107,7 @@ class Float(_Range):
 
 
 def _kind(value: Any) -> str | None:
-    kinds = {Choice: "choice", Int: "int", Float: "float"}
+    kinds: dict[type, str] = {Choice: "choice", Int: "int", Float: "float"}
     if isinstance(value, Mapping):
         return next((kind for kind in kinds.values() if kind in value), None)
     return kinds.get(type(value))

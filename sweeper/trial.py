@@ -66,7 +66,8 @@ class Chunk:
     """Evaluations of about a second of training: one row an evaluation of a run.
 
     Attributes:
-        columns: name -> [rows]; `operation`, `replicate`, `step`, `examples`, `seconds`, then the metrics and diagnostics.
+        columns: name -> [rows]; `operation`, `replicate`, `step`, `examples`, `seconds`, then the metrics and
+        diagnostics.
             `weight_norm_blocks` is [rows, depth].
         device: where it was trained.
     """
@@ -86,4 +87,4 @@ def join(chunks: list[Chunk]) -> dict[str, npt.NDArray[Any]]:
 
 
 Train = Callable[[Assignment], Iterator[Chunk]]
-"""A training function: yields chunks until every run's outcome is known. It may raise; its runner makes that an outcome."""
+"""A training function: yields chunks until every run's outcome is known. Where it raises, that is the outcome."""

@@ -23,6 +23,7 @@ from sweeper.batch_schedules import (
 )
 
 SHAPES = get_args(Shape)
+few = settings(deadline=None, max_examples=25)
 MONOTONE = ["linear", "polynomial", "geometric", "logarithmic", "cosine", "doubling", "sample_ramp"]
 HORIZON = 120
 
@@ -198,9 +199,10 @@ def test_sizes_of_eight_updates_by_hand(settings: dict[str, Any], sizes: list[in
 
 
 def test_a_schedule_runs_over_the_horizon_unless_it_has_a_period() -> None:
-    assert batch_sizes(ramp("linear", every=1), 1000).tolist() == batch_sizes(
-        ramp("linear", every=1, period=1000), 2000
-    )[:1000].tolist()
+    assert (
+        batch_sizes(ramp("linear", every=1), 1000).tolist()
+        == batch_sizes(ramp("linear", every=1, period=1000), 2000)[:1000].tolist()
+    )
 
 
 def test_doubling_for_thousands_of_steps_stays_at_its_end() -> None:
@@ -216,11 +218,10 @@ def test_doubling_for_thousands_of_steps_stays_at_its_end() -> None:
     samples=st.integers(1, 20_000),
     every=st.integers(1, 7),
 )
+@few
 def test_sample_ramp_is_megatrons(start: int, increment: int, increases: int, samples: int, every: int) -> None:
     end = start + increases * increment
-    schedule = BatchSchedule(
-        shape="sample_ramp", min=start, max=end, increment=increment, period=samples, every=every
-    )
+    schedule = BatchSchedule(shape="sample_ramp", min=start, max=end, increment=increment, period=samples, every=every)
     expected, consumed = [], 0
     for update in range(HORIZON):
         if update % every == 0:
@@ -232,6 +233,7 @@ def test_sample_ramp_is_megatrons(start: int, increment: int, increases: int, sa
 
 
 @given(st.data())
+@few
 def test_the_examples_clock_is_what_was_consumed_before_the_update(data: st.DataObject) -> None:
     schedule = data.draw(schedules(data.draw(st.sampled_from(sorted(SMOOTH)))))
     schedule = schedule.model_copy(update={"clock": "examples", "period": data.draw(st.integers(1, 20_000))})
@@ -243,6 +245,7 @@ def test_the_examples_clock_is_what_was_consumed_before_the_update(data: st.Data
 
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "step"])
 @given(data=st.data())
+@few
 def test_sizes_stay_between_min_and_max(shape: str, data: st.DataObject) -> None:
     schedule = data.draw(schedules(shape))
     sizes = batch_sizes(schedule, HORIZON)
@@ -253,6 +256,7 @@ def test_sizes_stay_between_min_and_max(shape: str, data: st.DataObject) -> None
 
 @pytest.mark.parametrize("shape", MONOTONE)
 @given(data=st.data())
+@few
 def test_ramps_only_rise_or_only_fall_from_start_to_end(shape: str, data: st.DataObject) -> None:
     schedule = data.draw(schedules(shape))
     sizes = batch_sizes(schedule, HORIZON)
@@ -263,6 +267,7 @@ def test_ramps_only_rise_or_only_fall_from_start_to_end(shape: str, data: st.Dat
 
 @pytest.mark.parametrize("shape", [shape for shape in MONOTONE if shape in SMOOTH])
 @given(data=st.data(), period=st.integers(1, 80), every=st.integers(1, 20))
+@few
 def test_the_end_is_held_after_the_period(shape: str, data: st.DataObject, period: int, every: int) -> None:
     drawn = data.draw(schedules(shape))
     schedule = drawn.model_copy(update={"clock": "steps", "period": period, "every": every})
@@ -355,7 +360,7 @@ def test_a_stage_after_the_horizon_leaves_no_trace() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(data=st.data())
-@settings(deadline=None)
+@few
 def test_the_canonical_form_realises_the_same_sizes(shape: str, data: st.DataObject) -> None:
     schedule = data.draw(schedules(shape))
     plain = canonical(schedule, HORIZON)
@@ -365,7 +370,7 @@ def test_the_canonical_form_realises_the_same_sizes(shape: str, data: st.DataObj
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(data=st.data())
-@settings(deadline=None)
+@few
 def test_the_canonical_form_of_a_canonical_form_is_itself(shape: str, data: st.DataObject) -> None:
     plain = canonical(data.draw(schedules(shape)), HORIZON)
     assert canonical(plain, HORIZON) == plain

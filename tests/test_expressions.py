@@ -1,6 +1,5 @@
 """The language of conditions: what holds, alone and on arrays, and everything that it refuses to read."""
 
-import builtins
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sweeper.expressions import parse
+
+some = settings(deadline=None, max_examples=60)
 
 KNOWN = ("depth", "heads", "width", "hold_decay", "batch.min", "batch.max", "batch.shape")
 VALUES = {
@@ -118,7 +119,7 @@ ARRAYS: dict[str, Any] = {
     "depth": np.array([1, 2, 3]),
     "heads": 2,
     "batch.shape": np.array(["linear", "cyclic", "constant"]),
-    "width": np.array([64, 96, 100]),
+    "width": np.array([64, 96, 130]),
 }
 
 
@@ -130,8 +131,8 @@ ARRAYS: dict[str, Any] = {
         ("depth * 2 > heads", [False, True, True]),
         ("-depth < -1", [False, True, True]),
         ("width % 32 == 0", [True, True, False]),
-        ("width // 32 == depth + 1", [True, False, False]),
-        ("width / 32 == depth + 1", [True, False, False]),
+        ("width // 32 == depth + 1", [True, True, True]),
+        ("width / 32 == depth + 1", [True, True, False]),
         ("1 < depth <= 3", [False, True, True]),
         ("depth in [1, 3]", [True, False, True]),
         ("depth not in [1, 3]", [False, True, False]),
@@ -184,10 +185,10 @@ def test_types_that_do_not_compare_are_a_type_error_and_a_missing_value_a_key_er
 _numbers = st.integers(-9, 9).map(str) | st.sampled_from(["depth", "heads", "width"])
 _terms = st.recursive(
     _numbers,
-    lambda inner: st.builds(
-        "({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner
-    )
-    | inner.map("(-{})".format),
+    lambda inner: (
+        st.builds("({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner)
+        | inner.map("(-{})".format)
+    ),
     max_leaves=5,
 )
 _orders = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
@@ -198,14 +199,15 @@ _comparisons = (
 )
 _conditions = st.recursive(
     _comparisons,
-    lambda inner: st.builds("({} {} {})".format, inner, st.sampled_from(["and", "or"]), inner)
-    | inner.map("(not {})".format),
+    lambda inner: (
+        st.builds("({} {} {})".format, inner, st.sampled_from(["and", "or"]), inner) | inner.map("(not {})".format)
+    ),
     max_leaves=4,
 )
 
 
 @given(_conditions, st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9))
-@settings(deadline=None)
+@some
 def test_conditions_mean_what_they_mean_in_python(text: str, depth: int, heads: int, width: int) -> None:
     assume(len(text) <= 500 and any(name in text for name in ("depth", "heads", "width")))
     values = {"depth": depth, "heads": heads, "width": width}
@@ -309,21 +311,23 @@ def test_long_chains_that_fit_are_evaluated(count: int) -> None:
 
 
 @pytest.mark.parametrize("template", ["{} == depth", "depth in [{}]", "not {}", "{}.x == depth", "depth == 1 or {}"])
-def test_nothing_is_ever_executed(template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_ever_executed(template: str, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    monkeypatch.setattr(builtins, "depth", 1, raising=False)
-    with pytest.raises(ValueError, match="not allowed|words joined by dots"):
+    with pytest.raises(ValueError, match=r"not allowed|words joined by dots"):
         parse(template.format(f"open({str(trace)!r}, 'w')"), KNOWN)
     assert not trace.exists()
 
 
-@given(st.text(alphabet=st.sampled_from("depth heads.[]()+-*/%=<>!,'\"1e\n\\{}:@"), max_size=60) | st.text(max_size=40))
-@settings(deadline=None)
+_words = r"depth|batch\.min|linear|1|2\.5|'a'|in|is|not|and|or|if|lambda|f\(\)"
+_signs = r"==|<=|:=|\+|-|\*\*|//|%|\(|\)|\[|\]|\{|\}|,|\.|\\d|\0"
+
+
+@given(st.from_regex(f"(({_words}|{_signs}) ?){{0,12}}", fullmatch=True))
+@some
 def test_any_text_is_read_or_refused_with_a_value_error(text: str) -> None:
     try:
         condition = parse(text, KNOWN)
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert condition.names <= set(KNOWN)
-        assert condition.names
+    except ValueError:
+        return
+    assert condition.names
+    assert condition.names <= set(KNOWN)

@@ -1,51 +1,61 @@
 """Write the answer to a query as a table for people, or as CSV, JSON or Parquet."""
 
+import json
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
 from sweeper.errors import UserError
 from sweeper.results import query
+from sweeper.results.query import Answer
 
+_WIDE = 200
 Format = Literal["table", "csv", "json", "parquet"]
 
 
-def write(answer: pa.Table, form: Format, output: Path | None, console: Console) -> None:
-    """Write to a file, or to the console. Raises UserError for Parquet without a file, or a file that cannot be written."""
-    if form == "parquet":
-        if output is None:
-            raise UserError("--format parquet: needs a file, as in --output answer.parquet")
-        query.write(answer, output)
-        return
-    if form == "table" and output is None:
-        console.print(_table(answer))
-        return
-    text = _text(answer, form)
+def write(answer: Answer, form: Format, output: Path | None, console: Console) -> None:
+    """Write to a file, or to the console.
+
+    Raises:
+        UserError: Parquet without a file, or a file that cannot be written.
+    """
     if output is None:
-        print(text, end="")
+        if form == "parquet":
+            raise UserError("--format parquet: needs a file, as in --output answer.parquet")
+        if form == "table":
+            console.print(_table(answer))
+        else:
+            print(_text(answer, form), end="")
         return
     try:
-        output.write_text(text)
+        if form == "parquet":
+            query.write(answer, output)
+        else:
+            output.write_text(_text(answer, form))
     except OSError as error:
         raise UserError(f"--output {output}: cannot be written ({error.strerror})") from None
 
 
-def _text(answer: pa.Table, form: Format) -> str:
-    frame = answer.to_pandas()
+def _text(answer: Answer, form: Format) -> str:
     if form == "json":
-        return str(frame.to_json(orient="records", date_format="iso", lines=False, indent=1)) + "\n"
-    return str(frame.to_csv(index=False))
+        return json.dumps(answer.to_pylist(), indent=1, default=str) + "\n"
+    if form == "csv":
+        return str(answer.to_pandas().to_csv(index=False))
+    with StringIO() as text:
+        Console(file=text, width=_WIDE).print(_table(answer))
+        return text.getvalue()
 
 
-def _table(answer: pa.Table) -> Table:
+def _table(answer: Answer) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for field in answer.schema:
-        numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        table.add_column(field.name, justify="right" if numeric else "left", overflow="fold")
-    for row in answer.to_pylist():
+    rows = answer.to_pylist()
+    for name in answer.column_names:
+        numeric = all(isinstance(row[name], int | float | None) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     return table
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,12 +18,10 @@ class Leaderboard:
     """The best trials as data.
 
     Attributes:
-        clock: what was minimised: steps, examples or seconds.
-        until: the event.
-        parameters: columns of the hyperparameters that differ between trials.
-        rows: trials, best first: rows of `trials` with `ratio`, their RMST over the first baseline's (None without one).
-        confirmed: the same for trials that were run again on fresh seeds, baselines included.
-        counts: state -> number of trials.
+        clock: what was minimised: steps, examples or seconds. until: the event. parameters: columns of the
+        hyperparameters that differ between trials. rows: trials, best first: rows of `trials` with `ratio`, their
+        RMST over the first baseline's (None without one). confirmed: the same for trials that were run again on fresh
+        seeds, baselines included. counts: state -> number of trials.
     """
 
     clock: str
@@ -63,27 +61,29 @@ def _add_ratios(rows: list[dict[str, Any]]) -> None:
         row["ratio"] = row["rmst"] / baselines[0]["rmst"] if baselines else None
 
 
-def render(board: Leaderboard) -> RenderableType:
-    """The leaderboard for people."""
+def render(board: Leaderboard, console: Console) -> RenderableType:
+    """The leaderboard for people: a column for each parameter where the console is wide enough for that."""
     if not board.rows:
         return Text("No trial has finished yet.")
-    parts: list[RenderableType] = [_table(board, board.rows, "trial", f"{board.clock} until {board.until}")]
+    wide = console.measure(_table(board, board.rows, "trial", "", True)).maximum <= console.width
+    parts: list[RenderableType] = [_table(board, board.rows, "trial", f"{board.clock} until {board.until}", wide)]
     if board.confirmed:
-        parts += [Text(), _table(board, board.confirmed, "of", "confirmed on fresh seeds")]
+        parts += [Text(), _table(board, board.confirmed, "of", "confirmed on fresh seeds", wide)]
     if not any(row["reached"] for row in board.rows):
         parts.append(Text(f"No run reached {board.until}: raise the horizon, or widen the space.", style="yellow"))
     return Group(*parts)
 
 
-def _table(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: str) -> Table:
+def _table(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: str, wide: bool) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
     table.add_column("", justify="right")
     for heading in ("trial", "reached", f"mean {board.clock}", "±", "x baseline"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for column in board.parameters:
-        table.add_column(column, justify="right", overflow="fold")
+    for column in board.parameters if wide else ("configuration",):
+        table.add_column(column, justify="right" if wide else "left", no_wrap=wide, overflow="fold")
     for rank, row in enumerate(rows, start=1):
         label = f"{row[number]}" + (f" {row['name']}" if row["name"] else "")
+        cells = {column: _cell(row[column]) for column in board.parameters}
         state = "" if row["state"] == "finished" else f" {row['state']}"
         table.add_row(
             str(rank),
@@ -92,7 +92,7 @@ def _table(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: s
             ("" if row["reached"] == row["runs"] else "≥ ") + f"{row['rmst']:,.0f}",
             "" if row["rmst_error"] is None else f"{row['rmst_error']:,.0f}",
             "" if row["ratio"] is None else f"{row['ratio']:.2f}",
-            *(_cell(row[column]) for column in board.parameters),
+            *(cells.values() if wide else (" ".join(f"{key}={cell}" for key, cell in cells.items() if cell != "-"),)),
             style="bold green" if rank == 1 and row["reached"] else None,
         )
     return table

@@ -1,7 +1,7 @@
 """What a whole learning curve says: which kind of learning it was, spikes, and whether accuracy fell back.
 
-The labels are the phases of Liu et al., "Towards understanding grokking", 2022, arXiv:2205.10343, with `collapse` for a run whose
-validation accuracy was lost again.
+The labels are the phases of Liu et al., "Towards understanding grokking", 2022, arXiv:2205.10343, with `collapse` for
+a run whose validation accuracy was lost again.
 """
 
 from typing import Literal

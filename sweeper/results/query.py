@@ -1,18 +1,22 @@
 """SQL over a sweep's tables, read-only and confined to its folder."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sweeper.errors import UserError
 from sweeper.paths import TABLES, SweepFolder
 from sweeper.results.writer import empty_tables
 
+Answer: TypeAlias = pa.Table
+"""What a query gives: an Arrow table."""
 
-def query(folder: SweepFolder, sql: str) -> pa.Table:
+
+def query(folder: SweepFolder, sql: str) -> Answer:
     """Run one SELECT over `trials`, `runs` and `curves`.
 
     The connection is in memory, may read nothing outside the sweep's folder, and cannot loosen that.
@@ -32,13 +36,13 @@ def query(folder: SweepFolder, sql: str) -> pa.Table:
 
 def frame(folder: SweepFolder, sql: str) -> pd.DataFrame:
     """The same as a pandas frame."""
-    return query(folder, sql).to_pandas()
+    found: pd.DataFrame = query(folder, sql).to_pandas()
+    return found
 
 
-def write(table: pa.Table, path: Path) -> None:
-    """Write a query's result as one Parquet file."""
-    relation = duckdb.from_arrow(table)
-    relation.write_parquet(str(path))
+def write(table: Answer, path: Path) -> None:
+    """Write a query's result as one Parquet file. Raises OSError."""
+    pq.write_table(table, path)
 
 
 def _connect(folder: SweepFolder) -> duckdb.DuckDBPyConnection:

@@ -67,6 +67,7 @@ class TrialSummary:
 
 def summarise(
     assignment: Assignment,
+    *,
     columns: Curve,
     ending: Ending,
     limit: float,
@@ -89,7 +90,7 @@ def summarise(
         for operation in assignment.task.operation
         for replicate in assignment.replicates
     )
-    by_operation = {
+    by_operation: dict[str, list[Observation]] = {
         operation: [run.observation for run in runs if run.operation == operation]
         for operation in assignment.task.operation
     }
@@ -134,9 +135,7 @@ def _observation(assignment: Assignment, curve: Curve) -> Observation:
     return Observation(float(curve[clock][at]), crossed is not None, best)
 
 
-def _summarise_run(
-    assignment: Assignment, curve: Curve, operation: str, replicate: int, ending: Ending
-) -> RunSummary:
+def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replicate: int, ending: Ending) -> RunSummary:
     event = assignment.objective.event
     observation = _observation(assignment, curve)
     if not curve or not len(curve["step"]):
@@ -183,7 +182,7 @@ def _diagnose(curve: Curve) -> dict[str, Any]:
 
 
 def trial_row(
-    summary: TrialSummary, trial: int, phase: str, name: str, identity: str, settings: Hyperparameters
+    summary: TrialSummary, trial: int, *, phase: str, name: str, identity: str, settings: Hyperparameters
 ) -> dict[str, Any]:
     """The trial's row in `trials`."""
     kinds = ("reached", "censored", "diverged", "failed")

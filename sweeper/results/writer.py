@@ -1,9 +1,9 @@
 """Write finished trials to Parquet, so that readers never see half a trial and the folder stays small.
 
-A table is a folder of parts. Every trial lies in one part; a finished trial is added to the newest part by writing that part
-afresh beside itself and renaming it over the old one. Parts are never deleted, so a reader that lists the folder
-and opens what it found always sees whole, consistent files, whenever it looks; and 10,000 trials make about 100 files.
-docs/decisions/0003-parts-rewritten-in-place.md has the measurement.
+A table is a folder of parts. Every trial lies in one part; a finished trial is added to the newest part by writing
+that part afresh beside itself and renaming it over the old one. Parts are never deleted, so a reader that lists the
+folder and opens what it found always sees whole, consistent files, whenever it looks; and 10,000 trials make about
+100 files. docs/decisions/0003-parts-rewritten-in-place.md has the measurement.
 """
 
 import json
@@ -86,9 +86,7 @@ class Writer:
             for name in TABLES
         }
 
-    def put(
-        self, trial: int, curves: Mapping[str, Any], runs: list[dict[str, Any]], trial_row: dict[str, Any]
-    ) -> None:
+    def put(self, trial: int, curves: Mapping[str, Any], runs: list[dict[str, Any]], trial_row: dict[str, Any]) -> None:
         """Make a trial durable: its curves, then its runs, then its row in `trials`. Repeating it changes nothing."""
         if curves:
             self._tables["curves"].put(trial, _curves_table(trial, curves))
@@ -117,7 +115,9 @@ def _curves_table(trial: int, columns: Mapping[str, Any]) -> pa.Table:
     arrays = [
         pa.array([trial] * rows, pa.int64())
         if field.name == "trial"
-        else pa.array(list(columns[field.name]) if pa.types.is_list(field.type) else columns[field.name]).cast(field.type)
+        else pa.array(list(columns[field.name]) if pa.types.is_list(field.type) else columns[field.name]).cast(
+            field.type
+        )
         for field in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)

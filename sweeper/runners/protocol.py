@@ -1,8 +1,8 @@
 """The seam between a sweep and the machines it runs on.
 
 A runner asks a `Director` what to train, hands it every chunk, and tells it how each trial ended; it decides nothing
-itself. Every runner passes the same conformance suite, tests/runners/test_conformance.py, which says in code what a caller may
-rely on:
+itself. Every runner passes the same conformance suite, tests/runners/test_conformance.py, which says in code what a
+caller may rely on:
 
 - `next_trial` is called only when there is room to start the trial, and from one thread;
 - every chunk of a trial reaches `report`, in order; when `report` says stop, the trial trains no further;

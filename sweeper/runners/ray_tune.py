@@ -1,8 +1,9 @@
 """Trains trials on Ray Tune: many at once, each with its share of a GPU, on one machine or a cluster.
 
-Tune asks a `Searcher` for trials, hands results to a `TrialScheduler` and swallows what either raises; both are thin adapters
-here that pass everything to one `Director` and keep the first exception for the end. A fresh `Tuner` runs at every launch:
-the study, not Tune's snapshots, remembers trials. docs/decisions/0002-ray-tune-behind-a-director.md says why.
+Tune asks a `Searcher` for trials, hands results to a `TrialScheduler` and swallows what either raises; both are thin
+adapters here that pass everything to one `Director` and keep the first exception for the end. A fresh `Tuner` runs at
+every launch: the study, not Tune's snapshots, remembers trials. docs/decisions/0002-ray-tune-behind-a-director.md
+says why.
 """
 
 import atexit
@@ -86,7 +87,8 @@ class RayTune:
     @property
     def places(self) -> int:
         """How many trials fit at once: a fraction of a GPU never spans two, and a trial never spans two nodes."""
-        return sum(_places(node["Resources"], self._cpu, self._gpu) for node in ray.nodes() if node["Alive"])
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return sum(_places(resources, self._cpu, self._gpu) for resources in alive)
 
     def run(self, train: Train, director: Director) -> None:
         """Train what the director asks for until it has no more. Raises what the director raised."""
@@ -145,7 +147,7 @@ def _token_file() -> Path:
 class _Trial(tune.Trainable):
     """One trial in a worker process: each `step` is one chunk. Actors are reused from trial to trial."""
 
-    def setup(self, config: dict[str, Any], train: Train) -> None:
+    def setup(self, config: dict[str, Any], train: Train) -> None:  # type: ignore[override]  # with_parameters adds it
         self._train = train
         self._begin(config)
 
@@ -212,7 +214,7 @@ class _Searcher(search.Searcher):
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles the searcher when the Tuner is made; the study stays in this process
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
         assignment = self._adapter.next_trial()
         if assignment is None:
             return search.Searcher.FINISHED
@@ -235,7 +237,7 @@ class _Scheduler(schedulers.FIFOScheduler):
     """Hands chunks to the director and stops the trials it has done with."""
 
     def __init__(self, adapter: _Adapter):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # ray
         self._adapter = adapter
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:

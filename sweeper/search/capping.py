@@ -1,9 +1,10 @@
 """Stop a trial as soon as its result can no longer matter, without changing the search.
 
-TPE splits finished trials into the gamma(n) best and the rest (Optuna: gamma(n) = min(ceil(n / 10), 25)), and looks at
-nothing but which side a trial is on. Let m be at least the largest gamma the sweep will use and the number of finalists. The
-m-th best value can only fall as trials finish, so a trial whose lower bound exceeds it now is beyond the m best for good:
-it is neither the incumbent, nor a finalist, nor ever on the good side. What it would have scored does not matter.
+TPE splits finished trials into the gamma(n) best and the rest (Optuna: gamma(n) = min(ceil(n / 10), 25)), and looks
+at nothing but which side a trial is on. Let m be at least the largest gamma the sweep will use and the number of
+finalists. The m-th best value can only fall as trials finish, so a trial whose lower bound exceeds it now is beyond
+the m best for good: it is neither the incumbent, nor a finalist, nor ever on the good side. What it would have scored
+does not matter.
 """
 
 import heapq

@@ -1,8 +1,8 @@
 """The Optuna study behind a sweep: asks for configurations, remembers every trial, survives a killed driver.
 
-Optuna's journal is the truth about trials. The sampler works in the space's fixed coordinates; the configuration that a
-trial really ran, its phase and its identity are attributes of the trial. Configurations that lie outside the space, as a
-baseline may, are trials without coordinates: TPE counts them but does not model them.
+Optuna's journal is the truth about trials. The sampler works in the space's fixed coordinates; the configuration that
+a trial really ran, its phase and its identity are attributes of the trial. Configurations that lie outside the space,
+as a baseline may, are trials without coordinates: TPE counts them but does not model them.
 """
 
 import json

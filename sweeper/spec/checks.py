@@ -1,4 +1,4 @@
-"""Checks that need more than one key: hyperparameters, conditions, requirements, and whether they can be met together."""
+"""Checks that need more than one key: hyperparameters, conditions, requirements, and whether all can be met."""
 
 from collections.abc import Callable, Iterator, Mapping
 from random import Random

@@ -147,17 +147,16 @@ class SweepSpec(Section):
     baselines: dict[Name, dict[str, Value]] = Field(
         default_factory=dict, description="Named configurations that are always run, before the search."
     )
-    sampler: Sampler = Field(default_factory=lambda: Sampler())
+    sampler: Sampler = Field(default_factory=Sampler)
     stop: Literal["cap", "none"] = Field(
         "cap", description="cap: end a trial as soon as its result can no longer matter; none: never."
     )
     confirm: Confirm | None = Field(None, description="Run the finalists again on fresh seeds.")
     budget: Budget
-    resources: Resources = Field(default_factory=lambda: Resources())
+    resources: Resources = Field(default_factory=Resources)
     results: str = Field("results", description="Folder in which the sweep makes its own folder.")
 
     @field_validator("require", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-

@@ -70,7 +70,9 @@ def read(path: Path) -> Document:
         content = path.read_bytes()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"{name}: cannot be read ({reason}); `sweeper init` writes a space.yaml to start from") from None
+        raise UserError(
+            f"{name}: cannot be read ({reason}); `sweeper init` writes a space.yaml to start from"
+        ) from None
     return parse(content, name)
 
 
@@ -98,7 +100,9 @@ def parse(content: bytes, name: str) -> Document:
     if not nodes or nodes[0] is None:
         raise wrong("the file is empty; `sweeper init` writes a space.yaml to start from")
     if len(nodes) > 1:
-        raise wrong("got several YAML documents; a space.yaml is one, without `---` between", nodes[1].start_mark.line + 1)
+        raise wrong(
+            "got several YAML documents; a space.yaml is one, without `---` between", nodes[1].start_mark.line + 1
+        )
     if not isinstance(nodes[0], yaml.MappingNode):
         raise wrong("got a list or a single value; a space.yaml is a mapping with keys such as name, task and search")
     document = Document(name, text)
@@ -152,7 +156,9 @@ def _build_mapping(node: yaml.MappingNode, path: KeyPath, document: Document) ->
         if not isinstance(key, str):
             written = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
             reads = f"; YAML reads it as {str(key).lower()}, so quote it" if isinstance(key, bool) else ""
-            document.problems.append(Problem(line, key_text(path), f"got the key {written}; keys are words{reads}", document.file))
+            document.problems.append(
+                Problem(line, key_text(path), f"got the key {written}; keys are words{reads}", document.file)
+            )
             continue
         if key in found:
             first = document.lines[(*path, key)]

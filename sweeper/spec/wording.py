@@ -63,7 +63,9 @@ def message_of(error: ErrorDetails, known: Sequence[str] = ()) -> str:
     if kind == "parameter":
         return f"got {short(got)}; {error['msg']}"
     if kind == "string_pattern_mismatch":
-        return f"got {short(got)}; use letters, digits, dots, dashes and underscores, at most 100, a letter or digit first"
+        return (
+            f"got {short(got)}; use letters, digits, dots, dashes and underscores, at most 100, a letter or digit first"
+        )
     if kind in ("too_short", "too_long"):
         return f"got {short(got)}; {error['msg'][0].lower()}{error['msg'][1:]}"
     if kind == "missing_argument":

@@ -22,9 +22,7 @@ class AdamW:
     second: torch.Tensor
     updates: int = 0
 
-    def step(
-        self, parameters: torch.Tensor, gradients: torch.Tensor, rate: torch.Tensor, decay: torch.Tensor
-    ) -> None:
+    def step(self, parameters: torch.Tensor, gradients: torch.Tensor, rate: torch.Tensor, decay: torch.Tensor) -> None:
         """Update `parameters` [R, P] in place.
 
         Args:

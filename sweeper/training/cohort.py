@@ -1,8 +1,8 @@
 """Train R runs of one architecture as one stacked tensor program, and report every evaluation.
 
 Runs never influence each other: each has its own parameters, draws and hyperparameters, and leaves the stack when its
-outcome is known. Batches of different sizes share a stack by padding: the surplus rows weigh 0, so the gradient of a run
-is exactly that of the batch it asked for.
+outcome is known. Batches of different sizes share a stack by padding: the surplus rows weigh 0, so the gradient of a
+run is exactly that of the batch it asked for.
 """
 
 import time
@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 
 from sweeper.hyperparameters import Hyperparameters
+from sweeper.seeds import Seeds
 from sweeper.spec.model import Objective
 from sweeper.training import draws
 from sweeper.training.adamw import AdamW
 from sweeper.training.course import Course
-from sweeper.seeds import Seeds
 from sweeper.training.tasks.modular_arithmetic import Split, Table
 from sweeper.training.transformer import Architecture, Stack, initialise
 from sweeper.trial import Columns
@@ -137,9 +137,7 @@ class Cohort:
             saturated = logits.detach().softmax(-1).amax(-1) == 1
             self._saturated = (saturated * weights).sum(1)
 
-    def _measure(
-        self, update: int, losses: torch.Tensor, weights: torch.Tensor, asked: torch.Tensor
-    ) -> torch.Tensor:
+    def _measure(self, update: int, losses: torch.Tensor, weights: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
         """The gradients, in two halves whose norms tell the gradient noise; update then plans on it."""
         first = torch.arange(losses.shape[1], device=self._device) < asked // 2
         left = torch.autograd.grad((losses * weights * first).sum(), self.stack.leaves, retain_graph=True)

@@ -34,9 +34,7 @@ class Course:
         """Whether this update is to measure the gradient noise of some run."""
         return any(a is not None and update % a.schedule.every == 0 for a in self._adaptive)
 
-    def measured(
-        self, update: int, whole: npt.NDArray[np.float64], half: npt.NDArray[np.float64]
-    ) -> None:
+    def measured(self, update: int, whole: npt.NDArray[np.float64], half: npt.NDArray[np.float64]) -> None:
         """Set the batch sizes after `update` from squared gradient norms [R], on batches and on their halves."""
         for row, adaptive in enumerate(self._adaptive):
             if adaptive is not None and np.isfinite(whole[row]) and np.isfinite(half[row]):
@@ -48,7 +46,8 @@ class Course:
         """Drop the runs that are not in `rows`."""
         self._runs = [self._runs[row] for row in rows]
         self._adaptive = [self._adaptive[row] for row in rows]
-        self.sizes, self.rates, self.decays = (a[list(rows)] for a in (self.sizes, self.rates, self.decays))
+        self.sizes = self.sizes[list(rows)]
+        self.rates, self.decays = self.rates[list(rows)], self.decays[list(rows)]
 
     def _set_rates(self, row: int, first: int) -> None:
         """Learning rates and decays from update `first` on: warm-up times the coupling to the batch size."""

@@ -1,8 +1,8 @@
 """The batch size that the gradient noise asks for: B = c tr(Σ) / |G|^2, measured while training.
 
-McCandlish, Kaplan, Amodei et al., "An empirical model of large-batch training", 2018, arXiv:1812.06162, appendix A.1: the squared norms of
-the gradient on a batch and on its halves give unbiased estimates of |G|^2 and tr(Σ), which are averaged over time
-before their ratio is taken.
+McCandlish, Kaplan, Amodei et al., "An empirical model of large-batch training", 2018, arXiv:1812.06162, appendix A.1:
+the squared norms of the gradient on a batch and on its halves give unbiased estimates of |G|^2 and tr(Σ), which are
+averaged over time before their ratio is taken.
 """
 
 from dataclasses import dataclass

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sweeper.seeds import seeds_of
 from sweeper.training.cohort import Cohort, Run, architecture_of
 from sweeper.training.device import name_of, prepare
-from sweeper.seeds import seeds_of
 from sweeper.training.tasks.modular_arithmetic import build_table, split
 from sweeper.trial import Assignment, Chunk, Columns
 
 CHUNK_SECONDS = 1.0
-"""About how long to train between two chunks: long enough to keep bookkeeping cheap, short enough to be stopped soon."""
+"""How long to train between two chunks: long enough to keep bookkeeping cheap, short enough to be stopped soon."""
 
 
 def train(assignment: Assignment) -> Iterator[Chunk]:

@@ -100,7 +100,7 @@ class Stack:
 
     def _bind(self) -> None:
         """Make every parameter a leaf of the graph that shares memory with its slice of `flat`."""
-        pieces = self.flat.split(self._sizes, dim=1)
+        pieces = torch.split(self.flat, self._sizes, dim=1)
         shapes = self.architecture.shapes().values()
         self.leaves = [
             piece.view(-1, *shape).detach().requires_grad_() for piece, shape in zip(pieces, shapes, strict=True)
@@ -115,7 +115,7 @@ class Stack:
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
         """Scores of the token after the last one: tokens int64 [R, B, L] -> [R, B, classes]."""
         p, a = self._parameters, self.architecture
-        runs, batch, length = tokens.shape
+        runs, _, length = tokens.shape
         rows = torch.arange(runs, device=tokens.device).view(-1, 1, 1) * a.vocabulary + tokens
         x = F.embedding(rows, p["embedding.token"].reshape(runs * a.vocabulary, a.width))
         x = x + p["embedding.position"][:, None, :length]
@@ -131,7 +131,7 @@ class Stack:
 
     def norms(self, groups: Sequence[str]) -> torch.Tensor:
         """L2 norm of the parameters whose name starts with each prefix: [R, len(groups)]."""
-        squares = [piece.square().sum(1) for piece in self.flat.split(self._sizes, dim=1)]
+        squares = [piece.square().sum(1) for piece in torch.split(self.flat, self._sizes, dim=1)]
         sums = [
             sum((s for name, s in zip(self._names, squares, strict=True) if name.startswith(group)), squares[0] * 0)
             for group in groups
@@ -148,8 +148,8 @@ class Stack:
         """Causal self-attention of the last `read` positions over all of them."""
         p, heads = self._parameters, self.architecture.heads
         runs, batch, length, width = x.shape
-        weights = p[f"{name}.in.weight"].split(width, dim=2)
-        biases = p[f"{name}.in.bias"].split(width, dim=1)
+        weights = torch.split(p[f"{name}.in.weight"], width, dim=2)
+        biases = torch.split(p[f"{name}.in.bias"], width, dim=1)
         query, key, value = (
             _affine(rows, weight, bias).view(runs * batch, -1, heads, width // heads)
             for rows, weight, bias in zip((x[:, :, -read:], x, x), weights, biases, strict=True)

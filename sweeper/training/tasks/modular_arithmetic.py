@@ -1,7 +1,8 @@
 """Modular arithmetic and permutations, as sequences [a, ∘, b, =] whose next token is a ∘ b.
 
-Power et al., "Grokking: Generalization beyond overfitting on small algorithmic datasets", 2022, arXiv:2201.02177. Token ids: ∘ is 0,
-= is 1, element i is i + 2. Every example is built once, as one table; training only draws row numbers.
+Power et al., "Grokking: Generalization beyond overfitting on small algorithmic datasets", 2022, arXiv:2201.02177.
+Token ids: ∘ is 0, = is 1, element i is i + 2. Every example is built once, as one table; training only draws row
+numbers.
 """
 
 from dataclasses import dataclass
