@@ -13,6 +13,9 @@ from sweeper.results.query import query
 from sweeper.results.summary import column_of
 
 
+_UNBOUNDED = 10_000
+
+
 @dataclass(frozen=True)
 class Leaderboard:
     """The best trials as data.
@@ -65,7 +68,8 @@ def render(board: Leaderboard, console: Console) -> RenderableType:
     """The leaderboard for people: a column for each parameter where the console is wide enough for that."""
     if not board.rows:
         return Text("No trial has finished yet.")
-    wide = console.measure(_table(board, board.rows, "trial", "", True)).maximum <= console.width
+    unbounded = console.options.update(max_width=_UNBOUNDED)
+    wide = console.measure(_table(board, board.rows, "trial", "", True), options=unbounded).maximum <= console.width
     parts: list[RenderableType] = [_table(board, board.rows, "trial", f"{board.clock} until {board.until}", wide)]
     if board.confirmed:
         parts += [Text(), _table(board, board.confirmed, "of", "confirmed on fresh seeds", wide)]

@@ -29,7 +29,7 @@ def query(folder: SweepFolder, sql: str) -> Answer:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise UserError(f"got {sql.strip()!r}; a query is one SELECT over {', '.join(TABLES)}")
-            return connection.execute(statements[0]).to_arrow_table()
+            return connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
             raise UserError(f"the query was not accepted: {error}") from None
 
