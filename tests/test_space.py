@@ -14,7 +14,7 @@ from sweeper import hyperparameters
 from sweeper.space import Choice, Float, Int, Parameter, Space
 
 Values = dict[str, Any]
-some = settings(deadline=None, max_examples=30)
+some = settings(deadline=None, max_examples=20)
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,12 @@ class RayTune:
         cpu: cores for each trial.
         gpu: GPUs for each trial; a fraction shares a device.
         address: a running cluster's address, or `auto`; None starts Ray on this machine.
+        logical: `num_cpus` and `num_gpus` to pretend to have, for a Ray that is started here.
     """
 
-    def __init__(self, cpu: float, gpu: float, address: str | None = None):
+    def __init__(self, cpu: float, gpu: float, address: str | None = None, logical: dict[str, int] | None = None):
         self._cpu, self._gpu, self._address = cpu, gpu, address
+        self._logical = logical or {}
         self._scratch: Path | None = None
         self._started = False
 
@@ -119,7 +121,7 @@ class RayTune:
             raise adapter.error
 
     def _start_here(self, scratch: Path) -> None:
-        """Ray on this machine alone, on the loopback interface; Ray turns token authentication on by itself."""
+        """Ray on this machine alone; Ray turns token authentication on by itself."""
         os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(_token_file()))
         logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(
@@ -128,8 +130,8 @@ class RayTune:
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=_OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
             _temp_dir=str(scratch / "ray"),
+            **self._logical,
         )
 
 
@@ -270,8 +272,11 @@ class _Clock(tune.Callback):
 
 def _loss(trial: Any) -> Ending:
     """The ending of a trial whose worker failed outside the training function."""
-    detail = Path(trial.error_file).read_text() if trial.error_file else ""
-    return Ending("failed", "node lost" if "ActorDiedError" in detail else "error", detail)
+    if not trial.pickled_error_file:
+        return Ending("failed", "error", Path(trial.error_file).read_text() if trial.error_file else "")
+    error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    lost = isinstance(error, ray.exceptions.RayActorError)
+    return Ending("failed", "node lost" if lost else "error", str(error))
 
 
 def _places(resources: dict[str, float], cpu: float, gpu: float) -> int:

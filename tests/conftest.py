@@ -1,0 +1,16 @@
+"""What tests share: one local Ray for the session, with logical GPUs."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """Ray with 8 logical cores and 2 logical GPUs on whatever this machine has."""
+    from sweeper.runners import ray_tune  # sets Ray's environment before Ray is imported
+
+    assert os.environ["TUNE_DISABLE_SIGINT_HANDLER"] == "1"
+    with ray_tune.RayTune(1, 0.25, logical={"num_cpus": 8, "num_gpus": 2}):
+        yield

@@ -1,0 +1,431 @@
+"""The tables: what is put is what is read, whatever else happens at the same time, kill -9 included."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+
+from sweeper.errors import UserError
+from sweeper.hyperparameters import Hyperparameters
+from sweeper.outcomes import FINISHED, Ending
+from sweeper.paths import TABLES, SweepFolder
+from sweeper.results import writer as writer_module
+from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
+from sweeper.results.summary import run_rows, trial_row
+from sweeper.results.writer import Writer, empty_tables, settled
+from sweeper.trial import join
+from tests.results.test_summary import Columns, assignment_of, chunk_of, curve, summary_of
+
+RUNS, EVALUATIONS = 3, 4
+ROWS = {"trials": 1, "runs": RUNS, "curves": RUNS * EVALUATIONS}
+"""Rows that a trial has in each table."""
+PROVENANCE = {"host": "here", "sweeper": {"commit": "abc", "diff": "+ é"}}
+
+
+def curves_of(trial: int, evaluations: int = EVALUATIONS) -> list[Columns]:
+    """A different curve for each trial."""
+    accuracy = [(trial % 7) / 10] * (evaluations - 1) + [1.0]
+    return [curve(accuracy, replicate) for replicate in range(RUNS)]
+
+
+def put(writer: Writer, trial: int, curves: list[Columns] | None = None, ending: Ending = FINISHED) -> float:
+    """Write a trial as the director does. Returns its value."""
+    curves = curves_of(trial) if curves is None else curves
+    summary = summary_of(assignment_of(range(RUNS), number=trial), curves, ending)
+    row = trial_row(summary, trial, phase="search", name="", identity=f"id {trial}", settings=Hyperparameters())
+    writer.put(trial, join([chunk_of(*curves)]) if curves else {}, run_rows(summary, trial), row)
+    return summary.value
+
+
+def read(folder: SweepFolder, name: str) -> pa.Table:
+    return pq.read_table(folder.table(name))
+
+
+def per_trial(folder: SweepFolder, name: str) -> dict[int, int]:
+    """Trial -> number of rows."""
+    return dict(Counter(read(folder, name)["trial"].to_pylist())) if any(folder.table(name).glob("*.parquet")) else {}
+
+
+def parts(folder: SweepFolder, name: str) -> dict[str, list[int]]:
+    """Part -> its trials."""
+    paths = sorted(folder.table(name).glob("part-*.parquet"))
+    return {path.name: sorted(set(pq.read_table(path)["trial"].to_pylist())) for path in paths}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    return SweepFolder(tmp_path / "sweep")
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "TRIALS_PER_PART", {"trials": 5, "runs": 4, "curves": 3})
+
+
+def test_what_is_put_is_read_back_with_the_types_of_the_schema(folder: SweepFolder) -> None:
+    curves = [
+        curve([0.1, 0.2, 1.0], 0),
+        curve([0.1, 0.2, 0.3], 1, val_loss=[2.0, 1.0, float("inf")]),
+        curve([0.1], 2, train_loss=[float("nan")]),
+    ]
+    columns = join([chunk_of(*curves)])
+    summary = summary_of(assignment_of(range(3), operations=("x_plus_y", "x_minus_y")), curves)
+    settings = Hyperparameters(betas=(0.9, 0.95))
+    runs = run_rows(summary, 5)
+    row = trial_row(summary, 5, phase="baseline", name="published", identity="an identity", settings=settings)
+    Writer(folder, PROVENANCE).put(5, columns, runs, row)
+
+    for name in TABLES:
+        assert read(folder, name).schema.equals(SCHEMAS[name])
+    (got,) = read(folder, "trials").to_pylist()
+    assert got == {**dict.fromkeys(SCHEMAS["trials"].names), **row, "betas": [0.9, 0.95]}
+    got_runs = read(folder, "runs").to_pylist()
+    expected_runs = [{**dict.fromkeys(SCHEMAS["runs"].names), **each} for each in runs]
+    pd.testing.assert_frame_equal(pd.DataFrame(got_runs), pd.DataFrame(expected_runs))
+    got_curves = read(folder, "curves")
+    assert got_curves["trial"].to_pylist() == [5] * 7
+    assert got_curves["weight_norm_blocks"].to_pylist() == [[0.25, 0.25]] * 7
+    for name in set(SCHEMAS["curves"].names) - {"trial", "weight_norm_blocks"}:
+        kind = SCHEMAS["curves"].field(name).type
+        expected = columns[name] if pa.types.is_string(kind) else columns[name].astype(kind.to_pandas_dtype())
+        np.testing.assert_array_equal(got_curves[name].to_numpy(), expected, err_msg=name)
+
+
+def test_pandas_and_duckdb_read_the_same(folder: SweepFolder) -> None:
+    writer = Writer(folder, PROVENANCE)
+    for trial in range(3):
+        put(writer, trial)
+    for name in TABLES:
+        arrow = read(folder, name)
+        assert len(pd.read_parquet(folder.table(name))) == arrow.num_rows == 3 * ROWS[name]
+        pattern = f"{folder.table(name)}/part-*.parquet"
+        with duckdb.connect() as connection:
+            assert connection.read_parquet(pattern).to_arrow_table().to_pylist() == arrow.to_pylist()
+
+
+def test_putting_a_trial_again_replaces_it(folder: SweepFolder) -> None:
+    writer = Writer(folder, {})
+    for trial in range(4):
+        put(writer, trial)
+    before = {name: sorted(map(repr, read(folder, name).to_pylist())) for name in TABLES}
+    put(writer, 2)
+    again = {name: sorted(map(repr, read(folder, name).to_pylist())) for name in TABLES}
+    assert again == before
+
+    put(writer, 1, curves_of(1, evaluations=2))
+    assert per_trial(folder, "curves") == {0: 12, 1: 6, 2: 12, 3: 12}
+    assert per_trial(folder, "runs") == dict.fromkeys(range(4), RUNS)
+    assert per_trial(folder, "trials") == dict.fromkeys(range(4), 1)
+    assert [row["steps_trained"] for row in read(folder, "trials").to_pylist() if row["trial"] == 1] == [RUNS * 20]
+
+
+def test_a_trial_put_again_without_curves_has_none_left(folder: SweepFolder) -> None:
+    """Stopped half-way, taken up by the next launch, and failed before its first evaluation."""
+    writer = Writer(folder, {})
+    put(writer, 0)
+    put(writer, 1, ending=Ending("stopped", "Ctrl-C"))
+    put(writer, 1, [], Ending("failed", "out of memory", "Traceback ..."))
+    assert [(row["outcome"], row["final_step"]) for row in read(folder, "runs").to_pylist() if row["trial"] == 1] == [
+        ("failed", None)
+    ] * RUNS
+    assert per_trial(folder, "curves") == {0: ROWS["curves"]}
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_parts_roll_over_and_a_trial_lies_in_one_part(folder: SweepFolder) -> None:
+    writer = Writer(folder, {})
+    for trial in range(8):
+        put(writer, trial)
+    for trial in (0, 3, 7, 4):
+        put(writer, trial)
+    assert parts(folder, "trials") == {"part-00000.parquet": [0, 1, 2, 3, 4], "part-00001.parquet": [5, 6, 7]}
+    assert parts(folder, "runs") == {"part-00000.parquet": [0, 1, 2, 3], "part-00001.parquet": [4, 5, 6, 7]}
+    assert parts(folder, "curves") == {
+        "part-00000.parquet": [0, 1, 2],
+        "part-00001.parquet": [3, 4, 5],
+        "part-00002.parquet": [6, 7],
+    }
+    for name in TABLES:
+        assert per_trial(folder, name) == dict.fromkeys(range(8), ROWS[name])
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_reopened_folder_continues_where_it_was(folder: SweepFolder) -> None:
+    for trial in range(11):
+        put(Writer(folder, {"launch": trial}), trial)
+    put(Writer(folder, {}), 4)
+    assert parts(folder, "curves") == {
+        "part-00000.parquet": [0, 1, 2],
+        "part-00001.parquet": [3, 4, 5],
+        "part-00002.parquet": [6, 7, 8],
+        "part-00003.parquet": [9, 10],
+    }
+    for name in TABLES:
+        assert per_trial(folder, name) == dict.fromkeys(range(11), ROWS[name])
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_trials_may_come_in_any_order_and_with_gaps(folder: SweepFolder) -> None:
+    order = [40, 2, 17, 3, 39, 0, 18]
+    for half in (order[:4], order[4:]):
+        writer = Writer(folder, {})
+        for trial in half:
+            put(writer, trial)
+    for name in TABLES:
+        assert per_trial(folder, name) == dict.fromkeys(order, ROWS[name])
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("moved", [0, 1])
+def test_new_trials_overwrite_nothing_after_a_part_was_moved_away(
+    folder: SweepFolder, tmp_path: Path, moved: int
+) -> None:
+    """The advice given for a damaged part: move it away to go on without it."""
+    writer = Writer(folder, {})
+    for trial in range(9):
+        put(writer, trial)
+    (folder.table("curves") / f"part-0000{moved}.parquet").rename(tmp_path / "damaged.parquet")
+    left = [trial for trial in range(9) if trial // 3 != moved]
+    writer = Writer(folder, {})
+    for trial in (9, 10, 11, 12):
+        put(writer, trial)
+    assert per_trial(folder, "curves") == dict.fromkeys([*left, 9, 10, 11, 12], ROWS["curves"])
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_trials_can_be_replaced_after_a_part_was_moved_away(folder: SweepFolder, tmp_path: Path) -> None:
+    writer = Writer(folder, {})
+    for trial in range(8):
+        put(writer, trial)
+    (folder.table("curves") / "part-00001.parquet").rename(tmp_path / "damaged.parquet")
+    writer = Writer(folder, {})
+    for trial in (7, 1, 4):
+        put(writer, trial)
+    assert per_trial(folder, "curves") == dict.fromkeys([0, 1, 2, 4, 6, 7], ROWS["curves"])
+
+
+def test_a_put_that_failed_can_be_repeated(folder: SweepFolder) -> None:
+    writer = Writer(folder, {})
+    put(writer, 0)
+    in_the_way = folder.table("curves") / ".part-00000.parquet.partial"
+    in_the_way.mkdir()
+    with pytest.raises(OSError, match="part-00000"):
+        put(writer, 1)
+    in_the_way.rmdir()
+    put(writer, 1)
+    put(writer, 2)
+    for name in TABLES:
+        assert per_trial(folder, name) == dict.fromkeys(range(3), ROWS[name])
+
+
+def test_nothing_but_parts_is_left(folder: SweepFolder) -> None:
+    writer = Writer(folder, {})
+    for trial in range(3):
+        put(writer, trial)
+    left = sorted(str(path.relative_to(folder.root)) for path in folder.root.rglob("*") if path.is_file())
+    assert left == ["curves/part-00000.parquet", "runs/part-00000.parquet", "trials/part-00000.parquet"]
+
+
+def test_a_trial_that_failed_at_once_has_runs_but_no_curves(folder: SweepFolder) -> None:
+    put(Writer(folder, {}), 0, [], Ending("failed", "error", "Traceback ..."))
+    assert {name: per_trial(folder, name) for name in TABLES} == {"trials": {0: 1}, "runs": {0: RUNS}, "curves": {}}
+
+
+def test_provenance_and_schema_version_are_in_every_part(folder: SweepFolder) -> None:
+    put(Writer(folder, PROVENANCE), 0)
+    for name in TABLES:
+        metadata = pq.read_schema(folder.table(name) / "part-00000.parquet").metadata
+        assert json.loads(metadata[b"sweeper"]) == {"schema_version": SCHEMA_VERSION, "provenance": PROVENANCE}
+    put(Writer(folder, {"host": "there"}), 1)
+    metadata = pq.read_schema(folder.table("trials") / "part-00000.parquet").metadata
+    assert json.loads(metadata[b"sweeper"])["provenance"] == {"host": "there"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, 0, None])
+def test_tables_of_another_schema_version_are_refused(folder: SweepFolder, name: str, version: int | None) -> None:
+    put(Writer(folder, {}), 0)
+    part = folder.table(name) / "part-00000.parquet"
+    metadata = {} if version is None else {"sweeper": json.dumps({"schema_version": version})}
+    pq.write_table(pq.read_table(part).replace_schema_metadata(metadata), part)
+    before = part.read_bytes()
+    with pytest.raises(UserError) as caught:
+        Writer(folder, {})
+    assert str(caught.value) == (
+        f"{part}: got schema version {version}; this sweeper writes version {SCHEMA_VERSION}; "
+        "use another sweep name, or the sweeper that wrote it"
+    )
+    assert part.read_bytes() == before
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("part", [0, -1])
+@pytest.mark.parametrize("damage", ["cut short", "empty", "other text"])
+def test_a_damaged_part_is_named(folder: SweepFolder, name: str, part: int, damage: str) -> None:
+    writer = Writer(folder, {})
+    for trial in range(6):
+        put(writer, trial)
+    path = sorted(folder.table(name).glob("part-*.parquet"))[part]
+    content = path.read_bytes()
+    path.write_bytes({"cut short": content[: len(content) // 2], "empty": b"", "other text": b"a,b\n1,2\n"}[damage])
+    with pytest.raises(UserError) as caught:
+        Writer(folder, {})
+    assert str(caught.value).startswith(f"{path}: not a readable Parquet file")
+    assert "move it away" in str(caught.value)
+    if name == "trials":
+        with pytest.raises(UserError, match="not a readable Parquet file"):
+            settled(folder)
+
+
+def test_settled_are_all_but_the_stopped(folder: SweepFolder) -> None:
+    assert settled(folder) == {}
+    writer = Writer(folder, {})
+    values = {
+        0: put(writer, 0),
+        2: put(writer, 2, ending=Ending("capped", "its value is at least 4")),
+        3: put(writer, 3, [], Ending("failed", "error")),
+    }
+    put(writer, 1, ending=Ending("stopped", "Ctrl-C"))
+    assert settled(folder) == values
+    values[1] = put(writer, 1)
+    assert settled(folder) == values
+
+
+def test_tables_that_were_not_written_yet_are_there_without_rows(folder: SweepFolder) -> None:
+    assert {name: table.schema for name, table in empty_tables(folder).items()} == SCHEMAS
+    put(Writer(folder, {}), 0, [], Ending("failed", "error"))
+    assert empty_tables(folder) == {"curves": SCHEMAS["curves"].empty_table()}
+
+
+class _Readers:
+    """Reads tables in every way that users do, until told to stop, and notes what should never be seen."""
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder, self._done = folder, threading.Event()
+        self.wrong: list[str] = []
+        self.rounds: Counter[str] = Counter()
+        self._most: dict[tuple[str, str], int] = {}
+        self._connection = duckdb.connect()
+        ways = {"pandas": self._pandas, "pyarrow": self._pyarrow, "duckdb": self._duckdb}
+        self._threads = [threading.Thread(target=self._follow, args=each) for each in ways.items()]
+
+    def __enter__(self) -> "_Readers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+        self._connection.close()
+
+    def _follow(self, way: str, trials_in: Any) -> None:
+        while not self._done.is_set():
+            seen: dict[str, set[int]] = {}
+            for name in TABLES:  # as in a join: what is in trials must be in the two others, read later
+                if not any(self._folder.table(name).glob("part-*.parquet")):
+                    continue
+                try:
+                    counts = Counter(trials_in(name))
+                except Exception as error:  # noqa: BLE001  # whatever a reader meets is the finding
+                    self.wrong.append(f"{way} {name}: {error!r}")
+                    continue
+                self.wrong += [f"{way} {name}: {n} rows of trial {t}" for t, n in counts.items() if n != ROWS[name]]
+                if len(counts) < self._most.get((way, name), 0):
+                    self.wrong.append(f"{way} {name}: trials were lost")
+                self._most[way, name] = len(counts)
+                seen[name] = set(counts)
+            if len(seen) == len(TABLES) and not (seen["trials"] <= seen["runs"] <= seen["curves"]):
+                self.wrong.append(f"{way}: a trial without its runs or curves")
+            self.rounds[way] += 1
+            self._done.wait(0.02)  # leave the cores to the writer
+
+    def _pandas(self, name: str) -> list[int]:
+        return [int(trial) for trial in pd.read_parquet(self._folder.table(name))["trial"]]
+
+    def _pyarrow(self, name: str) -> list[int]:
+        return list(pyarrow.dataset.dataset(self._folder.table(name)).to_table()["trial"].to_pylist())
+
+    def _duckdb(self, name: str) -> list[int]:
+        sql = f"SELECT * FROM read_parquet('{self._folder.table(name)}/part-*.parquet', union_by_name = true)"
+        return list(self._connection.sql(sql).to_arrow_table()["trial"].to_pylist())
+
+
+def test_readers_never_see_half_a_trial_while_200_are_written(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "TRIALS_PER_PART", {"trials": 64, "runs": 64, "curves": 16})
+    with _Readers(folder) as readers:
+        writer = Writer(folder, PROVENANCE)
+        for trial in range(200):
+            put(writer, trial)
+            if trial % 10 == 9:
+                put(writer, trial - 5)
+    assert readers.wrong == []
+    assert min(readers.rounds[way] for way in ("pandas", "pyarrow", "duckdb")) >= 3
+    for name in TABLES:
+        assert per_trial(folder, name) == dict.fromkeys(range(200), ROWS[name])
+
+
+def _write_until_killed(root: Path, reported: Path, first: int) -> None:
+    """What the process to be killed does: a line for every trial that `put` has returned from."""
+    writer_module.TRIALS_PER_PART.update({"trials": 20, "runs": 20, "curves": 5})
+    writer = Writer(SweepFolder(root), {"pid": os.getpid()})
+    with open(reported, "ab", buffering=0) as log:
+        for trial in range(first, first + 10_000):
+            put(writer, trial)
+            log.write(b"%d\n" % trial)
+
+
+@contextlib.contextmanager
+def _started(process: Any) -> Iterator[None]:
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_kill_9_loses_no_trial_that_was_reported_as_written(folder: SweepFolder, tmp_path: Path) -> None:
+    reported = tmp_path / "reported"
+    reported.touch()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    chance = random.Random(0)
+    first = 0
+    for kill in range(6):
+        size = reported.stat().st_size
+        with _started(context.Process(target=_write_until_killed, args=(folder.root, reported, first))):
+            deadline = time.monotonic() + 60
+            while reported.stat().st_size == size and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.2))
+        trials = [int(line) for line in reported.read_text().splitlines()]
+        for name in TABLES:
+            counts = per_trial(folder, name)
+            assert set(counts.values()) <= {ROWS[name]}, f"kill {kill}: partial or repeated trials in {name}"
+            assert set(trials) <= set(counts), f"kill {kill}: trials lost from {name}"
+        first = trials[-1] + 1  # the one that was being written is written again
+    writer = Writer(folder, {})
+    put(writer, first)
+    for name in TABLES:
+        assert set(per_trial(folder, name).values()) == {ROWS[name]}
+        assert not list(folder.table(name).glob(".*")), "the next put leaves nothing of the unfinished ones"

@@ -1,0 +1,168 @@
+"""The tables in the documentation agree with the code. `python -m tests.test_docs_tables` writes them afresh."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeGuard, get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from sweeper import hyperparameters
+from sweeper.batch_schedules import USED_BY
+from sweeper.results.schema import SCHEMAS
+from sweeper.results.summary import column_of
+from sweeper.spec.model import SweepSpec
+
+ROOT = Path(__file__).parent.parent
+SPACES, RESULTS = ROOT / "search_spaces" / "README.md", ROOT / "docs" / "results.md"
+_TABLE = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_COLUMN = re.compile(r"^\| `(?P<name>\w+)` \| [^|]* \| (?P<meaning>.*) \|$", re.MULTILINE)
+_LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+
+Rows = list[tuple[str, ...]]
+
+
+def settings() -> Rows:
+    """Every hyperparameter."""
+    return [
+        _row(key, hyperparameters.adapter(key).json_schema(), field) for key, field in hyperparameters.fields().items()
+    ]
+
+
+def sections() -> Rows:
+    """Every key of a space.yaml, section by section."""
+    rows: Rows = []
+    for name, field in SweepSpec.model_fields.items():
+        model = next((kind for kind in (field.annotation, *get_args(field.annotation)) if _is_section(kind)), None)
+        if model is None:
+            rows.append(_row(name, SweepSpec.model_json_schema()["properties"][name], field))
+        else:
+            properties = model.model_json_schema()["properties"]
+            rows += [_row(f"{name}.{key}", properties[key], each) for key, each in model.model_fields.items()]
+    return rows
+
+
+def shapes() -> Rows:
+    """What each shape of batch schedule reads."""
+    return [
+        (f"`{shape}`", ", ".join(f"`batch.{name}`" for name in ((*used, "max") if shape != "step" else used)))
+        for shape, used in USED_BY.items()
+    ]
+
+
+def columns(table: str) -> Callable[[], Rows]:
+    """Every column of a table; hyperparameters by their own description, the others as the file describes them."""
+
+    def rows() -> Rows:
+        meanings = {found["name"]: found["meaning"] for found in _COLUMN.finditer(_tables(RESULTS)[table])}
+        if table == "trials":
+            meanings |= {
+                column_of(key): f"Hyperparameter `{key}`: {_cell(field.description or '')}"
+                for key, field in hyperparameters.fields().items()
+            }
+        return [(f"`{each.name}`", f"{each.type}", meanings.get(each.name, "")) for each in SCHEMAS[table]]
+
+    return rows
+
+
+HEADINGS = ("type", "range", "default", "meaning")
+TABLES: dict[str, tuple[Path, tuple[str, ...], Callable[[], Rows]]] = {
+    "hyperparameters": (SPACES, ("hyperparameter", *HEADINGS), settings),
+    "sections": (SPACES, ("key", *HEADINGS), sections),
+    "shapes": (SPACES, ("shape", "reads"), shapes),
+    "trials": (RESULTS, ("column", "type", "meaning"), columns("trials")),
+    "runs": (RESULTS, ("column", "type", "meaning"), columns("runs")),
+    "curves": (RESULTS, ("column", "type", "meaning"), columns("curves")),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_table_agrees_with_the_code(name: str) -> None:
+    path, *_ = TABLES[name]
+    assert _tables(path)[name] == rendered(name), "run `python -m tests.test_docs_tables` and say what new rows mean"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_has_a_meaning(name: str) -> None:
+    _, _, rows = TABLES[name]
+    assert [row[0] for row in rows() if not row[-1].strip()] == []
+
+
+@pytest.mark.parametrize("path", [SPACES, RESULTS], ids=lambda path: path.name)
+def test_no_table_is_missing_or_unknown(path: Path) -> None:
+    assert set(_tables(path)) == {name for name, (where, *_) in TABLES.items() if where == path}
+
+
+def test_every_space_is_listed() -> None:
+    listed = re.findall(r"^\| \[`([\w.]+)`\]\(\1\) \|", SPACES.read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in SPACES.parent.glob("*.yaml"))
+
+
+def rendered(name: str) -> str:
+    """A table as Markdown."""
+    _, headings, rows = TABLES[name]
+    lines = [headings, tuple("---" for _ in headings), *(tuple(map(_cell, row)) for row in rows())]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def write() -> None:
+    """Bring every table in the documentation up to date."""
+    for path in (SPACES, RESULTS):
+        new = _TABLE.sub(lambda found: found[1] + rendered(found["name"]) + found[3], path.read_text())
+        path.write_text(new)
+
+
+def _tables(path: Path) -> dict[str, str]:
+    found = _TABLE.finditer(path.read_text())
+    return {each["name"]: each[0].removeprefix(each[1]).removesuffix(each[3]) for each in found}
+
+
+def _is_section(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _row(key: str, schema: Mapping[str, Any], field: FieldInfo) -> tuple[str, ...]:
+    """Key, type, range, default and meaning; types and ranges from the key's JSON Schema."""
+    kind = next(each for each in schema.get("anyOf", [schema]) if each.get("type") != "null")
+    return f"`{key}`", _type(kind), _range(kind), _default(field), field.description or ""
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+    return "word" if _words(schema) else names.get(schema["type"], {"array": "list"}.get(schema["type"], "keys"))
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    if words := _words(schema):
+        return ", ".join(f"`{word}`" for word in words)
+    if schema["type"] == "array":
+        kinds = {_range(each) for each in schema.get("prefixItems", [schema.get("items", {})]) if "type" in each}
+        return "".join(f"each {kind}" for kind in kinds if kind)
+    return ", ".join(f"{words} {schema[limit]:,}" for limit, words in _LIMITS.items() if limit in schema)
+
+
+def _words(schema: Mapping[str, Any]) -> list[str]:
+    return schema.get("enum", [schema["const"]] if "const" in schema else [])
+
+
+def _default(field: FieldInfo) -> str:
+    """The default as it would be written in a space.yaml."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is None:
+        return "none"
+    if isinstance(value, float) and "e" in str(value) and "." not in str(value):
+        return f"`{str(value).replace('e', '.0e')}`"
+    return f"`{json.dumps(value)}`".replace('"', "")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "or").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,88 @@
+"""The stacked AdamW against torch's own, run by run, in float64."""
+
+import pytest
+import torch
+
+from sweeper.training.adamw import AdamW
+
+RUNS, SIZE = 3, 7
+BETAS = [(0.9, 0.98), (0.8, 0.999), (0.0, 0.5)]
+EPSILON = [1e-8, 1e-3, 0.1]
+DECAY = [0.5, 0.0, 2.0]
+
+
+def rate_of(run: int, update: int) -> float:
+    """Warm-up from 0, then another rate for every run and update."""
+    return [1e-3, 1e-2, 0.1][run] * min(update / 3, 1) * (1 + 0.1 * (update % 4))
+
+
+def stacked() -> AdamW:
+    zeros = torch.zeros(RUNS, SIZE, dtype=torch.float64)
+    return AdamW(torch.tensor(BETAS, dtype=torch.float64), column(EPSILON), zeros, zeros.clone())
+
+
+def column(values: list[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)[:, None]
+
+
+def initial() -> torch.Tensor:
+    return torch.randn(RUNS, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def gradient(update: int) -> torch.Tensor:
+    """Of very different sizes, with exact zeros."""
+    found = torch.randn(RUNS, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(update + 1))
+    found[:, 0] = 0
+    return found * 10.0 ** torch.arange(-3, SIZE - 3)
+
+
+def train(optimiser: AdamW, parameters: torch.Tensor, rows: list[int], updates: range) -> None:
+    for update in updates:
+        rate = column([rate_of(run, update) for run in rows])
+        decay = rate * column([DECAY[run] for run in rows])
+        optimiser.step(parameters, gradient(update)[rows], rate, decay)
+
+
+def alone(run: int, updates: int) -> torch.Tensor:
+    """One run with torch.optim.AdamW."""
+    parameters = torch.nn.Parameter(initial()[run].clone())
+    optimiser = torch.optim.AdamW([parameters], betas=BETAS[run], eps=EPSILON[run], weight_decay=DECAY[run])
+    for update in range(updates):
+        optimiser.param_groups[0]["lr"] = rate_of(run, update)
+        parameters.grad = gradient(update)[run].clone()
+        optimiser.step()
+    return parameters.detach()
+
+
+@pytest.mark.parametrize("updates", [1, 2, 30])
+def test_every_run_is_updated_as_torch_would_update_it_alone(updates: int) -> None:
+    optimiser, parameters = stacked(), initial()
+    train(optimiser, parameters, [0, 1, 2], range(updates))
+    expected = torch.stack([alone(run, updates) for run in range(RUNS)])
+    torch.testing.assert_close(parameters, expected, rtol=1e-12, atol=1e-14)
+    assert optimiser.updates == updates
+
+
+def test_a_first_update_at_rate_0_moves_nothing_but_counts_the_gradient() -> None:
+    optimiser, parameters = stacked(), initial()
+    train(optimiser, parameters, [0, 1, 2], range(1))
+    assert torch.equal(parameters, initial())
+    torch.testing.assert_close(optimiser.first, gradient(0) * (1 - column([b for b, _ in BETAS])))
+    torch.testing.assert_close(optimiser.second, gradient(0) ** 2 * (1 - column([b for _, b in BETAS])))
+
+
+@pytest.mark.parametrize("kept", [[0, 2], [1], [2, 0]])
+def test_runs_that_are_kept_go_on_as_if_nothing_had_happened(kept: list[int]) -> None:
+    optimiser, parameters = stacked(), initial()
+    train(optimiser, parameters, [0, 1, 2], range(5))
+    optimiser.keep(torch.tensor(kept))
+    parameters = parameters[kept]
+    train(optimiser, parameters, kept, range(5, 12))
+    expected = torch.stack([alone(run, 12) for run in kept])
+    torch.testing.assert_close(parameters, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_gradients_are_left_as_they_were() -> None:
+    given = gradient(0)
+    stacked().step(initial(), given, column([0.1] * RUNS), column([0.1] * RUNS))
+    assert torch.equal(given, gradient(0))
