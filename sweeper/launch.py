@@ -72,7 +72,8 @@ def launch(
         director = SweepDirector(
             spec, loaded.space, study=study, writer=writer, settled=settled(folder), limit=_limit(loaded)
         )
-        console.print(f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}", highlight=False)
+        opening = f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}"
+        console.print(opening, highlight=False, soft_wrap=True)
         with _interruptible(director), progress(director, spec, runner.places, console):
             runner.run(train or _our_training(), director)
     _conclude(director, folder, loaded, console)
@@ -81,8 +82,12 @@ def launch(
 
 def _opening(director: SweepDirector, runner: Runner, spec: SweepSpec) -> str:
     runs = len(spec.task.operation) * spec.objective.replicates
-    earlier = f"{director.earlier} trials from before, " if director.earlier else ""
-    return f"{earlier}{runner.places} trials at once, {runs} runs each"
+    earlier = f"{_counted(director.earlier, 'trial')} from before, " if director.earlier else ""
+    return f"{earlier}{_counted(runner.places, 'trial')} at once, {_counted(runs, 'run')} each"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _our_training() -> Train:

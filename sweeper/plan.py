@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.machine import Machine
+from sweeper.parameters import Choice, Float, Int
 from sweeper.paths import SweepFolder
-from sweeper.space import Choice, Float, Int
 from sweeper.spec.loading import Loaded
 
 
@@ -78,7 +78,9 @@ def render(plan: Plan) -> RenderableType:
     facts.add_row("resources", f"{asked} a trial; this machine has {has}: {plan.at_once} at once")
     state = " (exists: launch continues it)" if plan.folder.space.exists() else ""
     facts.add_row("results", f"{plan.folder.root}{state}")
-    parts: list[RenderableType] = [facts, Text(), _dimensions(plan.loaded)]
+    parts: list[RenderableType] = [facts]
+    if spec.search:
+        parts += [Text(), _dimensions(plan.loaded)]
     if plan.at_once < 1:
         parts.append(Text("No trial fits on this machine; a cluster may have room for it.", style="bold red"))
     return Group(*parts)
@@ -94,7 +96,9 @@ def _trials(plan: Plan) -> str:
 
 
 def _dimensions(loaded: Loaded) -> RenderableType:
-    table = Table(title=f"{len(loaded.spec.search)} dimensions", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    count = len(loaded.spec.search)
+    title = f"{count} dimension{'' if count == 1 else 's'}"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("parameter", "values", "when"):
         table.add_column(column, overflow="fold")
     for key, parameter in loaded.space.parameters.items():

@@ -23,7 +23,7 @@ from sweeper.batch_schedules import (
 )
 
 SHAPES = get_args(Shape)
-few = settings(deadline=None, max_examples=20)
+few = settings(deadline=None, max_examples=15)
 MONOTONE = ["linear", "polynomial", "geometric", "logarithmic", "cosine", "doubling", "sample_ramp"]
 HORIZON = 120
 

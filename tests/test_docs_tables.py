@@ -19,7 +19,7 @@ from sweeper.spec.model import SweepSpec
 ROOT = Path(__file__).parent.parent
 SPACES, RESULTS = ROOT / "search_spaces" / "README.md", ROOT / "docs" / "results.md"
 _TABLE = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_COLUMN = re.compile(r"^\| `(?P<name>\w+)` \| [^|]* \| (?P<meaning>.*) \|$", re.MULTILINE)
+_COLUMN = re.compile(r"^\| `(?P<name>\w+)` \|[^|]*\| (?P<meaning>.*) \|$", re.MULTILINE)
 _LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 Rows = list[tuple[str, ...]]
@@ -139,13 +139,15 @@ def _range(schema: Mapping[str, Any]) -> str:
     if words := _words(schema):
         return ", ".join(f"`{word}`" for word in words)
     if schema["type"] == "array":
-        kinds = {_range(each) for each in schema.get("prefixItems", [schema.get("items", {})]) if "type" in each}
-        return "".join(f"each {kind}" for kind in kinds if kind)
-    return ", ".join(f"{words} {schema[limit]:,}" for limit, words in _LIMITS.items() if limit in schema)
+        kinds = {_range(each) for each in schema.get("prefixItems", [schema["items"]] if "items" in schema else [])}
+        kind = kinds.pop() if len(kinds) == 1 else ""
+        return f"each {kind}" if kind and not kind.startswith("each") else ""
+    limits = {words: schema[limit] for limit, words in _LIMITS.items() if limit in schema}
+    return ", ".join(f"{words} {int(limit) if limit == int(limit) else limit:,}" for words, limit in limits.items())
 
 
-def _words(schema: Mapping[str, Any]) -> list[str]:
-    return schema.get("enum", [schema["const"]] if "const" in schema else [])
+def _words(schema: Mapping[str, Any]) -> list[Any]:
+    return list(schema.get("enum", [schema["const"]] if "const" in schema else []))
 
 
 def _default(field: FieldInfo) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from sweeper import hyperparameters
-from sweeper.space import Choice, Float, Int, Parameter, Space
+from sweeper.parameters import Choice, Float, Int, Parameter
+from sweeper.space import Space
 
 Values = dict[str, Any]
+PARAMETER: TypeAdapter[Any] = TypeAdapter(Parameter)
 some = settings(deadline=None, max_examples=20)
 
 
@@ -27,7 +30,7 @@ class Template:
     active: Callable[[Values], set[str]]
     meets: Callable[[Values], bool] = lambda _: True
 
-    @property
+    @cached_property
     def space(self) -> Space:
         return space_of(self.search, self.fixed, *self.require)
 
@@ -63,7 +66,7 @@ class Interval:
 
 
 def space_of(search: dict[str, dict[str, Any]], fixed: Values | None = None, *require: str) -> Space:
-    parameters = TypeAdapter(dict[str, Parameter]).validate_python(search)
+    parameters = {key: PARAMETER.validate_python(written) for key, written in search.items()}
     return Space(parameters, fixed or {}, require, 100)
 
 
@@ -80,7 +83,7 @@ def coordinates(search: dict[str, dict[str, Any]]) -> st.SearchStrategy[Values]:
                 step = written.get("step", 1)
                 return st.integers(0, (high - low) // step).map(lambda i: low + i * step)
             case {"float": _, "step": _}:
-                return st.sampled_from(TypeAdapter(Parameter).validate_python(written).grid())
+                return st.sampled_from(PARAMETER.validate_python(written).grid())
             case {"float": (low, high)}:
                 return st.floats(low, high)
         raise AssertionError(written)
@@ -510,7 +513,7 @@ def test_a_stepped_float_never_passes_its_upper_bound() -> None:
 )
 def test_a_parameter_that_makes_no_sense_is_refused_and_said(written: Any, reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
-        TypeAdapter(Parameter).validate_python(written)
+        PARAMETER.validate_python(written)
 
 
 def test_1_and_true_are_different_choices() -> None:

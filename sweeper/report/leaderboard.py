@@ -12,7 +12,6 @@ from sweeper.paths import SweepFolder
 from sweeper.results.query import query
 from sweeper.results.summary import column_of
 
-
 _UNBOUNDED = 10_000
 
 

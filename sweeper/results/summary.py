@@ -56,6 +56,8 @@ class TrialSummary:
     def overall(self) -> Rmst:
         """RMST; with several operations the geometric mean of theirs, its error by the delta method."""
         parts = list(self.rmst.values())
+        if len(parts) == 1:
+            return parts[0]
         mean = math.exp(sum(math.log(part.mean) for part in parts) / len(parts))
         relative = math.sqrt(sum((part.error / part.mean) ** 2 for part in parts)) / len(parts)
         return Rmst(mean, mean * relative)

@@ -1,9 +1,7 @@
 """Trains trials on Ray Tune: many at once, each with its share of a GPU, on one machine or a cluster.
 
-Tune asks a `Searcher` for trials, hands results to a `TrialScheduler` and swallows what either raises; both are thin
-adapters here that pass everything to one `Director` and keep the first exception for the end. A fresh `Tuner` runs at
-every launch: the study, not Tune's snapshots, remembers trials. docs/decisions/0002-ray-tune-behind-a-director.md
-says why.
+A fresh `Tuner` runs at every launch: the study, not Tune's snapshots, remembers trials. What Tune sees of a sweep is in
+`tune_adapters`. docs/decisions/0002-ray-tune-behind-a-director.md says why.
 """
 
 import atexit
@@ -12,16 +10,14 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from sweeper.errors import UserError
-from sweeper.outcomes import FINISHED, Ending
-from sweeper.runners.protocol import WAIT, Director, ending_of
-from sweeper.trial import Assignment, Chunk, Train
+from sweeper.runners.protocol import Director
+from sweeper.trial import Train
 
 _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -40,7 +36,8 @@ for _name, _value in _SETTINGS.items():
 
 import ray  # noqa: E402  # Ray reads its settings when it is imported
 from ray import tune  # noqa: E402
-from ray.tune import schedulers, search  # noqa: E402
+
+from sweeper.runners.tune_adapters import Adapter, Clock, Scheduler, Searcher, Trial  # noqa: E402  # imports ray too
 
 _OBJECT_STORE_BYTES = 200 * 2**20
 
@@ -55,7 +52,7 @@ class RayTune:
         logical: `num_cpus` and `num_gpus` to pretend to have, for a Ray that is started here.
     """
 
-    def __init__(self, cpu: float, gpu: float, address: str | None = None, logical: dict[str, int] | None = None):
+    def __init__(self, cpu: float, gpu: float, address: str | None = None, logical: dict[str, Any] | None = None):
         self._cpu, self._gpu, self._address = cpu, gpu, address
         self._logical = logical or {}
         self._scratch: Path | None = None
@@ -94,13 +91,13 @@ class RayTune:
 
     def run(self, train: Train, director: Director) -> None:
         """Train what the director asks for until it has no more. Raises what the director raised."""
-        adapter = _Adapter(director)
-        trainable = tune.with_parameters(_Trial, train=train)
+        adapter = Adapter(director)
+        trainable = tune.with_parameters(Trial, train=train)
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": self._cpu, "gpu": self._gpu}),
             tune_config=tune.TuneConfig(
-                search_alg=_Searcher(adapter),
-                scheduler=_Scheduler(adapter),
+                search_alg=Searcher(adapter),
+                scheduler=Scheduler(adapter),
                 num_samples=-1,
                 # Without it Tune keeps a single trial pending whatever the searcher, and concurrency is silently 1.
                 max_concurrent_trials=self.places,
@@ -111,7 +108,7 @@ class RayTune:
                 name="sweep",
                 storage_path=str(self._scratch),
                 verbose=0,
-                callbacks=[_Clock(adapter)],
+                callbacks=[Clock(adapter)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
@@ -144,139 +141,6 @@ def _token_file() -> Path:
     token.touch(mode=0o600)
     token.write_text(os.urandom(32).hex())
     return token
-
-
-class _Trial(tune.Trainable):
-    """One trial in a worker process: each `step` is one chunk. Actors are reused from trial to trial."""
-
-    def setup(self, config: dict[str, Any], train: Train) -> None:  # type: ignore[override]  # with_parameters adds it
-        self._train = train
-        self._begin(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._begin(new_config)
-        return True
-
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._chunks: Iterator[Chunk] | None = None
-        self._text = config["assignment"]
-
-    def step(self) -> dict[str, Any]:
-        try:
-            if self._chunks is None:
-                self._chunks = self._train(Assignment.from_json(self._text))
-            chunk = next(self._chunks, None)
-        except Exception as error:  # noqa: BLE001  # the user's code or torch: its failure is an outcome
-            return {"ending": ending_of(error), "done": True}
-        return {"ending": FINISHED, "done": True} if chunk is None else {"chunk": chunk}
-
-
-class _Adapter:
-    """Passes Tune's calls to the director; keeps the first exception, because Tune would make a failed trial of it."""
-
-    def __init__(self, director: Director):
-        self._director = director
-        self.error: BaseException | None = None
-        self.assigned: dict[str, int] = {}
-
-    def guarded(self, call: Callable[[], Any], otherwise: Any) -> Any:
-        """What the call returns; `otherwise` once anything has gone wrong."""
-        if self.error is not None:
-            return otherwise
-        try:
-            return call()
-        except Exception as error:  # noqa: BLE001  # raised again by `run`
-            self.error = error
-            return otherwise
-
-    def next_trial(self) -> Any:
-        return self.guarded(self._director.next_trial, None)
-
-    def report(self, number: int, chunk: Chunk) -> Ending | None:
-        ending: Ending | None = self.guarded(lambda: self._director.report(number, chunk), Ending("stopped"))
-        return ending
-
-    def end(self, trial_id: str, ending: Ending) -> None:
-        """Tell the director once how a trial ended, whichever of Tune's roads the news takes."""
-        number = self.assigned.pop(trial_id, None)
-        if number is not None:
-            self.guarded(lambda: self._director.end(number, ending), None)
-
-    def tick(self) -> None:
-        self.guarded(self._director.tick, None)
-
-
-class _Searcher(search.Searcher):
-    """Asks the director for trials."""
-
-    def __init__(self, adapter: _Adapter):
-        super().__init__()
-        self._adapter = adapter
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles the searcher when the Tuner is made; the study stays in this process
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
-        assignment = self._adapter.next_trial()
-        if assignment is None:
-            return search.Searcher.FINISHED
-        if assignment == WAIT:
-            return None
-        self._adapter.assigned[trial_id] = assignment.number
-        return {"assignment": assignment.to_json()}
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the scheduler hears it first."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study remembers."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: every launch is a fresh Tuner."""
-
-
-class _Scheduler(schedulers.FIFOScheduler):
-    """Hands chunks to the director and stops the trials it has done with."""
-
-    def __init__(self, adapter: _Adapter):
-        super().__init__()  # type: ignore[no-untyped-call]  # ray
-        self._adapter = adapter
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        number = self._adapter.assigned.get(trial.trial_id)
-        if number is None:
-            return str(self.STOP)
-        ending = self._adapter.report(number, result.pop("chunk"))
-        if ending is None:
-            return str(self.CONTINUE)
-        self._adapter.end(trial.trial_id, ending)
-        return str(self.STOP)
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if "ending" in result:
-            self._adapter.end(trial.trial_id, result["ending"])
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._adapter.end(trial.trial_id, _loss(trial))
-
-
-class _Clock(tune.Callback):
-    """Lets the director look at the time in every round of Tune's loop."""
-
-    def __init__(self, adapter: _Adapter):
-        self._adapter = adapter
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._adapter.tick()
-
-
-def _loss(trial: Any) -> Ending:
-    """The ending of a trial whose worker failed outside the training function."""
-    if not trial.pickled_error_file:
-        return Ending("failed", "error", Path(trial.error_file).read_text() if trial.error_file else "")
-    error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    lost = isinstance(error, ray.exceptions.RayActorError)
-    return Ending("failed", "node lost" if lost else "error", str(error))
 
 
 def _places(resources: dict[str, float], cpu: float, gpu: float) -> int:

@@ -22,7 +22,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sweeper import hyperparameters
 from sweeper.errors import UserError
 from sweeper.hyperparameters import Hyperparameters
-from sweeper.space import Choice, Coordinates, Float, Int, Space
+from sweeper.parameters import Choice, Float, Int
+from sweeper.space import Coordinates, Space
 from sweeper.spec.model import Sampler
 
 Phase = Literal["baseline", "search", "confirm"]

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from sweeper import hyperparameters
 from sweeper.errors import Problem, nearest
 from sweeper.expressions import Expression, parse
-from sweeper.space import Choice, Float, Int, Space
+from sweeper.parameters import Choice, Float, Int
+from sweeper.space import Space
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.reader import Document, KeyPath
 from sweeper.spec.wording import message_of, short

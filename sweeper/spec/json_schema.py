@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from sweeper import hyperparameters
 from sweeper.batch_schedules import BatchSchedule
 from sweeper.hyperparameters import Hyperparameters
-from sweeper.space import Parameter
+from sweeper.parameters import Parameter
 from sweeper.spec.model import SweepSpec
 
 

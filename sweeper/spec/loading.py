@@ -8,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sweeper.errors import Problem, SpecError
-from sweeper.space import Choice, Float, Int, Space
+from sweeper.parameters import Choice, Float, Int
+from sweeper.space import Space
 from sweeper.spec import checks
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.overrides import override

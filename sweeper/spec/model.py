@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from sweeper.hyperparameters import Value
 from sweeper.outcomes import Clock, Event
-from sweeper.space import Parameter
+from sweeper.parameters import Parameter
 
 Operation = Literal["x_plus_y", "x_minus_y", "x_div_y", "permutation"]
 Positive = Annotated[int, Field(ge=1)]

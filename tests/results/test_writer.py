@@ -355,7 +355,7 @@ class _Readers:
             if len(seen) == len(TABLES) and not (seen["trials"] <= seen["runs"] <= seen["curves"]):
                 self.wrong.append(f"{way}: a trial without its runs or curves")
             self.rounds[way] += 1
-            self._done.wait(0.02)  # leave the cores to the writer
+            self._done.wait(0.05)  # leave the cores to the writer
 
     def _pandas(self, name: str) -> list[int]:
         return [int(trial) for trial in pd.read_parquet(self._folder.table(name))["trial"]]

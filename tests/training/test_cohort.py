@@ -7,10 +7,10 @@ import torch.nn.functional as F
 
 from sweeper import hyperparameters
 from sweeper.batch_schedules import batch_sizes
+from sweeper.seeds import seeds_of
 from sweeper.spec.model import ModularArithmetic, Objective
 from sweeper.training import draws
 from sweeper.training.cohort import Cohort, Run, bucket
-from sweeper.seeds import seeds_of
 from sweeper.training.tasks.modular_arithmetic import build_table, split
 from tests.training.reference import PlainTransformer
 

@@ -1,0 +1,161 @@
+"""What Ray Tune sees of a sweep: a trainable, a searcher and a scheduler, all of them thin adapters to one `Director`.
+
+Tune swallows what a searcher or a scheduler raises and makes a failed trial of it; so the first exception is kept here
+and raised again when the run is over.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import schedulers, search
+
+from sweeper.outcomes import FINISHED, Ending
+from sweeper.runners.protocol import WAIT, Director, ending_of
+from sweeper.trial import Assignment, Chunk, Train
+
+
+class Trial(tune.Trainable):
+    """One trial in a worker process: each `step` is one chunk. Actors are reused from trial to trial."""
+
+    def setup(self, config: dict[str, Any], train: Train) -> None:  # type: ignore[override]  # with_parameters adds it
+        """Take the first trial of this actor."""
+        self._train = train
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial: Tune reuses the actor."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._chunks: Iterator[Chunk] | None = None
+        self._text = config["assignment"]
+
+    def step(self) -> dict[str, Any]:
+        """Train for one chunk; what the training function raises is an outcome."""
+        try:
+            if self._chunks is None:
+                self._chunks = self._train(Assignment.from_json(self._text))
+            chunk = next(self._chunks, None)
+        except Exception as error:  # noqa: BLE001  # the user's code or torch: its failure is an outcome
+            return {"ending": ending_of(error), "done": True}
+        return {"ending": FINISHED, "done": True} if chunk is None else {"chunk": chunk}
+
+
+class Adapter:
+    """Passes Tune's calls to the director; keeps the first exception, because Tune would make a failed trial of it."""
+
+    def __init__(self, director: Director):
+        self._director = director
+        self.error: BaseException | None = None
+        self.assigned: dict[str, int] = {}
+
+    def guarded(self, call: Callable[[], Any], otherwise: Any) -> Any:
+        """What the call returns; `otherwise` once anything has gone wrong."""
+        if self.error is not None:
+            return otherwise
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001  # raised again by `run`
+            self.error = error
+            return otherwise
+
+    def next_trial(self) -> Any:
+        """See `Director`."""
+        return self.guarded(self._director.next_trial, None)
+
+    def report(self, number: int, chunk: Chunk) -> Ending | None:
+        """See `Director`; stops the trial once anything has gone wrong."""
+        ending: Ending | None = self.guarded(lambda: self._director.report(number, chunk), Ending("stopped"))
+        return ending
+
+    def end(self, trial_id: str, ending: Ending) -> None:
+        """Tell the director once how a trial ended, whichever of Tune's roads the news takes."""
+        number = self.assigned.pop(trial_id, None)
+        if number is not None:
+            self.guarded(lambda: self._director.end(number, ending), None)
+
+    def tick(self) -> None:
+        """See `Director`."""
+        self.guarded(self._director.tick, None)
+
+
+class Searcher(search.Searcher):
+    """Asks the director for trials."""
+
+    def __init__(self, adapter: Adapter):
+        super().__init__()
+        self._adapter = adapter
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles the searcher when the Tuner is made; the study stays in this process
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
+        """Ask the director for a trial."""
+        assignment = self._adapter.next_trial()
+        if assignment is None:
+            return search.Searcher.FINISHED
+        if assignment == WAIT:
+            return None
+        self._adapter.assigned[trial_id] = assignment.number
+        return {"assignment": assignment.to_json()}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the scheduler hears it first."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study remembers."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: every launch is a fresh Tuner."""
+
+
+class Scheduler(schedulers.FIFOScheduler):
+    """Hands chunks to the director and stops the trials it has done with."""
+
+    def __init__(self, adapter: Adapter):
+        super().__init__()  # type: ignore[no-untyped-call]  # ray
+        self._adapter = adapter
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Hand a chunk to the director; stop the trial when it says so."""
+        number = self._adapter.assigned.get(trial.trial_id)
+        if number is None:
+            return str(self.STOP)
+        ending = self._adapter.report(number, result.pop("chunk"))
+        if ending is None:
+            return str(self.CONTINUE)
+        self._adapter.end(trial.trial_id, ending)
+        return str(self.STOP)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """A trial's last result carries its ending."""
+        if "ending" in result:
+            self._adapter.end(trial.trial_id, result["ending"])
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """A worker failed outside the training function."""
+        self._adapter.end(trial.trial_id, _loss(trial))
+
+
+class Clock(tune.Callback):
+    """Lets the director look at the time in every round of Tune's loop."""
+
+    def __init__(self, adapter: Adapter):
+        self._adapter = adapter
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """One round of Tune's loop is over."""
+        self._adapter.tick()
+
+
+def _loss(trial: Any) -> Ending:
+    """The ending of a trial whose worker failed outside the training function."""
+    if not trial.pickled_error_file:
+        return Ending("failed", "error", Path(trial.error_file).read_text() if trial.error_file else "")
+    error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    lost = isinstance(error, ray.exceptions.RayActorError)
+    return Ending("failed", "node lost" if lost else "error", str(error))

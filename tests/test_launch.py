@@ -1,0 +1,219 @@
+"""Whole sweeps, as a user runs them: the command line, real training, real Ray, real Parquet."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from sweeper.errors import SweepFailed, UserError
+from sweeper.launch import launch
+from sweeper.trial import Assignment, Chunk
+from tests import small
+
+
+def quiet() -> Console:
+    return Console(file=StringIO(), width=160)
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "sweeper", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, start_new_session=True, **pipes)  # type: ignore[call-overload]
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(folder / "results" / "small" / name)
+
+
+def outcomes(folder: Path) -> pd.DataFrame:
+    """What every run came to, by configuration rather than by trial number."""
+    trials = table(folder, "trials")[["trial", "identity"]]
+    runs = table(folder, "runs").merge(trials, on="trial")
+    columns = ["identity", "replicate", "outcome", "outcome_step", "first_examples", "final_val_loss"]
+    return runs[columns].sort_values(["identity", "replicate"]).reset_index(drop=True)
+
+
+def wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def test_a_launch_on_ray_trains_everything_and_another_one_continues_it(tmp_path: Path) -> None:
+    space = small.write(tmp_path)
+    first = start("launch", space, "--set", "budget.trials=3")
+    said = first.communicate(timeout=200)[0]
+    assert first.returncode == 0, said
+    opening, *lines = said.splitlines()
+    assert opening == f"small: 2 trials at once, 2 runs each; results in {tmp_path / 'results' / 'small'}"
+    assert len([line for line in lines if re.match(r"\[0:\d\d, \S+ left\] trial \d", line)]) == 3
+    assert "trial 0 (baseline published): reached 2/2" in said
+    assert "steps until train_accuracy > 0.3" in said
+    assert "WARNING" not in said
+    before = table(tmp_path, "trials")
+    assert set(before["trial"]) == {0, 1, 2}
+    assert list(before["phase"].value_counts().sort_index().items()) == [("baseline", 1), ("search", 2)]
+
+    again = start("launch", space)
+    said = again.communicate(timeout=200)[0]
+    assert again.returncode == 0, said
+    assert said.startswith("small: 3 trials from before, 2 trials at once")
+    after = table(tmp_path, "trials")
+    assert set(after["trial"]) == {0, 1, 2, 3, 4}
+    assert after["identity"].is_unique
+    kept = after[after["trial"] < 3].sort_values("trial").reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, before.sort_values("trial").reset_index(drop=True))
+    curves = table(tmp_path, "curves")
+    assert not curves.duplicated(["trial", "operation", "replicate", "step"]).any()
+    provenance = json.loads((tmp_path / "results" / "small" / "provenance.json").read_text())
+    assert len(provenance) == 2
+    assert provenance[0]["versions"]["torch"]
+
+    # The same configurations in this process, without Ray, come to the same outcomes.
+    elsewhere = tmp_path / "here"
+    elsewhere.mkdir()
+    launch(small.write(elsewhere), where="here", console=quiet())
+    pd.testing.assert_frame_equal(outcomes(elsewhere), outcomes(tmp_path), rtol=1e-4)
+
+
+def test_ctrl_c_keeps_what_was_learned_and_the_next_launch_goes_on(tmp_path: Path) -> None:
+    space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 500").replace("> 0.3", "> 1.5"))
+    process = start("launch", space, "--here", "--set", "budget.trials=3")
+    trials = tmp_path / "results" / "small" / "trials"
+    wait_for(lambda: trials.exists() and any(trials.glob("part-*.parquet")), process)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert "stopped by Ctrl-C; the same command continues the sweep" in said
+    before = table(tmp_path, "trials").set_index("trial")
+    assert before["state"].value_counts().to_dict() == {"finished": 1, "stopped": 1}
+    assert len(table(tmp_path, "curves").query("trial == 1")) > 0
+
+    launch(space, ["budget.trials=3"], where="here", console=quiet())
+    after = table(tmp_path, "trials").set_index("trial")
+    assert after["state"].to_dict() == {0: "finished", 1: "finished", 2: "finished"}
+    assert after.loc[0, "started"] == before.loc[0, "started"]
+    assert table(tmp_path, "curves").groupby(["trial", "replicate"])["step"].max().unique().tolist() == [500]
+
+
+def test_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    space = small.write(tmp_path)
+    journal = tmp_path / "results" / "small" / "study.journal"
+    trials = tmp_path / "results" / "small" / "trials"
+    finished: dict[int, object] = {}
+    for _ in range(2):
+        process = start("launch", space, "--here")
+        told = len(finished)
+        wait_for(lambda told=told: trials.exists() and len(table(tmp_path, "trials")) > told, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        with open(journal, "ab") as torn:
+            torn.write(b'{"op_code": 5, "wor')
+        finished = table(tmp_path, "trials").set_index("trial")["started"].to_dict()
+    with pytest.warns(UserWarning, match="dropped an unfinished last record"):
+        launch(space, where="here", console=quiet())
+    after = table(tmp_path, "trials").set_index("trial")
+    assert sorted(after.index) == [0, 1, 2, 3, 4]
+    assert after["identity"].is_unique
+    assert {number: after.loc[number, "started"] for number in finished} == finished
+
+
+def test_one_launch_at_a_time_runs_a_sweep(tmp_path: Path) -> None:
+    space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 4000").replace("> 0.3", "> 1.5"))
+    process = start("launch", space, "--here")
+    try:
+        wait_for(lambda: (tmp_path / "results" / "small" / "study.journal").exists(), process)
+        with pytest.raises(UserError, match="another launch is running this sweep"):
+            launch(space, where="here", console=quiet())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_changed_question_is_refused_and_a_raised_budget_is_not(tmp_path: Path) -> None:
+    space = small.write(tmp_path)
+    launch(space, ["budget.trials=1"], where="here", console=quiet())
+    with pytest.raises(UserError) as raised:
+        launch(space, ["objective.horizon=80", "fixed.depth=2"], where="here", console=quiet())
+    folder = tmp_path / "results" / "small"
+    assert str(raised.value) == (
+        f"{space}: objective, fixed differ from the sweep in {folder}, which began with {folder / 'space.yaml'}; "
+        "give this one another name, or undo the change"
+    )
+    launch(space, ["budget.trials=2"], where="here", console=quiet())
+    assert len(table(tmp_path, "trials")) == 2
+
+
+def always_failing(assignment: Assignment) -> Iterator[Chunk]:
+    raise ZeroDivisionError("a mistake in the user's code")
+    yield
+
+
+def test_when_the_first_trials_all_fail_the_sweep_stops_and_shows_the_traceback_once(tmp_path: Path) -> None:
+    console = quiet()
+    with pytest.raises(SweepFailed, match="every trial failed"):
+        launch(small.write(tmp_path), where="here", console=console, train=always_failing)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said.count("ZeroDivisionError: a mistake in the user's code") == 1
+    trials = table(tmp_path, "trials")
+    assert list(trials["state"]) == ["failed"] * 3
+    assert list(trials["failed"]) == [2, 2, 2]
+    assert trials["detail"].str.contains("ZeroDivisionError").all()
+
+
+def test_a_trial_that_diverges_is_an_outcome_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    wild = "  wild: {batch.max: 24, heads: 1, learning_rate: 100.0, weight_decay: 100.0}\nsampler"
+    space = small.write(tmp_path, small.SPACE.replace("sampler", wild, 1))
+    launch(space, ["budget.trials=3"], where="here", console=quiet())
+    trials = table(tmp_path, "trials").set_index("name")
+    assert trials.loc["wild", ["reached", "diverged", "state"]].tolist() == [0, 2, "finished"]
+    assert trials["value"].idxmax() == "wild"
+    assert trials["rmst"].max() == 60
+
+
+def test_finalists_and_baselines_are_confirmed_on_fresh_seeds(tmp_path: Path) -> None:
+    space = small.write(tmp_path, small.SPACE + "confirm: {top: 1, replicates: 3}\n")
+    console = quiet()
+    launch(space, ["budget.trials=3"], where="here", console=console)
+    trials, runs = table(tmp_path, "trials"), table(tmp_path, "runs")
+    best = trials[trials["phase"] != "confirm"].sort_values(["value", "trial"])["trial"].iloc[0]
+    confirmed = trials[trials["phase"] == "confirm"]
+    assert set(confirmed["name"]) == {str(best), "0"}
+    again = runs[runs["trial"].isin(confirmed["trial"])]
+    assert sorted(set(again["replicate"])) == [1000, 1001, 1002]
+    assert not set(again["order_seed"]) & set(runs[~runs["trial"].isin(confirmed["trial"])]["order_seed"])
+    assert "confirmed on fresh seeds" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_several_operations_train_in_one_trial(tmp_path: Path) -> None:
+    task = "operation: [x_plus_y, x_minus_y, permutation], degree: 3"
+    space = small.write(tmp_path, small.SPACE.replace("operation: x_plus_y", task))
+    launch(space, ["budget.trials=2"], where="here", console=quiet())
+    runs, trials = table(tmp_path, "runs"), table(tmp_path, "trials")
+    assert runs.groupby("trial")["operation"].nunique().tolist() == [3, 3]
+    means = [dict(pairs) for pairs in trials["rmst_by_operation"]]
+    geometric = [(m["x_plus_y"] * m["x_minus_y"] * m["permutation"]) ** (1 / 3) for m in means]
+    assert trials["rmst"].tolist() == pytest.approx(geometric)
+
+
+def test_the_time_budget_stops_trials_which_the_next_launch_takes_up(tmp_path: Path) -> None:
+    slow = small.SPACE.replace("horizon: 60", "horizon: 600").replace("> 0.3", "> 1.5")
+    space = small.write(tmp_path, slow.replace("{trials: 5}", "{trials: 1, hours: 0.0001}"))
+    console = quiet()
+    launch(space, where="here", console=console)
+    assert "stopped: the time budget is used up" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert list(table(tmp_path, "trials")["state"]) == ["stopped"]
+    launch(space, ["budget.hours=1"], where="here", console=quiet())
+    assert list(table(tmp_path, "trials")["state"]) == ["finished"]
