@@ -134,7 +134,7 @@ def test_one_launch_at_a_time_runs_a_sweep(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 4000").replace("> 0.3", "> 1.5"))
     process = start("launch", space, "--here")
     try:
-        wait_for(lambda: (tmp_path / "results" / "small" / "study.journal").exists(), process)
+        wait_for((tmp_path / "results" / "small" / "study.journal").exists, process)
         with pytest.raises(UserError, match="another launch is running this sweep"):
             launch(space, where="here", console=quiet())
     finally:

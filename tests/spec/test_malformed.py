@@ -460,6 +460,10 @@ MISTAKES: dict[str, tuple[str, str]] = {
         space("require: ['depth == [1, 2, 3]']"),
         "space.yaml:6: require[0]: got 'depth == [1, 2, 3]'; a list stands only after `in`",
     ),
+    "require_mentions_a_hyperparameter_that_is_a_list": (
+        space("require: ['heads != batch.stages']"),
+        "space.yaml:6: require[0]: got 'heads != batch.stages'; batch.stages is a list, which has no place in a condition",
+    ),
     "require_is_code": (
         space("require: [__import__('os').system('touch pwned')]"),
         f"space.yaml:6: require[0]: got \"__import__('os').system('touch pwned')\"; Call is not allowed, {LANGUAGE}",
