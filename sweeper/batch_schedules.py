@@ -43,7 +43,8 @@ def _resolve_alias(name: object) -> object:
 
 
 BatchSize = Annotated[int, Field(ge=1, le=1_048_576)]
-Stage = Annotated[tuple[Annotated[int, Field(ge=0)], BatchSize], Field(strict=False)]
+Count = Annotated[int, Field(ge=1, le=10**15)]
+Stage = Annotated[tuple[Annotated[int, Field(ge=0, le=10**9)], BatchSize], Field(strict=False)]
 
 
 class BatchSchedule(BaseModel):
@@ -58,16 +59,16 @@ class BatchSchedule(BaseModel):
     max: BatchSize = Field(512, description="Largest batch; the batch of a constant schedule.")
     direction: Literal["rising", "falling"] = Field("rising", description="Start at min (rising) or at max (falling).")
     clock: Literal["steps", "examples"] = Field("steps", description="What drives the schedule.")
-    period: Annotated[int, Field(ge=1)] | None = Field(
+    period: Count | None = Field(
         None, description="Steps or examples from the first size to the last; by default the horizon in steps."
     )
-    every: Annotated[int, Field(ge=1)] = Field(10, description="Steps between two changes of the batch size.")
+    every: Count = Field(10, description="Steps between two changes of the batch size.")
     power: Annotated[float, Field(gt=0, le=100)] = Field(2.0, description="polynomial: exponent of u.")
     curvature: Annotated[float, Field(gt=1, le=1e9)] = Field(
         100.0, description="logarithmic: c in ln(1 + (c-1)u) / ln c."
     )
     cycles: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="cyclic: number of cosine cycles.")
-    doubling_steps: Annotated[int, Field(ge=1)] = Field(1000, description="doubling: steps between two doublings.")
+    doubling_steps: Count = Field(1000, description="doubling: steps between two doublings.")
     increment: BatchSize = Field(32, description="sample_ramp: examples added to the batch at each increase.")
     stages: Annotated[tuple[Stage, ...], Field(strict=False)] = Field(
         (), description="step: [[from_step, batch_size], ...], the first from step 0."

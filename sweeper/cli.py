@@ -60,8 +60,11 @@ def init(space: Annotated[Path, typer.Argument(help="The file to write.")] = Pat
     """Write a commented space.yaml to start from."""
     if space.exists():
         raise UserError(f"{space}: is there already; give another name")
-    space.write_text(resources.files("sweeper.spec").joinpath("starter.yaml").read_text())
-    out.print(f"wrote {space}; next: sweeper check {space}", highlight=False)
+    try:
+        space.write_text(resources.files("sweeper.spec").joinpath("starter.yaml").read_text())
+    except OSError as error:
+        raise UserError(f"{space}: cannot be written ({error.strerror})") from None
+    out.print(f"wrote {space}; next: sweeper check {space}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -123,14 +126,16 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; 0 done, 1 the sweep failed, 2 the user's mistake, 3 ours, 130 Ctrl-C."""
+    command = typer.main.get_command(app)
     try:
-        app(arguments, standalone_mode=False)
+        with command.make_context("sweeper", arguments) as context:
+            command.invoke(context)
     except SweeperError as error:
         err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
     except typer.Exit as leave:
         return leave.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         err.print("stopped; the same command continues the sweep")
         return Interrupted.exit_code
     except BrokenPipeError:
@@ -148,9 +153,14 @@ def _on_other(error: Exception) -> int:
         show()
         return 2
     log = Path(f"sweeper-bug-{datetime.now():%Y%m%d-%H%M%S}.log").resolve()
-    log.write_text("".join(["command: ", " ".join(sys.argv), "\n", *traceback.format_exception(error)]))
-    err.print(f"a bug in sweeper: {type(error).__name__}: {error}", markup=False, highlight=False)
-    err.print(f"please report it with {log}", markup=False, highlight=False)
+    report = "".join(["command: ", " ".join(sys.argv), "\n", *traceback.format_exception(error)])
+    kept = f"please report it with {log}"
+    try:
+        log.write_text(report)
+    except OSError as unwritable:
+        kept = f"please report it with the following ({log} cannot be written: {unwritable.strerror})\n{report}"
+    for line in (f"a bug in sweeper: {type(error).__name__}: {error}", kept):
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
     return 3
 
 

@@ -88,6 +88,11 @@ class SweepDirector:
         """Trials that earlier launches finished."""
         return self._earlier
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the search ended because no configuration was left."""
+        return self._exhausted and bool(self._spec.search)
+
     def stop(self, why: str) -> None:
         """Start nothing more and stop what is training; stopped trials are taken up again by the next launch."""
         self.stopping = self.stopping or why

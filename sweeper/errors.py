@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One mistake: where it stands, what was got, what is allowed and what to do."""
+    """One mistake: where it stands (line 0: not in a file), what was got, what is allowed and what to do."""
 
     line: int
     key: str
@@ -24,7 +24,7 @@ class Problem:
     file: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.file else ""
+        place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
         return f"{place}{self.key}: {self.message}" if self.key else f"{place}{self.message}"
 
 

@@ -9,10 +9,13 @@ import ast
 import operator
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from sweeper.errors import nearest
 
 _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -29,10 +32,11 @@ _COMPARISONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
-    ast.In: lambda value, among: np.logical_or.reduce([value == each for each in among]),
-    ast.NotIn: lambda value, among: np.logical_and.reduce([value != each for each in among]),
+    ast.In: lambda value, among: reduce(np.logical_or, [value == each for each in among]),
+    ast.NotIn: lambda value, among: reduce(np.logical_and, [value != each for each in among]),
 }
 _LONGEST = 500
+_LARGEST = 10**15
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,20 @@ class Expression:
     names: frozenset[str]
     words: frozenset[str]
     _tree: ast.expr
+    _aliases: Mapping[str, str]
+
+    def mixes(self, texts: Collection[str]) -> bool:
+        """Whether it compares text with a number; `texts` are the hyperparameters whose values are words."""
+        comparisons = [node for node in ast.walk(self._tree) if isinstance(node, ast.Compare)]
+        return any(len({self._is_text(side, texts) for side in _sides(node)}) > 1 for node in comparisons)
+
+    def _is_text(self, node: ast.expr, texts: Collection[str]) -> bool:
+        if isinstance(node, ast.Constant):
+            return isinstance(node.value, str)
+        if isinstance(node, ast.Name | ast.Attribute):
+            name = _dotted(node)
+            return name in texts or name in self.words
+        return False
 
     def holds(self, values: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
         """Whether the condition holds, element by element where values are arrays (they broadcast).
@@ -64,7 +82,7 @@ class Expression:
                 return node.value
             case ast.Name() | ast.Attribute():
                 name = _dotted(node)
-                return values[name] if name in self.names else name
+                return values[name] if name in self.names else self._aliases.get(name, name)
             case ast.List() | ast.Tuple():
                 return [self._value(each, values) for each in node.elts]
             case ast.BinOp():
@@ -75,17 +93,26 @@ class Expression:
                 return -self._value(node.operand, values)
             case ast.BoolOp():
                 joined = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-                return joined.reduce(np.broadcast_arrays(*(self._value(each, values) for each in node.values)))
+                return reduce(joined, [self._value(each, values) for each in node.values])
             case ast.Compare():
                 terms = [self._value(each, values) for each in (node.left, *node.comparators)]
                 pairs = zip(node.ops, terms[:-1], terms[1:], strict=True)
                 results = [np.asarray(_COMPARISONS[type(op)](left, right)) for op, left, right in pairs]
-                return np.logical_and.reduce(np.broadcast_arrays(*results))
+                return reduce(np.logical_and, results)
         raise TypeError(f"cannot evaluate {ast.dump(node)}")
 
 
-def parse(text: str, known: Collection[str]) -> Expression:
-    """Read a condition over the `known` hyperparameters. Raises ValueError that says what is not allowed."""
+def parse(text: str, known: Collection[str], aliases: Mapping[str, str] | None = None) -> Expression:
+    """Read a condition.
+
+    Args:
+        text: as the user wrote it.
+        known: the hyperparameters.
+        aliases: other spellings of words.
+
+    Raises:
+        ValueError: says what is not allowed.
+    """
     if len(text) > _LONGEST:
         raise ValueError(f"got {len(text)} characters; a condition has at most {_LONGEST}")
     try:
@@ -93,13 +120,38 @@ def parse(text: str, known: Collection[str]) -> Expression:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"got {text!r}, which is not a condition ({getattr(error, 'msg', error)})") from None
     names: set[str] = set()
+    if isinstance(tree, ast.List | ast.Tuple):
+        raise ValueError(  # noqa: TRY004  # a mistake in a text
+            f"got {text!r}, which is not a comparison; write one such as 'batch.min <= batch.max'"
+        )
     _check(tree, names, text)
     mentioned = frozenset(names & set(known))
     if not mentioned:
+        for name in sorted(names):
+            if hint := nearest(name, list(known)):
+                raise ValueError(f"unknown name {name!r} in {text!r}{hint}")
         raise ValueError(f"got {text!r}, which mentions no hyperparameter")
     if not isinstance(tree, ast.Compare | ast.BoolOp) and not _is_not(tree):
         raise ValueError(f"got {text!r}, which is not a comparison; write one such as 'batch.min <= batch.max'")
-    return Expression(text, mentioned, frozenset(names - mentioned), tree)
+    words = frozenset(names - mentioned)
+    _check_arithmetic(tree, words, text)
+    return Expression(text, mentioned, words, tree, aliases or {})
+
+
+def _sides(node: ast.Compare) -> list[ast.expr]:
+    """What is compared with each other; the members of a list after `in` one by one."""
+    sides = [node.left, *node.comparators]
+    return [each for side in sides for each in (side.elts if isinstance(side, ast.List | ast.Tuple) else [side])]
+
+
+def _check_arithmetic(tree: ast.expr, words: Collection[str], text: str) -> None:
+    for node in ast.walk(tree):
+        operands = [node.left, node.right] if isinstance(node, ast.BinOp) else []
+        operands += [node.operand] if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else []
+        for operand in operands:
+            word = isinstance(operand, ast.Name | ast.Attribute) and _dotted(operand) in words
+            if word or (isinstance(operand, ast.Constant) and isinstance(operand.value, str)):
+                raise ValueError(f"got {text!r}; there is no arithmetic with words")
 
 
 def _is_not(node: ast.expr) -> bool:
@@ -121,9 +173,13 @@ def _check(node: ast.expr, names: set[str], text: str) -> None:
             names.add(_dotted(node))
             return
         case ast.Constant(value=bool() | int() | float() | str()):
+            if isinstance(node.value, int | float) and abs(node.value) > _LARGEST:
+                raise ValueError(f"got {text!r}; numbers are at most {_LARGEST:.0e}")
             return
         case ast.List() | ast.Tuple():
-            children = node.elts
+            for child in node.elts:
+                _check(child, names, text)
+            raise ValueError(f"got {text!r}; a list stands only after `in`")
         case ast.BinOp() if type(node.op) in _ARITHMETIC:
             children = [node.left, node.right]
         case ast.UnaryOp(op=ast.Not() | ast.USub()):
@@ -132,7 +188,9 @@ def _check(node: ast.expr, names: set[str], text: str) -> None:
             children = node.values
         case ast.Compare() if all(type(op) in _COMPARISONS for op in node.ops):
             _check_membership(node, text)
-            children = [node.left, *node.comparators]
+            pairs = zip(node.ops, node.comparators, strict=True)
+            listed = [right.elts if isinstance(op, ast.In | ast.NotIn) else [right] for op, right in pairs]  # type: ignore[attr-defined]  # a list, checked above
+            children = [node.left, *(each for right in listed for each in right)]
         case _:
             kind = type(node).__name__
             raise ValueError(

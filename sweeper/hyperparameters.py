@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from sweeper.batch_schedules import USED_BY, BatchSchedule, batch_sizes, canonical, mistakes
+from sweeper.batch_schedules import ALIASES, USED_BY, BatchSchedule, BatchSize, batch_sizes, canonical, mistakes
 
 Value = Any
 Configuration = Mapping[str, Value]
@@ -38,13 +38,13 @@ class Hyperparameters(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, le=100)] = Field(
         0.5, description="Decoupled weight decay on every parameter."
     )
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = Field(
         50, description="Updates of linear warm-up; the first has rate 0."
     )
     coupling: Literal["none", "linear", "sqrt"] = Field(
         "none", description="How the learning rate follows the batch: rate x k or rate x sqrt k, k = batch / reference."
     )
-    coupling_batch: Annotated[int, Field(ge=1)] | None = Field(
+    coupling_batch: BatchSize | None = Field(
         None, description="Batch size at which learning_rate holds; by default batch.max."
     )
     hold_decay: bool = Field(
@@ -72,6 +72,15 @@ def adapter(key: str) -> TypeAdapter[Any]:
     field = fields()[key]
     kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
     return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+LISTS = frozenset({"betas", "batch.stages"})
+"""Keys whose values are lists; conditions cannot be about them."""
+
+
+def normal(key: str, value: Value) -> Value:
+    """A legal value in its own spelling: `geometric` for `exponential`."""
+    return ALIASES.get(value, value) if key == "batch.shape" and isinstance(value, str) else value
 
 
 def choices(key: str) -> tuple[Value, ...]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from sweeper import objective, provenance
+from sweeper.batch_schedules import BatchSchedule
 from sweeper.director import SweepDirector
 from sweeper.errors import Interrupted, SweepFailed, UserError
 from sweeper.paths import SweepFolder, write_text
@@ -70,10 +71,10 @@ def launch(
         writer = Writer(folder, record)
         study = Study(folder.journal, loaded.space, spec.sampler)
         director = SweepDirector(
-            spec, loaded.space, study=study, writer=writer, settled=settled(folder), limit=_limit(loaded)
+            spec, loaded.space, study=study, writer=writer, settled=settled(folder), limit=_limit(spec)
         )
         opening = f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}"
-        console.print(opening, highlight=False, soft_wrap=True)
+        console.print(opening, markup=False, highlight=False, soft_wrap=True)
         with _interruptible(director), progress(director, spec, runner.places, console):
             runner.run(train or _our_training(), director)
     _conclude(director, folder, loaded, console)
@@ -104,17 +105,22 @@ def _runner(spec: SweepSpec, where: Where, address: str | None) -> AbstractConte
     return RayTune(spec.resources.cpu, spec.resources.gpu, address)
 
 
-def _limit(loaded: Loaded) -> float:
+def _limit(spec: SweepSpec) -> float:
     """Where restricted means are restricted, on the objective's clock."""
-    spec, space = loaded.spec, loaded.space
-    largest: list[int] = [space.settings(values).batch.largest for values in spec.baselines.values()]
-    parameter = spec.search.get("batch.max")
-    if parameter is not None:
-        largest.append(int(max(parameter.grid())))
-    elif spec.search:
-        largest.append(space.settings({}).batch.largest)
     asked = spec.objective
-    return objective.limit_of(asked.minimize, asked.horizon, max(largest), asked.horizon_seconds)
+    return objective.limit_of(asked.minimize, asked.horizon, _largest_batch(spec), asked.horizon_seconds)
+
+
+def _largest_batch(spec: SweepSpec) -> int:
+    """The largest batch that any configuration of the sweep can ask for."""
+    written = [
+        spec.fixed,
+        *spec.baselines.values(),
+        *({key: value} for key, p in spec.search.items() for value in p.grid()),
+    ]
+    sizes = [values["batch.max"] for values in written if "batch.max" in values]
+    sizes += [size for values in written for _, size in values.get("batch.stages", ())]
+    return max(sizes, default=BatchSchedule().max)
 
 
 @contextmanager
@@ -196,8 +202,11 @@ def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, cons
             f"{len(failed)} trials failed; to see why: "
             f"sweeper query {folder.root} \"select trial, why, detail from trials where state = 'failed'\"",
             soft_wrap=True,
+            markup=False,
             highlight=False,
         )
+    if director.exhausted:
+        console.print("the search ended early: every configuration of the space has been run")
     if director.stopping == _CTRL_C:
         raise Interrupted("stopped by Ctrl-C; the same command continues the sweep")
     if director.stopping:

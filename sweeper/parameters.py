@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from sweeper.hyperparameters import Value
 
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+_MOST_STEPS = 10_000
 _FINEST = 1001
 """Values at which a float, or an int of a wide range, that takes part in a requirement is tried."""
 
@@ -21,7 +23,7 @@ class _Parameter(BaseModel):
 class Choice(_Parameter):
     """One of a list of values."""
 
-    choice: tuple[Value, ...] = Field(min_length=1, strict=False, description="The values, each once.")
+    choice: tuple[Value, ...] = Field(min_length=1, max_length=1000, strict=False, description="The values, each once.")
 
     @model_validator(mode="after")
     def _distinct(self) -> "Choice":
@@ -30,7 +32,11 @@ class Choice(_Parameter):
         return self
 
     def grid(self) -> tuple[Value, ...]:
-        """Every value."""
+        """The values that are tried against requirements: all of them."""
+        return self.choice
+
+    def every(self) -> Sequence[Value]:
+        """All values."""
         return self.choice
 
 
@@ -46,26 +52,38 @@ class _Range(_Parameter):
             raise ValueError("got both log and step; choose one")
         if step is not None and step > high - low:
             raise ValueError(f"got step {step}, wider than the range [{low}, {high}]")
+        if isinstance(step, float) and (high - low) / step > _MOST_STEPS:
+            count = f"{(high - low) / step:,.0f}"
+            raise ValueError(f"got step {step}, which makes {count} values; at most {_MOST_STEPS:,}, or leave it out")
 
 
 class Int(_Range):
     """A whole number between two bounds, both included."""
 
-    bounds: tuple[int, int] = Field(alias="int", strict=False, description="[smallest, largest].")
-    step: Annotated[int, Field(ge=1)] | None = Field(None, description="Distance between values; 1 by default.")
+    bounds: tuple[Whole, Whole] = Field(alias="int", strict=False, description="[smallest, largest].")
+    step: Annotated[Whole, Field(ge=1)] | None = Field(None, description="Distance between values; 1 by default.")
 
     @model_validator(mode="after")
     def _legal(self) -> "Int":
         self._check(*self.bounds, self.step)
         return self
 
-    def grid(self) -> tuple[int, ...]:
-        """Every value, or `_FINEST` of them, evenly placed, when there are more."""
+    def every(self) -> range:
+        """All values."""
         low, high = self.bounds
-        if len(range(low, high + 1, self.step or 1)) <= 4 * _FINEST:
-            return tuple(range(low, high + 1, self.step or 1))
-        space = np.geomspace if self.log else np.linspace
-        return tuple(int(value) for value in np.unique(np.rint(space(low, high, _FINEST)).astype(np.int64)))
+        return range(low, high + 1, self.step or 1)
+
+    def grid(self) -> tuple[int, ...]:
+        """Every value, or `_FINEST` of them, evenly placed, when there are many more."""
+        (low, high), every = self.bounds, self.every()
+        if len(every) <= 4 * _FINEST:
+            return tuple(every)
+        if self.log:
+            spread = np.geomspace(low, high, _FINEST)
+            return tuple(
+                dict.fromkeys(every[min(round((value - low) / every.step), len(every) - 1)] for value in spread)
+            )
+        return tuple(every[int(i)] for i in np.linspace(0, len(every) - 1, _FINEST))
 
 
 class Float(_Range):
@@ -79,12 +97,16 @@ class Float(_Range):
         self._check(*self.bounds, self.step)
         return self
 
+    def every(self) -> Sequence[float] | None:
+        """All values of a stepped range; None for a continuous one."""
+        return None if self.step is None else self.grid()
+
     def grid(self) -> tuple[float, ...]:
         """The values of a stepped range; otherwise `_FINEST` values, evenly placed."""
         low, high = self.bounds
         if self.step is not None:
             count = int((high - low) / self.step + 1e-9) + 1
-            return tuple(float(low + i * self.step) for i in range(count))
+            return tuple(min(float(low + i * self.step), high) for i in range(count))
         space = np.geomspace if self.log else np.linspace
         return tuple(float(value) for value in space(low, high, _FINEST).clip(low, high))
 
@@ -112,12 +134,13 @@ def nearest(grid: Sequence[float], value: float) -> int:
 
 
 def place(parameter: Choice | Int | Float, grid: Sequence[Value], value: Value) -> int | None:
-    """Index of a value on the grid; None when the parameter cannot have it."""
+    """Index of a value on the grid, or of the nearest one; None when the parameter cannot have it."""
     if isinstance(parameter, Choice):
         return next((i for i, each in enumerate(grid) if each == value and type(each) is type(value)), None)
     low, high = parameter.bounds
     if isinstance(value, bool | str) or not isinstance(value, int | float) or not low <= value <= high:
         return None
     index = nearest(grid, value)
-    stepped = parameter.step is not None or isinstance(parameter, Int)
-    return None if stepped and len(grid) <= 4 * _FINEST and not np.isclose(grid[index], value) else index
+    if isinstance(parameter, Int):
+        return index if value in parameter.every() else None
+    return index if parameter.step is None or np.isclose(grid[index], value) else None

@@ -58,7 +58,7 @@ def render(plan: Plan) -> RenderableType:
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
     task = spec.task
-    facts.add_row("sweep", spec.name)
+    _fact(facts, "sweep", spec.name)
     facts.add_row(
         "task", f"{', '.join(task.operation)} mod {task.modulus}, {task.train_fraction:.0%} of the pairs train"
     )
@@ -66,24 +66,28 @@ def render(plan: Plan) -> RenderableType:
     facts.add_row(
         "objective", f"fewest {objective.minimize} until {objective.until}, up to {objective.horizon:,} steps"
     )
-    facts.add_row("trials", _trials(plan))
+    _fact(facts, "trials", _trials(plan))
     if spec.confirm:
         again = f"the {spec.confirm.top} best and the baselines again, {spec.confirm.replicates} fresh seeds each"
-        facts.add_row("confirm", again)
+        _fact(facts, "confirm", again)
     if plan.most_steps:
-        facts.add_row("steps", f"at most {plan.most_steps:,} model updates")
+        _fact(facts, "steps", f"at most {plan.most_steps:,} model updates")
     resources = spec.resources
     asked = f"{resources.cpu:g} CPU" + (f" and {resources.gpu:g} GPU" if resources.gpu else "")
     has = f"{machine.cores} CPU, {machine.gpus} GPU, {machine.memory / 2**30:.0f} GiB"
-    facts.add_row("resources", f"{asked} a trial; this machine has {has}: {plan.at_once} at once")
+    _fact(facts, "resources", f"{asked} a trial; this machine has {has}: {plan.at_once} at once")
     state = " (exists: launch continues it)" if plan.folder.space.exists() else ""
-    facts.add_row("results", f"{plan.folder.root}{state}")
+    _fact(facts, "results", f"{plan.folder.root}{state}")
     parts: list[RenderableType] = [facts]
     if spec.search:
         parts += [Text(), _dimensions(plan.loaded)]
     if plan.at_once < 1:
         parts.append(Text("No trial fits on this machine; a cluster may have room for it.", style="bold red"))
     return Group(*parts)
+
+
+def _fact(facts: Table, name: str, words: str) -> None:
+    facts.add_row(name, Text(words))
 
 
 def _trials(plan: Plan) -> str:
@@ -102,7 +106,7 @@ def _dimensions(loaded: Loaded) -> RenderableType:
     for column in ("parameter", "values", "when"):
         table.add_column(column, overflow="fold")
     for key, parameter in loaded.space.parameters.items():
-        table.add_row(key, _values(parameter), parameter.when or "")
+        table.add_row(key, Text(_values(parameter)), Text(parameter.when or ""))
     return table
 
 

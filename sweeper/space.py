@@ -6,9 +6,10 @@ restrict is moved to the same relative place among its legal values. `encode` go
 offered to the sampler.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper import hyperparameters
+from sweeper.batch_schedules import ALIASES
 from sweeper.expressions import Expression, parse
 from sweeper.hyperparameters import Hyperparameters, Value
 from sweeper.parameters import Choice, Float, Int, nearest
@@ -30,6 +32,11 @@ _ATTEMPTS = 2000
 
 Coordinates = dict[str, Any]
 """Parameter -> coordinate: the index of a choice's value, the value itself for a number."""
+
+
+def condition(text: str) -> Expression:
+    """A `when` or a requirement, parsed. Raises ValueError."""
+    return parse(text, hyperparameters.fields(), ALIASES)
 
 
 @dataclass(frozen=True)
@@ -66,17 +73,20 @@ class Space:
     def conditions(self) -> dict[str, Expression]:
         """Key -> parsed `when`."""
         found = {key: parameter.when for key, parameter in self.parameters.items()}
-        return {key: parse(text, hyperparameters.fields()) for key, text in found.items() if text is not None}
+        return {key: condition(text) for key, text in found.items() if text is not None}
 
     @cached_property
     def requirements(self) -> tuple[Expression, ...]:
         """Every requirement, built-in ones included."""
-        return tuple(parse(text, hyperparameters.fields()) for text in dict.fromkeys((*self.require, *BUILT_IN)))
+        return tuple(condition(text) for text in dict.fromkeys((*self.require, *BUILT_IN)))
 
     @cached_property
     def grids(self) -> dict[str, tuple[Value, ...]]:
         """Key -> the values of a parameter that are tried against requirements."""
-        return {key: parameter.grid() for key, parameter in self.parameters.items()}
+        return {
+            key: tuple(hyperparameters.normal(key, value) for value in parameter.grid())
+            for key, parameter in self.parameters.items()
+        }
 
     @cached_property
     def _columns(self) -> dict[str, npt.NDArray[Any]]:
@@ -85,9 +95,8 @@ class Space:
     @cached_property
     def given(self) -> dict[str, Value]:
         """Values of the hyperparameters that are not searched: fixed ones, and defaults that are not None."""
-        defaults = hyperparameters.to_flat(Hyperparameters())
-        known = {key: value for key, value in (defaults | dict(self.fixed)).items() if value is not None}
-        return {key: value for key, value in known.items() if key not in self.parameters}
+        known = {key: value for key, value in (_defaults() | dict(self.fixed)).items() if value is not None}
+        return {key: hyperparameters.normal(key, value) for key, value in known.items() if key not in self.parameters}
 
     def decode(self, coordinates: Coordinates) -> dict[str, Value]:
         """The legal values at some coordinates: parameter -> value of every parameter that applies.
@@ -95,33 +104,38 @@ class Space:
         Raises ValueError when the space has no legal configuration.
         """
         attempts = iter(range(_ATTEMPTS))
-        found = self._assign(0, dict(self.given), coordinates, attempts)
+        found = self._assign(0, dict(self.given), frozenset(), coordinates, attempts)
         if found is None:
             raise ValueError("no configuration meets every requirement")
-        return {key: found[key] for key in self.order if key in found}
+        return found
 
     def encode(self, values: Mapping[str, Value]) -> Coordinates | None:
         """Coordinates that decode to these values; None where the values lie outside the space."""
         coordinates: Coordinates = {}
         known = dict(self.given)
+        absent: frozenset[str] = frozenset()
         for key in self.order:
             parameter = self.parameters[key]
             grid = self.grids[key]
-            if not self._active(key, known) or key not in values:
+            if not self._active(key, known, absent) or key not in values:
                 coordinates[key] = len(grid) // 2 if isinstance(parameter, Choice) else grid[len(grid) // 2]
+                known, absent = self._left_out(key, known), absent | {key}
                 continue
-            place = place_of(parameter, grid, values[key])
+            value = hyperparameters.normal(key, values[key])
+            place = place_of(parameter, grid, value)
             if place is None:
                 return None
             mask = self._legal(key, known)
             legal = np.flatnonzero(mask)
+            if not self._meets(key, known | {key: value}):
+                return None
             if not mask.all() and mask[place]:
                 rank = int(np.searchsorted(legal, place))
                 place = round(rank / max(len(legal) - 1, 1) * (len(grid) - 1))
                 coordinates[key] = place if isinstance(parameter, Choice) else grid[place]
             else:
-                coordinates[key] = place if isinstance(parameter, Choice) else values[key]
-            known[key] = values[key]
+                coordinates[key] = place if isinstance(parameter, Choice) else value
+            known[key] = value
         return coordinates
 
     def settings(self, values: Mapping[str, Value]) -> Hyperparameters:
@@ -130,17 +144,18 @@ class Space:
         return hyperparameters.canonical_form(complete, self.horizon)
 
     def grid(self, limit: int) -> Iterator[dict[str, Value]] | None:
-        """Every configuration's values, each once; None when some parameter is continuous or there are over `limit`."""
+        """Every configuration's values, each once; None for a continuous space, or one of over `limit` points."""
         grids = []
         for key in self.order:
             parameter = self.parameters[key]
-            if isinstance(parameter, Float) and parameter.step is None:
+            every = parameter.every()
+            if every is None:
                 return None
-            values = self.grids[key]
-            grids.append(range(len(values)) if isinstance(parameter, Choice) else values)
-        if np.prod([float(len(grid)) for grid in grids]) > limit:
+            grids.append(range(len(every)) if isinstance(parameter, Choice) else every)
+        if math.prod(len(grid) for grid in grids) > limit:
             return None
-        return (self.decode(dict(zip(self.order, point, strict=True))) for point in product(*grids))
+        decoded = (self.decode(dict(zip(self.order, point, strict=True))) for point in product(*grids))
+        return iter({repr(sorted(values.items())): values for values in decoded}.values())
 
     def impossible(self, key: str) -> list[Value]:
         """Values of a choice that no configuration can have."""
@@ -151,28 +166,46 @@ class Space:
         condition = self.conditions.get(key)
         return set(condition.names) & set(self.parameters) if condition else set()
 
-    def _active(self, key: str, known: Mapping[str, Value]) -> bool:
+    def _active(self, key: str, known: Mapping[str, Value], absent: frozenset[str]) -> bool:
         condition = self.conditions.get(key)
         if condition is None:
             return True
-        return condition.names <= known.keys() and bool(condition.holds(known))
+        return not condition.names & absent and condition.names <= known.keys() and bool(condition.holds(known))
+
+    def _left_out(self, key: str, known: dict[str, Value]) -> dict[str, Value]:
+        """What is known once a parameter does not apply: it has its default, where there is one."""
+        default = _defaults()[key]
+        return known if default is None else known | {key: default}
 
     def _assign(
-        self, index: int, known: dict[str, Value], coordinates: Coordinates, attempts: Iterator[int]
+        self,
+        index: int,
+        known: dict[str, Value],
+        absent: frozenset[str],
+        coordinates: Coordinates,
+        attempts: Iterator[int],
     ) -> dict[str, Value] | None:
         """Give values to parameters `index` and later, nearest first, going back where nothing is left."""
         if index == len(self.order):
-            return known
+            return {key: known[key] for key in self.order if key not in absent}
         key = self.order[index]
-        if not self._active(key, known):
-            return self._assign(index + 1, known, coordinates, attempts)
+        if not self._active(key, known, absent):
+            left = self._left_out(key, known)
+            if not self._meets(key, left):
+                return None
+            return self._assign(index + 1, left, absent | {key}, coordinates, attempts)
         for value in self._candidates(key, known, coordinates[key]):
             if next(attempts, None) is None:
                 return None
-            found = self._assign(index + 1, known | {key: value}, coordinates, attempts)
+            found = self._assign(index + 1, known | {key: value}, absent, coordinates, attempts)
             if found is not None:
                 return found
         return None
+
+    def _meets(self, key: str, known: Mapping[str, Value]) -> bool:
+        """Whether the requirements about a parameter hold, as far as the values they mention are known."""
+        about = [each for each in self.requirements if key in each.names and each.names <= known.keys()]
+        return all(bool(each.holds(known)) for each in about)
 
     def _candidates(self, key: str, known: Mapping[str, Value], coordinate: Any) -> Iterator[Value]:
         """Legal values of a parameter, the one at the coordinate's relative place first, then its neighbours."""
@@ -183,7 +216,7 @@ class Space:
             yield grid[coordinate] if isinstance(parameter, Choice) else coordinate
             return
         mask = self._legal(key, known)
-        if mask.all() and not isinstance(parameter, Choice):
+        if mask.all() and not isinstance(parameter, Choice) and self._meets(key, {**known, key: coordinate}):
             yield coordinate
         legal = np.flatnonzero(mask)
         place = coordinate if isinstance(parameter, Choice) else nearest(grid, coordinate)
@@ -209,11 +242,17 @@ class Space:
         return mask
 
 
+@cache
+def _defaults() -> dict[str, Value]:
+    return hyperparameters.to_flat(Hyperparameters())
+
+
 def _as_column(values: Sequence[Value]) -> npt.NDArray[Any]:
     """[n, 1]; values that are not numbers or words are kept as objects."""
     plain = all(isinstance(value, int | float | str) for value in values)
     if plain and len({isinstance(value, str) for value in values}) == 1:
         return np.asarray(values)[:, None]
     column = np.empty((len(values), 1), dtype=object)
-    column[:, 0] = list(values)
+    for i, value in enumerate(values):
+        column[i, 0] = value
     return column

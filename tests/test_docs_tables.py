@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard, get_args
@@ -18,6 +19,7 @@ from sweeper.spec.model import SweepSpec
 
 ROOT = Path(__file__).parent.parent
 SPACES, RESULTS = ROOT / "search_spaces" / "README.md", ROOT / "docs" / "results.md"
+PAGES = sorted([SPACES, ROOT / "results" / "README.md", *(ROOT / "docs").rglob("*.md")])
 _TABLE = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _COLUMN = re.compile(r"^\| `(?P<name>\w+)` \|[^|]*\| (?P<meaning>.*) \|$", re.MULTILINE)
 _LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
@@ -99,6 +101,19 @@ def test_no_table_is_missing_or_unknown(path: Path) -> None:
 def test_every_space_is_listed() -> None:
     listed = re.findall(r"^\| \[`([\w.]+)`\]\(\1\) \|", SPACES.read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(path.name for path in SPACES.parent.glob("*.yaml"))
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    names = [re.split(r"[^\w-]", requirement)[0] for requirement in asked]
+    assert re.findall(r"^\| `([\w-]+)` \| \S", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE) == names
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_link_is_dead(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
+    assert [link for link in links if not (path.parent / link).exists()] == []
 
 
 def rendered(name: str) -> str:

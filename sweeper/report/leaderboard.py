@@ -90,7 +90,7 @@ def _table(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: s
         state = "" if row["state"] == "finished" else f" {row['state']}"
         table.add_row(
             str(rank),
-            label,
+            Text(label),
             f"{row['reached']}/{row['runs']}{state}",
             ("" if row["reached"] == row["runs"] else "≥ ") + f"{row['rmst']:,.0f}",
             "" if row["rmst_error"] is None else f"{row['rmst_error']:,.0f}",

@@ -69,7 +69,8 @@ class RayTune:
             self._started = True
         if self.places < 1:
             asked = f"{self._cpu:g} CPU and {self._gpu:g} GPU"
-            message = f"resources: a trial asks for {asked}; {_available()}; lower resources.cpu or resources.gpu"
+            remedy = "lower resources.cpu or resources.gpu, as in --set resources.gpu=0"
+            message = f"resources: a trial asks for {asked}; {_available()}; {remedy}"
             self.__exit__(None, None, None)
             raise UserError(message)
         return self

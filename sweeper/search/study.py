@@ -74,9 +74,12 @@ class Study:
         _cut_torn_tail(journal)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
-        self._study = optuna.create_study(
-            study_name="sweep", storage=storage, direction="minimize", load_if_exists=True
-        )
+        try:
+            self._study = optuna.create_study(
+                study_name="sweep", storage=storage, direction="minimize", load_if_exists=True
+            )
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{journal}: damaged ({error}); move it away, or use another sweep name") from None
         self._study.sampler = self._make_sampler()
         self._open: dict[int, Trial] = {}
         self._numbers: dict[str, int] = {}
@@ -107,7 +110,8 @@ class Study:
     def values(self) -> dict[int, float]:
         """Number -> value of every finished trial of the baselines and the search."""
         trials = [trial for trial in self._trials(TrialState.COMPLETE) if _trained(trial)]
-        return {t.number: float(t.value) for t in trials if t.value is not None and _proposal(t).phase != "confirm"}
+        searched = [trial for trial in trials if trial.user_attrs[_DESCRIPTION]["phase"] != "confirm"]
+        return {trial.number: float(trial.value) for trial in searched if trial.value is not None}
 
     def suggest(self) -> Proposal | None:
         """The sampler's next configuration that has not been run; None when there is none left.

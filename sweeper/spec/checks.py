@@ -1,16 +1,17 @@
 """Checks that need more than one key: hyperparameters, conditions, requirements, and whether all can be met."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
 from pydantic import ValidationError
 
 from sweeper import hyperparameters
+from sweeper.batch_schedules import ALIASES
 from sweeper.errors import Problem, nearest
-from sweeper.expressions import Expression, parse
+from sweeper.expressions import Expression
 from sweeper.parameters import Choice, Float, Int
-from sweeper.space import Space
+from sweeper.space import Space, condition
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.reader import Document, KeyPath
 from sweeper.spec.wording import message_of, short
@@ -29,7 +30,7 @@ def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[
     """
     checks: list[tuple[set[str], Callable[[SweepSpec], Found]]] = [
         ({"task"}, _task),
-        ({"task", "objective"}, _event),
+        ({"objective"}, _event),
         ({"search"}, _search),
         ({"fixed"}, lambda s: _values(("fixed",), s.fixed)),
         ({"search", "fixed"}, _twice),
@@ -74,8 +75,10 @@ def _search(spec: SweepSpec) -> Found:
         where = "choice" if isinstance(parameter, Choice) else "int" if isinstance(parameter, Int) else "float"
         values = parameter.choice if isinstance(parameter, Choice) else parameter.bounds
         for i, value in enumerate(values):
-            for message in _illegal(key, value):
-                yield (*path, where, i), message
+            for place, message in _illegal(key, value):
+                yield (*path, where, i, *place), message
+        if isinstance(parameter, Choice):
+            yield from (((*path, where), message) for message in _same(key, parameter.choice))
 
 
 def _values(path: KeyPath, values: Mapping[str, Any]) -> Found:
@@ -84,8 +87,8 @@ def _values(path: KeyPath, values: Mapping[str, Any]) -> Found:
         if unknown:
             yield (*path, key), unknown
         else:
-            for message in _illegal(key, value):
-                yield (*path, key), message
+            for place, message in _illegal(key, value):
+                yield (*path, key, *place), message
 
 
 def _twice(spec: SweepSpec) -> Found:
@@ -133,8 +136,8 @@ def _together(spec: SweepSpec) -> Found:
         yield ("search",), str(error)
         return
     try:
-        yield from _impossible(space)
-        yield from _conflicting(space, spec)
+        impossible = [*_impossible(space), *_never_met(space, spec)]
+        yield from impossible or _conflicting(space, spec)
     except (TypeError, KeyError) as error:
         yield ("require",), f"a condition compares what cannot be compared: {error}"
         return
@@ -148,6 +151,19 @@ def _impossible(space: Space) -> Found:
             for value in space.impossible(key):
                 reason = _reason(space, key, value)
                 yield ("search", key, "choice", parameter.choice.index(value)), f"got {short(value)}; {reason}"
+
+
+def _never_met(space: Space, spec: SweepSpec) -> Found:
+    """Requirements about values that are not searched, and that those do not meet."""
+    for i, text in enumerate(spec.require):
+        requirement = condition(text)
+        if requirement.names & space.parameters.keys():
+            continue
+        unset = sorted(requirement.names - space.given.keys())
+        if unset:
+            yield ("require", i), f"got {text!r}; {unset[0]} has no value: put it under search or fixed"
+        elif not requirement.holds(space.given):
+            yield ("require",), "no configuration meets every requirement; loosen one, or widen a range"
 
 
 def _reason(space: Space, key: str, value: Any) -> str:
@@ -192,7 +208,7 @@ def _anywhere(parameter: Choice | Int | Float, random: Random) -> Any:
 
 
 def _place(key: str, spec: SweepSpec) -> KeyPath:
-    return ("search" if key in spec.search else "fixed", key)
+    return ("fixed" if key in spec.fixed or not spec.search else "search", key)
 
 
 def _unknown(key: str) -> str:
@@ -204,34 +220,46 @@ def _unknown(key: str) -> str:
     return f"unknown hyperparameter{nearest(key, known)}; known: {', '.join(known)}"
 
 
-def _illegal(key: str, value: Any) -> Iterator[str]:
+def _illegal(key: str, value: Any) -> Iterator[tuple[KeyPath, str]]:
+    """(place within the value, message) of everything that is wrong with one value."""
     try:
         hyperparameters.adapter(key).validate_python(value)
     except ValidationError as error:
-        seen = set()
         for details in error.errors(include_url=False):
-            message = message_of(details)
-            if message not in seen and details["type"] != "none_required":
-                seen.add(message)
-                yield message
+            place = tuple(part for part in details["loc"] if isinstance(part, int))
+            if details["type"] != "none_required":
+                yield place, message_of(details)
+
+
+def _same(key: str, values: Sequence[Any]) -> Iterator[str]:
+    normal = [hyperparameters.normal(key, value) for value in values]
+    for i, value in enumerate(normal):
+        if value in normal[:i]:
+            yield f"got both {short(values[normal.index(value)])} and {short(values[i])}, which are the same; list one"
 
 
 def _parsed(text: str) -> tuple[Expression | None, str]:
     try:
-        return parse(text, hyperparameters.fields()), ""
+        return condition(text), ""
     except ValueError as error:
         return None, str(error)
 
 
 def _words(expression: Expression, spec: SweepSpec) -> Iterator[str]:
     """Complaints about words that are neither hyperparameters nor a value that one of the mentioned can have."""
+    for name in sorted(expression.names & hyperparameters.LISTS):
+        yield f"got {expression.text!r}; {name} is a list, and conditions compare none"
     allowed: list[str] = []
     for name in sorted(expression.names):
         allowed += [value for value in hyperparameters.choices(name) if isinstance(value, str)]
-    for word in sorted(expression.words - set(allowed)):
+    unknown = sorted(expression.words - set(allowed) - set(ALIASES))
+    for word in unknown:
         known = [*allowed, *hyperparameters.fields()]
         values = f"; values: {', '.join(allowed)}" if allowed else ""
         yield f"unknown name {word!r} in {expression.text!r}{nearest(word, known)}{values}"
+    texts = [key for key in hyperparameters.fields() if hyperparameters.choices(key)]
+    if not unknown and expression.mixes(texts):
+        yield f"got {expression.text!r}, which compares text with a number"
 
 
 def _is_prime(number: int) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from sweeper import hyperparameters
-from sweeper.batch_schedules import BatchSchedule
+from sweeper.batch_schedules import ALIASES, BatchSchedule
 from sweeper.hyperparameters import Hyperparameters
 from sweeper.parameters import Parameter
 from sweeper.spec.model import SweepSpec
@@ -22,7 +22,11 @@ def json_schema() -> dict[str, Any]:
     properties = schema["properties"]
     properties["search"] |= _closed(searched)
     properties["fixed"] |= {"$ref": "#/$defs/Hyperparameters"}
-    properties["baselines"]["additionalProperties"] = {"$ref": "#/$defs/Hyperparameters"}
+    names = properties["baselines"].pop("patternProperties")
+    properties["baselines"] |= {
+        "patternProperties": {pattern: {"$ref": "#/$defs/Hyperparameters"} for pattern in names},
+        "additionalProperties": False,
+    }
     for owner, key in ((properties, "require"), (schema["$defs"]["ModularArithmetic"]["properties"], "operation")):
         many = {name: owner[key].pop(name) for name in ("items", "type") if name in owner[key]}
         owner[key]["anyOf"] = [many["items"], {"minItems": 1, **many} if key == "operation" else many]
@@ -41,6 +45,7 @@ def _settings() -> tuple[dict[str, Any], dict[str, Any]]:
     definitions.pop("BatchSchedule", None)
     found = {key: value for key, value in own["properties"].items() if key != "batch"}
     found |= {f"batch.{key}": value for key, value in batch["properties"].items()}
+    found["batch.shape"]["enum"] = [*found["batch.shape"]["enum"], *ALIASES]
     return {key: found[key] for key in hyperparameters.fields()}, definitions
 
 

@@ -59,7 +59,9 @@ def check(document: Document) -> Loaded:
         spec = SweepSpec.model_validate(document.data)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        problems += [_problem(document, each) for each in details]
+        unread = {problem.key for problem in document.problems}
+        found = [_problem(document, each) for each in details]
+        problems += [problem for problem in found if problem.key not in unread]
         broken = {each["loc"][:2] if each["loc"][0] == "search" else each["loc"][:1] for each in details}
         spec = SweepSpec.model_validate(_SMALLEST | _without(document.data, broken))
     problems += checks.findings(document, spec, broken)
@@ -80,6 +82,8 @@ def _problem(document: Document, error: ErrorDetails) -> Problem:
     path: KeyPath = error["loc"]
     if path[0] == "search" and len(path) > 2:
         path = (*path[:2], *path[3:])  # pydantic names the kind of parameter there
+    if path[-1] == "[key]":
+        path = path[:-1]
     return document.problem(path, message_of(error, _known_at(error["loc"][:-1])))
 
 

@@ -10,7 +10,7 @@ from sweeper.outcomes import Clock, Event
 from sweeper.parameters import Parameter
 
 Operation = Literal["x_plus_y", "x_minus_y", "x_div_y", "permutation"]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
@@ -64,7 +64,7 @@ class Objective(Section):
     minimize: Clock = Field("steps", description="The clock on which the event is to come early.")
     until: str = Field("val_accuracy > 0.99", description="The event: a logged metric, > or <, and a threshold.")
     sustained: Positive = Field(1, description="Evaluations in a row that must be past the threshold.")
-    horizon: Positive = Field(description="Updates after which a run is censored.")
+    horizon: Annotated[int, Field(ge=1, le=10_000_000)] = Field(description="Updates after which a run is censored.")
     horizon_seconds: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Seconds after which a run is censored; needed to minimize seconds."
     )
@@ -95,14 +95,14 @@ class Sampler(Section):
     """How the next configuration is chosen."""
 
     name: Literal["tpe", "random", "grid"] = Field("tpe", description="tpe learns; random does not; grid tries all.")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of the suggestions.")
-    startup_trials: Annotated[int, Field(ge=1)] = Field(20, description="Random trials before tpe starts to learn.")
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="Seed of the suggestions.")
+    startup_trials: Positive = Field(20, description="Random trials before tpe starts to learn.")
 
 
 class Confirm(Section):
     """Fresh seeds for the finalists, so that the winner is not merely the luckiest."""
 
-    top: Annotated[int, Field(ge=1)] = Field(3, description="How many of the best trials to run again.")
+    top: Positive = Field(3, description="How many of the best trials to run again.")
     replicates: Positive = Field(10, description="Fresh seeds for each.")
 
 
@@ -122,7 +122,7 @@ class Budget(Section):
 class Resources(Section):
     """What one trial gets; a trial's replicates share it."""
 
-    cpu: Annotated[float, Field(gt=0, le=1024)] = Field(1.0, description="Cores for each trial.")
+    cpu: Annotated[float, Field(ge=0.01, le=1024)] = Field(1.0, description="Cores for each trial.")
     gpu: Annotated[float, Field(ge=0, le=64)] = Field(
         0.0, description="GPUs for each trial: 0, a fraction such as 0.25, or a whole number."
     )
@@ -132,6 +132,8 @@ class Resources(Section):
     def _whole_above_one(cls, value: float) -> float:
         if value > 1 and value != int(value):
             raise ValueError(f"got {value}; above 1 only whole GPUs can be given")
+        if 0 < value < 0.001:
+            raise ValueError(f"got {value}; a share of a GPU is at least 0.001")
         return value
 
 

@@ -27,6 +27,7 @@ def override(document: Document, settings: list[str]) -> None:
                 raise UserError(f"--set {setting}: {part} has a value, not keys below it")
         place[path[-1]] = parse_value(text, f"--set {setting}")
         document.text = ""
+        document.replaced[tuple(path)] = f"--set {setting}"
 
 
 def _path(key: str) -> list[str]:

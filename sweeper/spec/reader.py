@@ -4,6 +4,7 @@ Only plain values are built, as `yaml.safe_load` would; never objects. Tabs, rep
 true or false, and files that are not text at all are mistakes with a line number.
 """
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ KeyPath = tuple[str | int, ...]
 _LARGEST_FILE = 1_000_000
 _MOST_VALUES = 50_000
 _DEEPEST = 30
+_TOO_MUCH = f"more than {_MOST_VALUES:,} values or {_DEEPEST} levels; a space.yaml is smaller than that"
+_PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")}
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Document:
         problems: mistakes found while reading.
         values: number of values read so far; aliases count as often as they are used.
         text: the file as it stands; empty once values were replaced.
+        replaced: key path -> the `--set` that replaced what the file says.
     """
 
     file: str
@@ -38,6 +42,7 @@ class Document:
     lines: dict[KeyPath, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     values: int = 0
+    replaced: dict[KeyPath, str] = field(default_factory=dict)
 
     def line(self, path: KeyPath) -> int:
         """The line of a key path, or of the nearest place above it that the file has."""
@@ -47,6 +52,13 @@ class Document:
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         """A mistake at a key path."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.replaced:
+                return Problem(0, key_text(path), message, self.replaced[path[:length]])
+        if path not in self.lines:
+            for replaced, setting in self.replaced.items():
+                if replaced[: len(path)] == path:
+                    return Problem(0, key_text(path), message, setting)
         return Problem(self.line(path), key_text(path), message, self.file)
 
 
@@ -94,8 +106,10 @@ def parse(content: bytes, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         hint = "; indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
-        raise wrong(f"not YAML: {error.problem or error.context}{hint}", line) from None
-    except (yaml.YAMLError, RecursionError) as error:
+        raise wrong(f"not YAML: {error.problem or error.context}{hint}{_begun(error)}", line) from None
+    except RecursionError:
+        raise wrong(_TOO_MUCH) from None
+    except yaml.YAMLError as error:
         raise wrong(f"not YAML: {' '.join(str(error).split())[:200]}") from None
     if not nodes or nodes[0] is None:
         raise wrong("the file is empty; `sweeper init` writes a space.yaml to start from")
@@ -137,8 +151,11 @@ class _Scalars(yaml.constructor.SafeConstructor):
 def _build(node: yaml.Node, path: KeyPath, document: Document) -> Any:
     document.values += 1
     if document.values > _MOST_VALUES or len(path) > _DEEPEST:
-        message = f"more than {_MOST_VALUES:,} values or {_DEEPEST} levels; a space.yaml is smaller than that"
-        raise SpecError([*document.problems, Problem(node.start_mark.line + 1, "", message, document.file)])
+        raise SpecError([*document.problems, Problem(node.start_mark.line + 1, "", _TOO_MUCH, document.file)])
+    if node.tag not in _PLAIN:
+        tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+        _wrong(node, path, document, f"got the tag {tag}; a space.yaml has plain values only")
+        return None
     if isinstance(node, yaml.MappingNode):
         return _build_mapping(node, path, document)
     if isinstance(node, yaml.SequenceNode):
@@ -151,14 +168,17 @@ def _build(node: yaml.Node, path: KeyPath, document: Document) -> Any:
 def _build_mapping(node: yaml.MappingNode, path: KeyPath, document: Document) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key_node, value_node in node.value:
+        if key_node.tag.endswith(":merge"):
+            _wrong(key_node, path, document, "got the key <<; merging is not supported, write the keys out")
+            continue
         line = key_node.start_mark.line + 1
+        known = len(document.problems)
         key = _scalar(key_node, path, document) if isinstance(key_node, yaml.ScalarNode) else None
         if not isinstance(key, str):
-            written = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
-            reads = f"; YAML reads it as {str(key).lower()}, so quote it" if isinstance(key, bool) else ""
-            document.problems.append(
-                Problem(line, key_text(path), f"got the key {written}; keys are words{reads}", document.file)
-            )
+            if len(document.problems) == known:
+                written = key_node.value if isinstance(key_node, yaml.ScalarNode) else "that is a list or mapping"
+                reads = f"; YAML reads it as {str(key).lower()}, so quote it" if isinstance(key, bool) else ""
+                _wrong(key_node, path, document, f"got the key {written}; keys are words{reads}")
             continue
         if key in found:
             first = document.lines[(*path, key)]
@@ -171,11 +191,33 @@ def _build_mapping(node: yaml.MappingNode, path: KeyPath, document: Document) ->
 
 
 def _scalar(node: yaml.Node, path: KeyPath, document: Document) -> Hashable:
+    """The plain value of a scalar; None, and a mistake noted, where it has none or surely means another."""
     try:
         value: Hashable = _Scalars().construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
-        problem = getattr(error, "problem", None) or error
-        line = node.start_mark.line + 1
-        document.problems.append(Problem(line, key_text(path), f"got {node.value!r}; {problem}", document.file))
+        _wrong(node, path, document, f"got {node.value!r}; {getattr(error, 'problem', None) or error}")
+        return None
+    misread = ""
+    if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
+        misread = f"got {value!a}; text has no zero bytes or halves of characters"
+    elif node.tag.endswith(":int") and ":" in node.value:
+        misread = f"got {node.value}; YAML reads it as {value} (base 60): write the number out"
+    elif node.tag.endswith(":int") and re.fullmatch("[-+]?0[0-7_]+", node.value):
+        misread = f"got {node.value}; YAML reads it as {value} (octal): write it without leading zeros"
+    if misread:
+        _wrong(node, path, document, misread)
         return None
     return value
+
+
+def _wrong(node: yaml.Node, path: KeyPath, document: Document, message: str) -> None:
+    """Note a mistake; None stands in for the value."""
+    document.problems.append(Problem(node.start_mark.line + 1, key_text(path), message, document.file))
+
+
+def _begun(error: yaml.MarkedYAMLError) -> str:
+    """Where the bracket that was never closed stands."""
+    if error.context_mark is None or "flow" not in str(error.context):
+        return ""
+    kind = "list" if "sequence" in str(error.context) else "mapping"
+    return f"; the {kind} begins in line {error.context_mark.line + 1}"

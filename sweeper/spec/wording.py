@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -49,7 +50,7 @@ def message_of(error: ErrorDetails, known: Sequence[str] = ()) -> str:
     """
     kind, got, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "missing":
-        return "missing; this key is needed"
+        return f"missing; this {'item' if isinstance(error['loc'][-1], int) else 'key'} is needed"
     if kind == "extra_forbidden":
         name = str(error["loc"][-1])
         return f"unknown key{nearest(name, known)}; known here: {', '.join(known)}"
@@ -67,9 +68,7 @@ def message_of(error: ErrorDetails, known: Sequence[str] = ()) -> str:
             f"got {short(got)}; use letters, digits, dots, dashes and underscores, at most 100, a letter or digit first"
         )
     if kind in ("too_short", "too_long"):
-        return f"got {short(got)}; {error['msg'][0].lower()}{error['msg'][1:]}"
-    if kind == "missing_argument":
-        return "missing; this item is needed"
+        return f"got {short(list(got))}; it must be a list of {_length(context)}"
     allowed = _KINDS.get(kind)
     if allowed is None:
         return f"got {short(got)}; {error['msg'][0].lower()}{error['msg'][1:]}"
@@ -79,11 +78,22 @@ def message_of(error: ErrorDetails, known: Sequence[str] = ()) -> str:
 def _trap(got: Any, whole: bool = False) -> str:
     """What YAML did behind the user's back, if it did: exponents without a dot, yes and no."""
     if isinstance(got, str) and _NUMBER_TEXT.fullmatch(got):
-        written = f"{float(got):.0f}" if whole else _with_dot(got)
-        return f". YAML reads {got} as text: write {written}"
+        number = float(got)
+        if whole and not number.is_integer():
+            return f". YAML reads {got} as text; as a number it is {number:g}"
+        return f". YAML reads {got} as text: write {f'{number:.0f}' if whole else _with_dot(got)}"
+    if isinstance(got, date):
+        return ". YAML reads it as a date: put quotes around it"
     if isinstance(got, bool):
         return ". YAML reads yes, no, on and off as true and false: put quotes around a word that is meant"
     return ""
+
+
+def _length(limits: Mapping[str, Any]) -> str:
+    most = limits.get("max_length")
+    if most == 2:
+        return "2"
+    return f"at least {limits['min_length']}" if most is None else f"at most {most}"
 
 
 def _with_dot(text: str) -> str:

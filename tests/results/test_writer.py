@@ -333,24 +333,24 @@ class _Reader:
 
     def _follow(self) -> None:
         with duckdb.connect() as connection:
-            ways: dict[str, Callable[[Path], Any]] = {
-                "pandas": pd.read_parquet,
-                "pyarrow": lambda table: pyarrow.dataset.dataset(table).to_table().to_pandas(),
-                "duckdb": lambda table: connection.sql(f"FROM read_parquet('{table}/part-*.parquet')").df(),
+            ways: dict[str, Callable[[Path], pa.Table]] = {
+                "pandas": lambda table: pa.Table.from_pandas(pd.read_parquet(table)),
+                "pyarrow": lambda table: pyarrow.dataset.dataset(table).to_table(),
+                "duckdb": lambda table: connection.sql(f"FROM read_parquet('{table}/part-*.parquet')").to_arrow_table(),
             }
             while not self._done.wait(0.05):  # leaves the cores to the writer
                 for way, whole in ways.items():
                     self._look(way, whole)
                 self.rounds += 1
 
-    def _look(self, way: str, whole: Callable[[Path], Any]) -> None:
+    def _look(self, way: str, whole: Callable[[Path], pa.Table]) -> None:
         """Look at all three, as a join does: what is in trials must be in the two others, which are read later."""
         seen: dict[str, set[int]] = {}
         for name in TABLES:
             if not any(self._folder.table(name).glob("part-*.parquet")):
                 return
             try:
-                counts = Counter(whole(self._folder.table(name))["trial"].tolist())
+                counts = Counter(whole(self._folder.table(name))["trial"].to_pylist())
             except Exception as error:  # noqa: BLE001  # whatever a reader meets is the finding
                 self.wrong[f"{way}: {error!r}"] += 1
                 return

@@ -59,5 +59,5 @@ def test_a_trial_that_fits_nowhere_is_an_error_that_names_what_there_is() -> Non
         pass
     assert str(raised.value) == (
         "resources: a trial asks for 1 CPU and 3 GPU; this machine has 8 CPU and 2 GPU; "
-        "lower resources.cpu or resources.gpu"
+        "lower resources.cpu or resources.gpu, as in --set resources.gpu=0"
     )

@@ -1,5 +1,6 @@
 """What a space.yaml means as records, `--set`, and the text that is kept of it."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from sweeper.batch_schedules import ALIASES, BatchSchedule
 from sweeper.errors import SpecError, UserError
 from sweeper.hyperparameters import Hyperparameters
-from sweeper.space import Choice, Float, Int
+from sweeper.parameters import Choice, Float, Int
 from sweeper.spec.loading import Loaded, check, load
 from sweeper.spec.model import Budget, ModularArithmetic, Objective, Resources, Sampler, SweepSpec
 from sweeper.spec.overrides import override
@@ -179,15 +180,10 @@ def test_a_baseline_is_a_point_of_the_space_under_every_name_of_its_schedule() -
 # ---- values tried against requirements
 
 
-def test_a_step_far_below_the_range_lists_no_million_values() -> None:
-    try:
-        loaded = small("search: {weight_decay: {float: [0.1, 1.0], step: 1.0e-6}}")
-    except SpecError as error:
-        listed = 0
-        assert [problem.key for problem in error.problems] == ["search.weight_decay"]  # noqa: PT017
-    else:
-        listed = len(loaded.space.grids["weight_decay"])
-    assert listed <= 100_000
+def test_a_step_far_below_the_range_is_a_mistake_or_lists_few_values() -> None:
+    with suppress(SpecError):
+        loaded = small("search: {weight_decay: {float: [0.1, 1.0], step: 2.0e-5}}")
+        assert len(loaded.space.grids["weight_decay"]) <= 10_000
 
 
 # ---- --set
@@ -270,9 +266,10 @@ def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
         ),
         (
             "budget={trials: 3, trials: 4}",
-            "--set budget={trials: 3, trials: 4}: budget.trials: given twice; keep one",
+            "--set budget={trials: 3, trials: 4}:1: trials: given twice, first in line 1; keep one",
         ),
     ],
+    ids=lambda value: value.partition(":")[0],
 )
 def test_a_setting_with_a_mistake_is_named_as_it_was_given(setting: str, expected: str) -> None:
     with pytest.raises(UserError) as raised:
@@ -313,16 +310,17 @@ def test_the_text_with_replaced_values_is_readable() -> None:
     )
 
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12)
+text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | text
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=6,
 )
 
 
 @some
-@given(st.dictionaries(st.text(max_size=8), values, min_size=1, max_size=5))
+@given(st.dictionaries(text, values, min_size=1, max_size=5))
 def test_any_plain_data_survives_being_written_and_read(data: dict[str, Any]) -> None:
     again = parse(text_of(Document("written.yaml", data=data)).encode(), "again.yaml")
     assert (again.data, again.problems) == (data, [])

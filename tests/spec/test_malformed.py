@@ -462,7 +462,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "require_mentions_a_hyperparameter_that_is_a_list": (
         space("require: ['heads != batch.stages']"),
-        "space.yaml:6: require[0]: got 'heads != batch.stages'; batch.stages is a list, which has no place in a condition",
+        "space.yaml:6: require[0]: got 'heads != batch.stages'; batch.stages is a list, and conditions compare none",
     ),
     "require_is_code": (
         space("require: [__import__('os').system('touch pwned')]"),
@@ -502,7 +502,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
         space("resources: {gpu: 1.5}"),
         "space.yaml:6: resources.gpu: got 1.5; above 1 only whole GPUs can be given",
     ),
-    "no_cpu": (space("resources: {cpu: 0}"), "space.yaml:6: resources.cpu: got 0; it must be more than 0.0"),
+    "no_cpu": (space("resources: {cpu: 0}"), "space.yaml:6: resources.cpu: got 0; it must be at least 0.01"),
     "asha": (space("stop: asha"), "space.yaml:6: stop: got 'asha'; allowed: cap, none"),
     "unknown_sampler": (
         space("sampler: {name: bayes}"),

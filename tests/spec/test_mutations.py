@@ -15,8 +15,8 @@ from sweeper.spec.reader import parse
 QUICKSTART = (Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml").read_bytes()
 FILE = "space.yaml"
 
-some = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
-fewer = settings(some, max_examples=40)
+some = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+fewer = settings(some, max_examples=30)
 
 SCALAR = re.compile(rb"[\w.+-]+")
 LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")

@@ -1,0 +1,494 @@
+"""The study on real Optuna journals: what it suggests, what it remembers, and what a crash leaves of it."""
+
+import json
+import math
+import multiprocessing
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.errors import UserError
+from sweeper.hyperparameters import Hyperparameters, identity, to_flat
+from sweeper.search.study import Proposal, Study
+from sweeper.space import Choice, Float, Int, Space
+from sweeper.spec.model import Sampler
+
+HORIZON = 200
+
+DEPTH = Int(int=(1, 4))
+HEADS = Choice(choice=(1, 2, 4))
+DECAY = Float(float=(0.01, 0.1), log=True)
+CONDITIONAL = {
+    "batch.shape": Choice(choice=("constant", "linear", "cyclic")),
+    "batch.min": Int(int=(16, 256), log=True, when="batch.shape != constant"),
+    "batch.max": Int(int=(64, 1024), log=True),
+    "batch.cycles": Int(int=(1, 8), when="batch.shape == cyclic"),
+    "width": Choice(choice=(48, 64, 96)),
+    "heads": Choice(choice=(1, 2, 3, 4, 8)),
+    "weight_decay": DECAY,
+}
+
+
+def space_of(
+    parameters: Mapping[str, Choice | Int | Float], fixed: Mapping[str, Any] | None = None, require: Sequence[str] = ()
+) -> Space:
+    return Space(parameters, fixed or {}, require, HORIZON)
+
+
+SMOOTH = space_of({"weight_decay": DECAY, "depth": DEPTH, "heads": HEADS})
+FOUR = space_of({"depth": Int(int=(1, 2)), "heads": Choice(choice=(1, 2))})
+
+
+def opened(tmp_path: Path, space: Space, name: str = "tpe", **settings: Any) -> Study:
+    return Study(tmp_path / "study.journal", space, Sampler(name=name, **settings))  # type: ignore[arg-type]
+
+
+def recorded(tmp_path: Path) -> list[FrozenTrial]:
+    """What Optuna itself reads in the journal."""
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    return optuna.load_study(study_name="sweep", storage=storage).trials
+
+
+def suggested(study: Study) -> Proposal:
+    proposal = study.suggest()
+    assert proposal is not None
+    return proposal
+
+
+def distance(settings: Hyperparameters) -> float:
+    """A toy objective: smallest, 0, at weight decay 0.02, depth 3 and 2 heads."""
+    return (
+        abs(math.log(settings.weight_decay / 0.02))
+        + abs(settings.depth - 3) / 2
+        + abs(math.log2(settings.heads / 2)) / 2
+    )
+
+
+def run(study: Study, trials: int) -> list[Proposal]:
+    """Suggest and tell, one after the other."""
+    found = []
+    for _ in range(trials):
+        found.append(suggested(study))
+        study.tell(found[-1].number, distance(found[-1].settings))
+    return found
+
+
+def test_a_baseline_inside_the_ranges_has_coordinates_and_is_never_suggested(tmp_path: Path) -> None:
+    study = opened(tmp_path, FOUR)
+    baseline = study.begin(FOUR.settings({"depth": 2, "heads": 1}), "baseline", "published")
+    assert baseline == Proposal(0, FOUR.settings({"depth": 2, "heads": 1}), "baseline", "published")
+    study.tell(0, 1.0)
+    others = [suggested(study) for _ in range(3)]
+    assert study.known(baseline.settings) == 0
+    assert baseline.settings not in [each.settings for each in others]
+    assert {each.phase for each in others} == {"search"}
+    assert recorded(tmp_path)[0].params == {"depth": 2, "heads": 1}
+    assert study.count == 4
+
+
+def test_a_baseline_outside_the_ranges_is_recorded_without_coordinates(tmp_path: Path) -> None:
+    study = opened(tmp_path, SMOOTH)
+    outside = SMOOTH.settings({"weight_decay": 0.5, "depth": 2, "heads": 4})
+    assert study.begin(outside, "baseline", "published").settings == outside
+    study.tell(0, 1.5)
+    (trial,) = recorded(tmp_path)
+    assert (trial.state, trial.value, trial.params) == (TrialState.COMPLETE, 1.5, {})
+    assert study.values() == {0: 1.5}
+    assert study.known(outside) == 0
+    assert study.count == 1
+
+
+@pytest.mark.parametrize("score", [-1.0, 9.0], ids=["the best of all", "the worst of all"])
+def test_after_startup_tpe_draws_all_parameters_together_in_spite_of_outside_baselines(
+    tmp_path: Path, score: float
+) -> None:
+    study = opened(tmp_path, SMOOTH, startup_trials=5)
+    study.begin(SMOOTH.settings({"weight_decay": 0.5}), "baseline", "one")
+    study.begin(SMOOTH.settings({"depth": 9}), "baseline", "two")
+    study.tell(0, score)
+    study.tell(1, score)
+    run(study, 10)
+
+    def drawn_together(trial: FrozenTrial) -> set[str]:
+        return set(json.loads(trial.system_attrs.get("tpe:relative_params:0", "{}")))
+
+    trials = recorded(tmp_path)
+    assert [drawn_together(trial) for trial in trials[:5]] == [set()] * 5
+    assert [drawn_together(trial) for trial in trials[5:]] == [set(SMOOTH.parameters)] * (len(trials) - 5)
+
+
+def test_tpe_concentrates_where_the_objective_is_low_in_spite_of_an_outside_baseline(tmp_path: Path) -> None:
+    late: dict[str, list[float]] = {"tpe": [], "random": []}
+    for name, scores in late.items():
+        for seed in range(10):
+            folder = tmp_path / f"{name}-{seed}"
+            folder.mkdir()
+            study = opened(folder, SMOOTH, name, seed=seed, startup_trials=8)
+            study.begin(SMOOTH.settings({"weight_decay": 0.5}), "baseline", "published")
+            study.tell(0, 9.0)
+            proposals = run(study, 27)
+            assert all(0.01 <= each.settings.weight_decay <= 0.1 for each in proposals)
+            scores.append(mean(distance(each.settings) for each in proposals[-12:]))
+    assert mean(late["tpe"]) < 0.75 * mean(late["random"])
+    better = sum(tpe < other for tpe, other in zip(late["tpe"], late["random"], strict=True))
+    assert better >= 8
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_suggestion_is_legal_under_conditions_and_requirements(tmp_path: Path, name: str, seed: int) -> None:
+    space = space_of(CONDITIONAL, {"depth": 2}, ["batch.max <= 8 * batch.min", "heads * 16 <= width"])
+    study = opened(tmp_path, space, name, seed=seed, startup_trials=8)
+    chance = random.Random(seed)
+    shapes = Counter[str]()
+    for _ in range(25):
+        proposal = suggested(study)
+        settings, batch = proposal.settings, proposal.settings.batch
+        shapes[batch.shape] += 1
+        assert settings.width % settings.heads == 0
+        assert settings.heads * 16 <= settings.width
+        assert settings.depth == 2
+        assert 0.01 <= settings.weight_decay <= 0.1
+        assert 64 <= batch.max <= 1024
+        if batch.shape == "constant":
+            assert batch.min is None
+        else:
+            assert batch.min is not None
+            assert 16 <= batch.min <= min(batch.max, 256)
+            assert batch.max <= 8 * batch.min
+        assert 1 <= batch.cycles <= 8
+        if batch.shape != "cyclic":
+            assert batch.cycles == 5, "the default"
+        study.tell(proposal.number, chance.random())
+    assert len(shapes) == 3
+
+
+def test_no_configuration_is_returned_twice_and_repeats_are_answered_from_the_record(tmp_path: Path) -> None:
+    study = opened(tmp_path, FOUR, startup_trials=2)
+    proposals = run(study, 4)
+    assert len({each.settings for each in proposals}) == 4
+    value_of = {(p.settings.depth, p.settings.heads): distance(p.settings) for p in proposals}
+    trials = recorded(tmp_path)
+    assert len(trials) > 4, "with four configurations there are repeats"
+    assert study.count == 4
+    assert [each.number for each in study.opened()] == [each.number for each in proposals]
+    for trial in trials:
+        assert trial.state == TrialState.COMPLETE
+        assert trial.value == value_of[trial.params["depth"], trial.params["heads"]]
+    assert set(study.values()) == {each.number for each in proposals}
+
+
+def test_a_repeat_of_a_running_trial_is_told_when_its_twin_finishes(tmp_path: Path) -> None:
+    two = space_of({"depth": Int(int=(1, 2))})
+    study = opened(tmp_path, two)
+    first, second = suggested(study), suggested(study)
+    assert study.suggest() is None
+
+    def values_at(depth: int) -> set[float | None]:
+        return {trial.value for trial in recorded(tmp_path) if trial.params["depth"] == depth}
+
+    assert sum(trial.state == TrialState.RUNNING for trial in recorded(tmp_path)) > 2
+    study.tell(first.number, 1.25)
+    assert values_at(first.settings.depth) == {1.25}
+    assert values_at(second.settings.depth) == {None}
+    reopened = opened(tmp_path, two)
+    assert [each.number for each in reopened.unfinished()] == [second.number], "repeats are not trained"
+    reopened.tell(second.number, 2.5)
+    assert values_at(second.settings.depth) == {2.5}
+    assert {trial.state for trial in recorded(tmp_path)} == {TrialState.COMPLETE}
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "grid"])
+def test_an_exhausted_space_ends_with_none(tmp_path: Path, name: str) -> None:
+    study = opened(tmp_path, FOUR, name, startup_trials=2)
+    proposals = run(study, 4)
+    assert study.suggest() is None
+    assert study.suggest() is None
+    assert study.count == len({each.settings for each in proposals}) == 4
+    assert opened(tmp_path, FOUR, name).suggest() is None
+
+
+def test_grid_gives_every_legal_configuration_once(tmp_path: Path) -> None:
+    parameters = {
+        "batch.shape": Choice(choice=("constant", "linear")),
+        "batch.min": Choice(choice=(16, 64), when="batch.shape != constant"),
+        "batch.max": Choice(choice=(32, 64)),
+        "heads": Choice(choice=(2, 3)),
+        "weight_decay": Float(float=(0.25, 0.75), step=0.25),
+    }
+    space = space_of(parameters, {"width": 64})
+    study = opened(tmp_path, space, "grid")
+    baseline = study.begin(space.settings({"batch.max": 32, "heads": 2, "weight_decay": 0.5}), "baseline", "published")
+    found = [baseline.settings]
+    while (proposal := study.suggest()) is not None:
+        found.append(proposal.settings)
+        if len(found) == 4:
+            study = opened(tmp_path, space, "grid")
+    # constant 32 or 64; linear 16 -> 32, 16 -> 64, and 64 -> 64, which is constant; heads 3 does not divide 64
+    schedules = {("constant", None, 32), ("constant", None, 64), ("linear", 16, 32), ("linear", 16, 64)}
+    expected = {(*schedule, 2, decay) for schedule in schedules for decay in (0.25, 0.5, 0.75)}
+    got = [(s.batch.shape, s.batch.min, s.batch.max, s.heads, s.weight_decay) for s in found]
+    assert sorted(map(str, got)) == sorted(map(str, expected))
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "grid"])
+@pytest.mark.parametrize(("low", "high", "step"), [(0.1, 0.3, 0.1), (0.0, 0.7, 0.1), (0.1, 0.25, 0.1)])
+def test_steps_that_binary_fractions_do_not_hit_stay_within_the_bounds(
+    tmp_path: Path, name: str, low: float, high: float, step: float
+) -> None:
+    study = opened(tmp_path, space_of({"weight_decay": Float(float=(low, high), step=step)}), name)
+    decays = []
+    while (proposal := study.suggest()) is not None:
+        decays.append(proposal.settings.weight_decay)
+        study.tell(proposal.number, proposal.settings.weight_decay)
+    count = int((high - low) / step + 1e-9) + 1
+    assert sorted(decays) == pytest.approx([low + i * step for i in range(count)])
+    assert all(low <= decay <= high for decay in decays)
+
+
+def test_the_random_sampler_does_not_learn(tmp_path: Path) -> None:
+    study = opened(tmp_path, SMOOTH, "random")
+    run(study, 12)
+    assert not [trial for trial in recorded(tmp_path) if trial.system_attrs]
+
+
+def test_the_same_seed_gives_the_same_suggestions_and_another_seed_others(tmp_path: Path) -> None:
+    found = []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        (tmp_path / name).mkdir()
+        found.append([each.settings for each in run(opened(tmp_path / name, SMOOTH, seed=seed, startup_trials=4), 8)])
+    assert found[0] == found[1]
+    assert not set(found[0]) & set(found[2])
+
+
+def test_a_reopened_study_does_not_repeat_its_startup_points(tmp_path: Path) -> None:
+    decays = []
+    for _ in range(4):
+        study = opened(tmp_path, SMOOTH, startup_trials=50)
+        decays += [each.settings.weight_decay for each in run(study, 3)]
+    assert len({round(math.log(decay), 6) for decay in decays}) == 12
+
+
+def test_unfinished_are_the_running_trials_under_their_own_numbers(tmp_path: Path) -> None:
+    study = opened(tmp_path, SMOOTH)
+    outside = study.begin(SMOOTH.settings({"weight_decay": 0.5}), "baseline", "published")
+    inside = study.begin(SMOOTH.settings({"weight_decay": 0.05}), "baseline", "strong")
+    searched = [suggested(study) for _ in range(4)]
+    study.tell(inside.number, 1.0)
+    study.tell(searched[1].number, 2.0)
+    confirm = study.begin(inside.settings, "confirm", str(inside.number))
+    running = [outside, searched[0], searched[2], searched[3], confirm]
+    assert study.unfinished() == running
+
+    for _ in range(2):
+        reopened = opened(tmp_path, SMOOTH)
+        assert reopened.unfinished() == running
+        assert reopened.opened() == [outside, inside, *searched, confirm]
+        assert reopened.count == 6
+        assert reopened.values() == {inside.number: 1.0, searched[1].number: 2.0}
+    reopened.tell(outside.number, 3.0)
+    reopened.tell(confirm.number, 4.0)
+    assert reopened.unfinished() == [searched[0], searched[2], searched[3]]
+    assert reopened.values() == {outside.number: 3.0, inside.number: 1.0, searched[1].number: 2.0}
+
+
+def test_a_confirmation_is_no_configuration_of_its_own(tmp_path: Path) -> None:
+    study = opened(tmp_path, FOUR)
+    (first,) = run(study, 1)
+    confirm = study.begin(first.settings, "confirm", str(first.number))
+    study.tell(confirm.number, 0.0)
+    assert study.known(first.settings) == first.number
+    assert study.count == 1
+    assert recorded(tmp_path)[confirm.number].params == {}
+    assert opened(tmp_path, FOUR).known(first.settings) == first.number
+
+
+def test_equivalent_spellings_are_one_configuration(tmp_path: Path) -> None:
+    space = space_of(CONDITIONAL)
+    study = opened(tmp_path, space)
+    first = study.begin(space.settings({"batch.shape": "constant", "batch.max": 128}), "baseline", "one")
+    same = space.settings({"batch.shape": "linear", "batch.min": 128, "batch.max": 128})
+    assert study.known(same) == first.number
+
+
+def test_telling_twice_changes_nothing(tmp_path: Path) -> None:
+    study = opened(tmp_path, SMOOTH)
+    (first,) = run(study, 1)
+    before, value = (tmp_path / "study.journal").read_bytes(), study.values()
+    study.tell(first.number, 99.0)
+    assert study.values() == value
+    assert opened(tmp_path, SMOOTH).values() == value
+    assert (tmp_path / "study.journal").read_bytes().startswith(before)
+
+
+def test_a_torn_last_line_is_dropped_with_a_warning(tmp_path: Path) -> None:
+    study = opened(tmp_path, SMOOTH)
+    run(study, 2)
+    journal = tmp_path / "study.journal"
+    whole = journal.read_bytes()
+    running = suggested(study)
+    torn = journal.read_bytes()[:-30]
+    assert torn.startswith(whole)
+    journal.write_bytes(torn)
+    size = len(torn) - torn.rfind(b"\n") - 1
+    with pytest.warns(UserWarning, match=f"study.journal: dropped an unfinished last record of {size} bytes"):
+        reopened = opened(tmp_path, SMOOTH)
+    assert reopened.unfinished() == [], "the trial was not described yet"
+    assert len(reopened.values()) == 2
+    assert suggested(reopened).number == running.number + 1
+    assert opened(tmp_path, SMOOTH).count == 3
+
+
+NO_JOURNALS = {
+    "text": b"name: a sweep\ntask: x\n",
+    "text without a line's end": b"name: a sweep",
+    "a second line without its end": b"name: a sweep\nta",
+    "binary": bytes(range(256)) * 4,
+    "sqlite": b"SQLite format 3\x00" + bytes(200),
+    "other json lines": b'{"a": 1}\n{"b": 2}\n',
+    "a json array": b"[1, 2]\n",
+}
+
+
+@pytest.mark.filterwarnings("default:.*dropped an unfinished:UserWarning")
+@pytest.mark.parametrize("kind", NO_JOURNALS)
+def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path: Path, kind: str) -> None:
+    journal = tmp_path / "study.journal"
+    journal.write_bytes(NO_JOURNALS[kind])
+    with pytest.raises(UserError) as caught:
+        opened(tmp_path, SMOOTH)
+    assert str(caught.value).startswith(f"{journal}: ")
+    assert str(caught.value).endswith("; move it away, or use another sweep name")
+    assert journal.read_bytes() == NO_JOURNALS[kind]
+
+
+def test_a_journal_damaged_in_its_middle_is_refused(tmp_path: Path) -> None:
+    run(opened(tmp_path, SMOOTH), 3)
+    journal = tmp_path / "study.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[5] = lines[5][:20] + b"\x00\x00\x00\n"
+    journal.write_bytes(b"".join(lines))
+    with pytest.raises(UserError, match=r"study\.journal"):
+        opened(tmp_path, SMOOTH)
+    assert journal.read_bytes() == b"".join(lines)
+
+
+def test_an_empty_journal_is_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "study.journal").touch()
+    assert run(opened(tmp_path, SMOOTH), 1)[0].number == 0
+
+
+def test_a_lock_that_a_killed_process_left_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    """`launch.lock` keeps other launches out, so a lock file beside the journal is a dead process's."""
+    run(opened(tmp_path, SMOOTH), 1)
+    (tmp_path / "study.journal.lock").touch()
+    counts: list[int] = []
+    thread = threading.Thread(target=lambda: counts.append(opened(tmp_path, SMOOTH).count), daemon=True)
+    thread.start()
+    thread.join(timeout=5)
+    assert counts == [1]
+
+
+def check_sound(tmp_path: Path, space: Space) -> None:
+    """What must hold whenever nothing is running: all is told, coordinates mean what ran, nothing ran twice."""
+    trials = recorded(tmp_path)
+    assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
+    proposals = {each.number: each for each in opened(tmp_path, space).opened()}
+    kept = [identity(each.settings, HORIZON) for each in proposals.values() if each.phase != "confirm"]
+    assert len(set(kept)) == len(kept)
+    by_coordinates: dict[str, set[float | None]] = {}
+    for trial in trials:
+        if trial.params and trial.state == TrialState.COMPLETE:
+            by_coordinates.setdefault(json.dumps(trial.params, sort_keys=True), set()).add(trial.value)
+            if trial.number in proposals:
+                flat = to_flat(proposals[trial.number].settings)
+                assert {key: flat[key] for key in trial.params} == trial.params
+    assert all(len(values) == 1 for values in by_coordinates.values()), "a repeat was told another value"
+
+
+@pytest.mark.parametrize("name", ["tpe", "grid"])
+def test_a_crash_between_any_two_records_is_recovered_from(tmp_path: Path, name: str) -> None:
+    """Every prefix of the journal is a place where a process can have been killed."""
+    space = space_of({"depth": Int(int=(1, 3)), "heads": Choice(choice=(1, 2))})
+    baselines = {"one": space.settings({"depth": 1, "heads": 2}), "two": space.settings({"depth": 3, "heads": 1})}
+
+    def launch(folder: Path) -> None:
+        """What the director does with the study, two trials at a time."""
+        study = opened(folder, space, name, startup_trials=2)
+        live = study.unfinished()
+        live += [study.begin(each, "baseline", b) for b, each in baselines.items() if study.known(each) is None]
+        while len(live) > 1 or study.count < 4:
+            if study.count < 4:
+                live.append(suggested(study))
+            first = live.pop(0)
+            study.tell(first.number, distance(first.settings))
+        for each in live:
+            study.tell(each.number, distance(each.settings))
+
+    launch(tmp_path)
+    check_sound(tmp_path, space)
+    lines = (tmp_path / "study.journal").read_bytes().splitlines(keepends=True)
+    wrong: dict[int, str] = {}
+    for cut in range(len(lines)):
+        folder = tmp_path / f"cut-{cut}"
+        folder.mkdir()
+        (folder / "study.journal").write_bytes(b"".join(lines[:cut]))
+        launch(folder)
+        try:
+            check_sound(folder, space)
+        except AssertionError as error:
+            wrong[cut] = str(error).splitlines()[0]
+    assert wrong == {}
+
+
+def _tell_until_killed(folder: Path, reported: Path) -> None:
+    """What the process to be killed does: a line for every trial that `tell` has returned from."""
+    study = opened(folder, SMOOTH, startup_trials=5)
+    with open(reported, "ab", buffering=0) as log:
+        for proposal in study.unfinished():
+            study.tell(proposal.number, distance(proposal.settings))
+        while (proposal := suggested(study)) is not None:
+            study.tell(proposal.number, distance(proposal.settings))
+            log.write(b"%d\n" % proposal.number)
+
+
+@pytest.mark.filterwarnings("default:.*dropped an unfinished:UserWarning")
+def test_what_was_told_before_kill_9_is_there_after_it(tmp_path: Path) -> None:
+    reported = tmp_path / "reported"
+    reported.touch()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    chance = random.Random(0)
+    for _ in range(3):
+        size = reported.stat().st_size
+        process = context.Process(target=_tell_until_killed, args=(tmp_path, reported))
+        process.start()
+        try:
+            deadline = time.monotonic() + 40
+            while reported.stat().st_size < size + 4 and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(chance.uniform(0, 0.05))
+        finally:
+            process.kill()
+            process.join()
+        study = opened(tmp_path, SMOOTH)
+        numbers = [int(line) for line in reported.read_text().splitlines()]
+        assert len(numbers) > 1
+        assert all(first < second for first, second in pairwise(numbers))
+        values, proposals = study.values(), {each.number: each for each in study.opened()}
+        assert {number: values[number] for number in numbers} == {n: distance(proposals[n].settings) for n in numbers}
+        unfinished = {each.number for each in study.unfinished()}
+        assert len(unfinished) <= 1
+        assert not unfinished & set(numbers)

@@ -1,0 +1,308 @@
+"""The command line: what each command prints, and what its exit code says."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from rich.console import Console
+
+import sweeper
+from sweeper import cli, doctor, machine
+from sweeper.errors import Interrupted, SweepFailed, UserError
+from sweeper.machine import Machine
+from sweeper.spec import loading
+from sweeper.spec.json_schema import json_schema
+from sweeper.spec.loading import load
+
+ROOT = Path(sweeper.__file__).parents[1]
+QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command on a machine of 8 cores, 32 GiB and 2 GPUs, on a terminal 100 characters wide."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(cli, "out", Console(file=out, width=100))
+        monkeypatch.setattr(cli, "err", Console(file=err, width=100))
+        capsys.readouterr()
+        code = cli.run(list(arguments))
+        printed = capsys.readouterr()
+        return code, _trimmed(out.getvalue() + printed.out), _trimmed(err.getvalue() + printed.err)
+
+    monkeypatch.setattr(machine, "look", lambda: Machine(cores=8, memory=32 * 2**30, gpus=2))
+    return run
+
+
+def _trimmed(text: str) -> str:
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+# ---- check
+
+PLAN = """\
+sweep      quickstart
+task       x_plus_y mod 31, 70% of the pairs train
+objective  fewest steps until val_accuracy > 0.99, up to 2,000 steps
+trials     24, 1 of them baselines, 3 runs each
+steps      at most 144,000 model updates
+resources  1 CPU a trial; this machine has 8 CPU, 2 GPU, 32 GiB: 8 at once
+results    results/quickstart
+
+6 dimensions
+parameter     values                                    when
+batch.shape   constant | linear | geometric | doubling
+batch.min     32 to 128 (whole, log)                    batch.shape != constant
+batch.max     64 to 192 (whole, log)
+weight_decay  0.3 to 1 (real, log)
+depth         1 to 2 (whole)
+heads         2 | 4 | 8
+"""
+
+
+def test_check_prints_the_plan_of_quickstart_and_writes_nothing(folder: Path, command: Command) -> None:
+    assert command("check", str(QUICKSTART)) == (0, PLAN, "")
+    assert list(folder.iterdir()) == []
+
+
+def test_check_prints_the_plan_with_values_replaced(command: Command) -> None:
+    changes = ("resources.gpu=0.25", "confirm={top: 2, replicates: 5}", "budget.hours=1.5", "name=mine")
+    expected = (
+        PLAN.replace("quickstart", "mine")
+        .replace("baselines, 3", "baselines in at most 1.5 hours, 3")
+        .replace("steps      at", "confirm    the 2 best and the baselines again, 5 fresh seeds each\nsteps      at")
+        .replace("144,000", "174,000")
+        .replace("1 CPU a", "1 CPU and 0.25 GPU a")
+    )
+    settings = [each for change in changes for each in ("--set", change)]
+    assert command("check", str(QUICKSTART), *settings) == (0, expected, "")
+
+
+def test_check_says_that_a_launch_would_continue_a_sweep(folder: Path, command: Command) -> None:
+    (folder / "results" / "quickstart").mkdir(parents=True)
+    (folder / "results" / "quickstart" / "space.yaml").write_text("")
+    expected = PLAN.replace("results/quickstart", "results/quickstart (exists: launch continues it)")
+    assert command("check", str(QUICKSTART)) == (0, expected, "")
+
+
+def test_check_says_when_no_trial_fits(command: Command) -> None:
+    expected = PLAN.replace("1 CPU a trial", "9 CPU a trial").replace("8 at once", "0 at once")
+    warning = "No trial fits on this machine; a cluster may have room for it.\n"
+    assert command("check", str(QUICKSTART), "--set", "resources.cpu=9") == (0, expected + warning, "")
+
+
+def test_check_prints_square_brackets_as_they_are_written(folder: Path, command: Command) -> None:
+    (folder / "space.yaml").write_text(
+        "name: small\n"
+        "task: {name: modular_arithmetic, operation: x_plus_y}\n"
+        "objective: {horizon: 100}\n"
+        "search:\n"
+        "  batch.shape: {choice: [constant, linear, cyclic]}\n"
+        "  batch.min: {int: [8, 16], when: 'batch.shape in [linear, cyclic]'}\n"
+        "budget: {trials: 4}\n"
+        "results: '[/bold]'\n"
+    )
+    assert command("check", "space.yaml") == (
+        0,
+        "sweep      small\n"
+        "task       x_plus_y mod 97, 50% of the pairs train\n"
+        "objective  fewest steps until val_accuracy > 0.99, up to 100 steps\n"
+        "trials     4, 3 runs each\n"
+        "steps      at most 1,200 model updates\n"
+        "resources  1 CPU a trial; this machine has 8 CPU, 2 GPU, 32 GiB: 8 at once\n"
+        "results    [/bold]/small\n"
+        "\n"
+        "2 dimensions\n"
+        "parameter    values                      when\n"
+        "batch.shape  constant | linear | cyclic\n"
+        "batch.min    8 to 16 (whole)             batch.shape in [linear, cyclic]\n",
+        "",
+    )
+
+
+def test_check_imports_none_of_the_slow_libraries(folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "from sweeper import cli\n"
+        f"assert cli.run(['check', {str(QUICKSTART)!r}]) == 0\n"
+        "slow = ('ray', 'torch', 'optuna', 'pyarrow', 'duckdb', 'pandas', 'scipy', 'matplotlib')\n"
+        "print([name for name in slow if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = process(folder, "-W", "error", "-c", code)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+# ---- init and schema
+
+
+def test_init_writes_a_file_that_check_accepts(folder: Path, command: Command) -> None:
+    wrote = "wrote space.yaml; next: sweeper check space.yaml\n"
+    assert command("init") == (0, wrote, "")
+    assert [each.name for each in folder.iterdir()] == ["space.yaml"]
+    code, _, said = command("check", "space.yaml")
+    assert (code, said) == (0, "")
+    assert load(folder / "space.yaml").spec.name == "my-sweep"
+
+
+def test_init_writes_where_it_is_told_to(folder: Path, command: Command) -> None:
+    assert command("init", "[red].yaml") == (0, "wrote [red].yaml; next: sweeper check [red].yaml\n", "")
+    assert [each.name for each in folder.iterdir()] == ["[red].yaml"]
+
+
+def test_init_refuses_to_overwrite(folder: Path, command: Command) -> None:
+    (folder / "space.yaml").write_text("mine")
+    assert command("init") == (2, "", "space.yaml: is there already; give another name\n")
+    assert (folder / "space.yaml").read_text() == "mine"
+
+
+def test_init_into_a_folder_that_is_not_there_is_a_mistake_of_the_user(folder: Path, command: Command) -> None:
+    expected = "nowhere/space.yaml: cannot be written (No such file or directory)\n"
+    assert command("init", "nowhere/space.yaml") == (2, "", expected)
+    assert list(folder.iterdir()) == []
+
+
+def test_schema_prints_the_json_schema(command: Command) -> None:
+    code, printed, said = command("schema")
+    assert (code, json.loads(printed), said) == (0, json_schema(), "")
+
+
+# ---- exit codes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("frobnicate",), "Error: No such command 'frobnicate'."),
+        (("--frobnicate",), "Error: No such option: --frobnicate"),
+        (("check",), "Error: Missing argument 'space'."),
+        (("check", "space.yaml", "--frobnicate"), "Error: No such option: --frobnicate"),
+        (("check", "space.yaml", "--set"), "Error: Option '--set' requires an argument."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_command_line_that_cannot_be_read_is_a_mistake_of_the_user(
+    arguments: tuple[str, ...], expected: str, folder: Path, command: Command
+) -> None:
+    code, printed, said = command(*arguments)
+    assert (code, printed, said.splitlines()[-1]) == (2, "", expected)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("top", "results/x"), ("query", "results/x", "select 1")], ids=lambda each: each[0]
+)
+def test_a_folder_without_a_sweep_is_a_mistake_of_the_user(
+    arguments: tuple[str, ...], folder: Path, command: Command
+) -> None:
+    message = "results/x: no sweep here; give the folder that `sweeper launch` named, such as results/quickstart\n"
+    assert command(*arguments) == (2, "", message)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UserError("you [bold] did it"), 2, "you [bold] did it\n"),
+        (SweepFailed("every trial failed"), 1, "every trial failed\n"),
+        (Interrupted("stopped"), 130, "stopped\n"),
+        (KeyboardInterrupt(), 130, "stopped; the same command continues the sweep\n"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_the_exit_code_says_whose_mistake_it_was(
+    error: BaseException, code: int, said: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(loading, "load", fail)
+    assert command("check", "space.yaml") == (code, "", said)
+    assert list(Path().iterdir()) == []
+
+
+def test_doctor_says_by_its_exit_code_whether_it_warns(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = doctor.Diagnosis({"system": "Plan 9"}, ("This machine is on fire.",))
+    monkeypatch.setattr(doctor, "examine", lambda: found)
+    assert command("doctor")[0] == 1
+    monkeypatch.setattr(doctor, "examine", lambda: doctor.Diagnosis(found.facts, ()))
+    assert command("doctor")[0] == 0
+
+
+def test_a_bug_is_exit_code_3_and_names_its_log(
+    folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise ZeroDivisionError("a long story about [red] things that were divided, " + "and divided again, " * 5)
+
+    monkeypatch.setattr(loading, "load", fail)
+    monkeypatch.setattr(sys, "argv", ["sweeper", "check", "space.yaml"])
+    code, printed, said = command("check", "space.yaml")
+    (log,) = folder.iterdir()
+    message = "a long story about [red] things that were divided, " + "and divided again, " * 5
+    bug = f"a bug in sweeper: ZeroDivisionError: {message}"
+    assert (code, printed, said) == (3, "", _trimmed(f"{bug}\nplease report it with {log}"))
+    assert log.match("sweeper-bug-*.log")
+    head, *_, last = log.read_text().splitlines()
+    assert (head, last) == ("command: sweeper check space.yaml", f"ZeroDivisionError: {message}")
+    assert "Traceback (most recent call last):" in log.read_text()
+
+
+def test_a_bug_where_nothing_can_be_written_is_still_told(
+    folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(30, "Read-only file system")
+
+    def bug(*_: object) -> NoReturn:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(loading, "load", bug)
+    monkeypatch.setattr(Path, "write_text", fail)
+    code, printed, said = command("check", "space.yaml")
+    assert (code, printed, said.splitlines()[0]) == (3, "", "a bug in sweeper: ZeroDivisionError: division by zero")
+
+
+def test_a_reader_that_stops_reading_is_no_mistake(folder: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from sweeper import cli\n"
+        "read, write = os.pipe()\n"
+        "os.close(read)\n"
+        "os.dup2(write, 1)\n"
+        "sys.argv = ['sweeper', 'schema']\n"
+        "cli.main()\n"
+    )
+    done = process(folder, "-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_python_m_sweeper_is_the_command(folder: Path) -> None:
+    done = process(folder, "-m", "sweeper", "init")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "wrote space.yaml; next: sweeper check space.yaml\n", "")
