@@ -83,12 +83,12 @@ class BatchSchedule(BaseModel):
     @property
     def start(self) -> int:
         """Batch size at u = 0."""
-        return self._low if self.direction == "rising" else self.max
+        return self.low if self.direction == "rising" else self.max
 
     @property
     def end(self) -> int:
         """Batch size at u = 1."""
-        return self.max if self.direction == "rising" else self._low
+        return self.max if self.direction == "rising" else self.low
 
     @property
     def largest(self) -> int:
@@ -96,7 +96,8 @@ class BatchSchedule(BaseModel):
         return max((size for _, size in self.stages), default=self.max) if self.shape == "step" else self.max
 
     @property
-    def _low(self) -> int:
+    def low(self) -> int:
+        """The smallest batch; that of a constant schedule where none is given."""
         return self.max if self.min is None else self.min
 
 
@@ -174,7 +175,7 @@ def batch_sizes(schedule: BatchSchedule, horizon: int) -> npt.NDArray[np.int64]:
         case "constant":
             return np.full(horizon, schedule.max, dtype=np.int64)
         case "noise_scale":
-            return np.full(horizon, schedule.start, dtype=np.int64)
+            return np.full(horizon, schedule.low, dtype=np.int64)
         case "step":
             starts = np.array([step for step, _ in schedule.stages])
             sizes = np.array([size for _, size in schedule.stages], dtype=np.int64)
@@ -243,9 +244,10 @@ def canonical(schedule: BatchSchedule, horizon: int) -> BatchSchedule:
         del used["power"]
         used["shape"] = "linear"
     if schedule.shape == "step":
-        kept = [stage for i, stage in enumerate(schedule.stages) if i == 0 or stage[1] != schedule.stages[i - 1][1]]
-        used |= {"stages": tuple(stage for stage in kept if stage[0] < horizon), "max": schedule.largest}
-        if len(used["stages"]) == 1:
+        stages = [stage for stage in schedule.stages if stage[0] < horizon]
+        kept = [stage for i, stage in enumerate(stages) if i == 0 or stage[1] != stages[i - 1][1]]
+        used |= {"stages": tuple(kept), "max": max(size for _, size in kept)}
+        if len(kept) == 1:
             return BatchSchedule(shape="constant", max=kept[0][1])
     elif schedule.shape == "sample_ramp" or used.get("clock") == "examples":
         pass

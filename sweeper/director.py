@@ -94,7 +94,7 @@ class SweepDirector:
         return self._exhausted and bool(self._spec.search)
 
     def stop(self, why: str) -> None:
-        """Start nothing more and stop what is training; stopped trials are taken up again by the next launch."""
+        """Start nothing more and stop what is training; the next launch takes stopped trials up again."""
         self.stopping = self.stopping or why
 
     def running(self) -> list[Running]:
@@ -146,7 +146,7 @@ class SweepDirector:
             settings=proposal.settings,
         )
         self._writer.put(number, columns, run_rows(summary, number), row)
-        if ending.kind != "stopped":
+        if ending.final:
             self._study.tell(number, summary.value)
         del self._live[number]
         self.finished.append(Finished(proposal, summary))

@@ -90,12 +90,9 @@ def choices(key: str) -> tuple[Value, ...]:
 
 def from_flat(configuration: Configuration) -> Hyperparameters:
     """A configuration with the defaults filled in. Raises pydantic.ValidationError."""
-    own: dict[str, Value] = {}
-    batch: dict[str, Value] = {}
-    for key, value in configuration.items():
-        section, _, name = key.rpartition(".")
-        (batch if section == "batch" else own)[name] = value
-    return Hyperparameters(**own, batch=BatchSchedule(**batch))
+    batch = {key.removeprefix("batch."): value for key, value in configuration.items() if key.startswith("batch.")}
+    own = {key: value for key, value in configuration.items() if not key.startswith("batch.")}
+    return Hyperparameters.model_validate({"batch": BatchSchedule(**batch), **own})
 
 
 def to_flat(settings: Hyperparameters) -> dict[str, Value]:
@@ -130,11 +127,12 @@ def canonical_form(settings: Hyperparameters, horizon: int) -> Hyperparameters:
     """The one spelling of a set of hyperparameters: what has no effect is back at its default."""
     batch = canonical(settings.batch, horizon)
     changes: dict[str, Value] = {"batch": batch}
-    still = batch.shape == "constant" and settings.reference_batch == batch.max
+    reference = settings.reference_batch
+    still = batch.shape != "noise_scale" and bool((batch_sizes(batch, horizon) == reference).all())
     if settings.coupling == "none" or still:
         changes |= {"coupling": "none", "coupling_batch": None, "hold_decay": False}
     else:
-        changes["coupling_batch"] = settings.reference_batch
+        changes |= {"coupling_batch": reference, "hold_decay": settings.hold_decay and settings.weight_decay > 0}
     return settings.model_copy(update=changes)
 
 

@@ -120,7 +120,8 @@ def _largest_batch(spec: SweepSpec) -> int:
     ]
     sizes = [values["batch.max"] for values in written if "batch.max" in values]
     sizes += [size for values in written for _, size in values.get("batch.stages", ())]
-    return max(sizes, default=BatchSchedule().max)
+    default = [] if "batch.max" in {**spec.fixed, **spec.search} else [BatchSchedule().max]
+    return max([*sizes, *default])
 
 
 @contextmanager

@@ -69,7 +69,11 @@ def value(by_operation: Mapping[str, Sequence[Observation]], event: Event, limit
     has a slope. Differences of values are log-ratios of RMST; with several operations their mean.
     """
     logs = [
-        math.log(float(np.mean([o.time if o.reached else limit * _overtime(o.best, event) for o in observations])))
+        math.log(
+            float(
+                np.mean([min(o.time, limit) if o.reached else limit * _overtime(o.best, event) for o in observations])
+            )
+        )
         for observations in by_operation.values()
     ]
     return float(np.mean(logs))

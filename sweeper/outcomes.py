@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+NODE_LOST = "node lost"
 Kind = Literal["reached", "censored", "diverged", "failed"]
 Clock = Literal["steps", "examples", "seconds"]
 CLOCKS: tuple[Clock, ...] = ("steps", "examples", "seconds")
@@ -82,6 +83,11 @@ class Ending:
     kind: Literal["finished", "stopped", "capped", "failed"]
     why: str = ""
     detail: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether the trial is over for good: not when it was stopped, or its machine was lost."""
+        return self.kind != "stopped" and self.why != NODE_LOST
 
 
 FINISHED = Ending("finished")

@@ -38,10 +38,6 @@ class SweepFolder:
         """The folder of Parquet parts of a table."""
         return self.root / name
 
-    def bug_log(self, moment: str) -> Path:
-        """Where a bug of ours leaves its traceback."""
-        return self.root / f"bug-{moment}.log"
-
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Make `path` hold what `write` wrote: nobody ever reads half a file, and after return it survives a crash.

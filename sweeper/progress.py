@@ -59,7 +59,8 @@ def sentence(finished: Finished, spec: SweepSpec) -> str:
     label = f"trial {proposal.number}"
     label += f" ({proposal.phase} {proposal.name})" if proposal.name else ""
     reached, runs = summary.count("reached"), len(summary.runs)
-    mean = f"{'' if reached == runs else '≥ '}{summary.overall.mean:,.0f} {spec.objective.minimize}"
+    bound = "" if reached == runs else "≤ " if summary.ending.kind == "capped" else "≥ "
+    mean = f"{bound}{summary.overall.mean:,.0f} {spec.objective.minimize}"
     others = [f"{summary.count(kind)} {kind}" for kind in ("censored", "diverged", "failed") if summary.count(kind)]
     state = "" if summary.ending.kind == "finished" else f" [{summary.ending.kind}]"
     detail = ", ".join([f"reached {reached}/{runs}", f"mean {mean}", *others])

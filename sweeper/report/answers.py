@@ -1,6 +1,7 @@
 """Write the answer to a query as a table for people, or as CSV, JSON or Parquet."""
 
 import json
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -42,12 +43,19 @@ def write(answer: Answer, form: Format, output: Path | None, console: Console) -
 
 def _text(answer: Answer, form: Format) -> str:
     if form == "json":
-        return json.dumps(answer.to_pylist(), indent=1, default=str) + "\n"
+        return json.dumps(answer.to_pylist(), indent=1, default=_plain) + "\n"
     if form == "csv":
         return str(answer.to_pandas().to_csv(index=False))
     with StringIO() as text:
         Console(file=text, width=_WIDE).print(_table(answer))
         return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: exact numbers become numbers, times become text."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value)
 
 
 def _table(answer: Answer) -> Table:

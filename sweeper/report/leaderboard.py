@@ -58,7 +58,7 @@ def leaderboard(folder: SweepFolder, clock: str, until: str, searched: Sequence[
 
 
 def _add_ratios(rows: list[dict[str, Any]]) -> None:
-    baselines = sorted((row for row in rows if row["name"]), key=lambda row: int(row["trial"]))
+    baselines = sorted((row for row in rows if row["name"]), key=lambda row: int(row.get("of", row["trial"])))
     for row in rows:
         row["ratio"] = row["rmst"] / baselines[0]["rmst"] if baselines else None
 
@@ -92,13 +92,20 @@ def _table(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: s
             str(rank),
             Text(label),
             f"{row['reached']}/{row['runs']}{state}",
-            ("" if row["reached"] == row["runs"] else "≥ ") + f"{row['rmst']:,.0f}",
+            f"{_bound(row)}{row['rmst']:,.0f}",
             "" if row["rmst_error"] is None else f"{row['rmst_error']:,.0f}",
             "" if row["ratio"] is None else f"{row['ratio']:.2f}",
             *(cells.values() if wide else (" ".join(f"{key}={cell}" for key, cell in cells.items() if cell != "-"),)),
             style="bold green" if rank == 1 and row["reached"] else None,
         )
     return table
+
+
+def _bound(row: dict[str, Any]) -> str:
+    """How the mean relates to the one of runs that never end; a capped run counts at the horizon, which is too much."""
+    if row["reached"] == row["runs"]:
+        return ""
+    return "≤ " if row["state"] == "capped" else "≥ "
 
 
 def _cell(value: Any) -> str:

@@ -1,7 +1,7 @@
 """SQL over a sweep's tables, read-only and confined to its folder."""
 
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import duckdb
 import pandas as pd
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from sweeper.errors import UserError
 from sweeper.paths import TABLES, SweepFolder
-from sweeper.results.writer import empty_tables
+from sweeper.results.writer import table
 
 Answer: TypeAlias = pa.Table
 """What a query gives: an Arrow table."""
@@ -30,7 +30,7 @@ def query(folder: SweepFolder, sql: str) -> Answer:
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise UserError(f"got {sql.strip()!r}; a query is one SELECT over {', '.join(TABLES)}")
             return connection.sql(sql).to_arrow_table()
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException) as error:
             raise UserError(f"the query was not accepted: {error}") from None
 
 
@@ -46,24 +46,12 @@ def write(table: Answer, path: Path) -> None:
 
 
 def _connect(folder: SweepFolder) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection that sees the tables as Arrow datasets, and no file at all."""
     if not folder.space.exists():
         raise UserError(f"{folder.root}: no sweep here (a sweep's folder has a {folder.space.name})")
-    root = folder.root.resolve()
     connection = duckdb.connect(":memory:")
-    empty = empty_tables(folder)
-    for name, table in empty.items():
-        connection.register(f"empty_{name}", table)
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM empty_{name}")
-    for name in set(TABLES) - set(empty):
-        pattern = _quoted(str(folder.table(name).resolve() / "part-*.parquet"))
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({pattern}, union_by_name = true)")
-    settings: dict[str, Any] = {"allowed_directories": f"[{_quoted(str(root))}]", "enable_external_access": "false"}
-    for setting, value in settings.items():
-        connection.execute(f"SET {setting} = {value}")
+    connection.execute("SET enable_external_access = false")
+    for name in TABLES:
+        connection.register(name, table(folder, name))
     connection.execute("SET lock_configuration = true")
     return connection
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("'", "''")
-    return f"'{escaped}'"

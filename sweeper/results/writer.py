@@ -14,8 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import dataset
 
 from sweeper.errors import UserError
+from sweeper.outcomes import Ending
 from sweeper.paths import TABLES, SweepFolder, write_atomically
 from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
 
@@ -95,18 +97,27 @@ class Writer:
 
 
 def settled(folder: SweepFolder) -> dict[int, float]:
-    """Trial -> value of every trial that the tables hold as ended for good (not stopped half-way)."""
+    """Trial -> value of every trial that the tables hold as over for good."""
     found: dict[int, float] = {}
     for path in sorted(folder.table("trials").glob("part-*.parquet")):
-        for row in _read(path, ["trial", "state", "value"]).to_pylist():
-            if row["state"] != "stopped":
+        for row in _read(path, ["trial", "state", "why", "value"]).to_pylist():
+            if Ending(row["state"], row["why"]).final:
                 found[row["trial"]] = row["value"]
     return found
 
 
-def empty_tables(folder: SweepFolder) -> dict[str, pa.Table]:
-    """The tables that have no part yet, with no rows, for readers that come early."""
-    return {name: SCHEMAS[name].empty_table() for name in TABLES if not any(folder.table(name).glob("part-*.parquet"))}
+def table(folder: SweepFolder, name: str) -> dataset.Dataset:
+    """One table as an Arrow dataset over the parts there are now; without any, an empty one.
+
+    Raises:
+        UserError: a part is damaged.
+    """
+    parts = sorted(folder.table(name).glob("part-*.parquet"))
+    for part in parts:
+        _check_part(part)
+    if not parts:
+        return dataset.dataset(SCHEMAS[name].empty_table())
+    return dataset.dataset([str(part) for part in parts], schema=SCHEMAS[name], format="parquet")
 
 
 def _curves_table(trial: int, columns: Mapping[str, Any]) -> pa.Table:
@@ -132,14 +143,19 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 def _check_version(folder: SweepFolder) -> None:
     for name in TABLES:
-        for path in sorted(folder.table(name).glob("part-*.parquet"))[-1:]:
-            try:
-                metadata = pq.read_schema(path).metadata or {}
-            except (pa.ArrowInvalid, OSError) as error:
-                raise UserError(f"{path}: not a readable Parquet file ({error}); move it away to go on") from None
-            version = json.loads(metadata.get(_METADATA, b"{}")).get("schema_version")
+        for path in sorted(folder.table(name).glob("part-*.parquet")):
+            version = json.loads(_check_part(path).get(_METADATA, b"{}")).get("schema_version")
             if version != SCHEMA_VERSION:
                 raise UserError(
                     f"{path}: got schema version {version}; this sweeper writes version {SCHEMA_VERSION}; "
                     "use another sweep name, or the sweeper that wrote it"
                 )
+
+
+def _check_part(path: Path) -> dict[bytes, bytes]:
+    """The metadata of a part. Raises UserError where it is damaged."""
+    try:
+        found: dict[bytes, bytes] | None = pq.read_schema(path).metadata
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error}); move it away to go on without it") from None
+    return found or {}

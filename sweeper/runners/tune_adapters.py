@@ -12,7 +12,7 @@ import ray
 from ray import tune
 from ray.tune import schedulers, search
 
-from sweeper.outcomes import FINISHED, Ending
+from sweeper.outcomes import FINISHED, NODE_LOST, Ending
 from sweeper.runners.protocol import WAIT, Director, ending_of
 from sweeper.trial import Assignment, Chunk, Train
 
@@ -158,4 +158,4 @@ def _loss(trial: Any) -> Ending:
         return Ending("failed", "error", Path(trial.error_file).read_text() if trial.error_file else "")
     error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     lost = isinstance(error, ray.exceptions.RayActorError)
-    return Ending("failed", "node lost" if lost else "error", str(error))
+    return Ending("failed", NODE_LOST if lost else "error", str(error))

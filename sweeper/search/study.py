@@ -6,9 +6,10 @@ as a baseline may, are trials without coordinates: TPE counts them but does not 
 """
 
 import json
+import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,15 +74,15 @@ class Study:
         self._distributions = {key: _distribution(parameter) for key, parameter in space.parameters.items()}
         _cut_torn_tail(journal)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
         try:
+            storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
             self._study = optuna.create_study(
                 study_name="sweep", storage=storage, direction="minimize", load_if_exists=True
             )
         except (ValueError, KeyError) as error:
-            raise UserError(f"{journal}: damaged ({error}); move it away, or use another sweep name") from None
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(f"{journal}: damaged ({reason}); move it away, or use another sweep name") from None
         self._study.sampler = self._make_sampler()
-        self._open: dict[int, Trial] = {}
         self._numbers: dict[str, int] = {}
         self._waiting_copies: dict[int, list[int]] = {}
         for trial in self._trials():
@@ -92,7 +93,6 @@ class Study:
         found = []
         for trial in self._trials(TrialState.RUNNING):
             if _trained(trial):
-                self._open[trial.number] = Trial(self._study, trial._trial_id)
                 found.append(_proposal(trial))
             elif _SAME_AS not in trial.user_attrs:
                 self._study.tell(trial.number, state=TrialState.FAIL)
@@ -125,17 +125,24 @@ class Study:
             settings = self._space.settings(self._space.decode(self._coordinates(trial)))
             twin = self.known(settings)
             if twin is None:
-                return self._describe(trial, settings, "search", "")
+                trial.set_user_attr(_DESCRIPTION, _description(settings, "search", ""))
+                return self._opened_as(trial.number, Proposal(0, settings, "search"))
             self._answer(trial, twin)
         return self._begin_unseen()
 
     def begin(self, settings: Hyperparameters, phase: Phase, name: str) -> Proposal:
         """Open a trial of a given configuration, with coordinates where it lies in the space."""
         coordinates = None if phase == "confirm" else self._locate(settings)
-        if coordinates is None:
-            return self._describe(self._study.ask(), settings, phase, name)
-        self._study.enqueue_trial(coordinates)
-        return self._describe(self._study.ask(self._distributions), settings, phase, name)
+        # One record in the journal, description included: a crash leaves all of the trial or nothing.
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=coordinates or {},
+                distributions={} if coordinates is None else self._distributions,
+                user_attrs={_DESCRIPTION: _description(settings, phase, name)},
+            )
+        )
+        return self._opened_as(self._trials()[-1].number, Proposal(0, settings, phase, name))
 
     def known(self, settings: Hyperparameters) -> int | None:
         """The number of the trial that ran, or is running, this configuration."""
@@ -144,7 +151,6 @@ class Study:
     def tell(self, number: int, value: float) -> None:
         """Record a trial's value; telling it again changes nothing."""
         self._study.tell(number, value, skip_if_finished=True)
-        self._open.pop(number, None)
         for copy in self._waiting_copies.pop(number, []):
             self._study.tell(copy, value)
 
@@ -157,13 +163,11 @@ class Study:
         else:
             self._waiting_copies.setdefault(twin, []).append(trial.number)
 
-    def _describe(self, trial: Trial, settings: Hyperparameters, phase: Phase, name: str) -> Proposal:
-        description = {"phase": phase, "name": name, "settings": settings.model_dump(mode="json")}
-        trial.set_user_attr(_DESCRIPTION, description)
-        self._open[trial.number] = trial
-        if phase != "confirm":
-            self._numbers[self._identity(settings)] = trial.number
-        return Proposal(trial.number, settings, phase, name)
+    def _opened_as(self, number: int, proposal: Proposal) -> Proposal:
+        """The proposal under its number, remembered unless it confirms another."""
+        if proposal.phase != "confirm":
+            self._numbers[self._identity(proposal.settings)] = number
+        return replace(proposal, number=number)
 
     def _remember(self, trial: FrozenTrial) -> None:
         if _trained(trial):
@@ -229,6 +233,10 @@ def _proposal(trial: FrozenTrial) -> Proposal:
     return Proposal(trial.number, settings, description["phase"], description["name"])
 
 
+def _description(settings: Hyperparameters, phase: Phase, name: str) -> dict[str, Any]:
+    return {"phase": phase, "name": name, "settings": settings.model_dump(mode="json")}
+
+
 def _trained(trial: FrozenTrial) -> bool:
     return _DESCRIPTION in trial.user_attrs
 
@@ -255,11 +263,10 @@ def _cut_torn_tail(journal: Path) -> None:
     """Drop a last line that a killed writer left unfinished: Optuna cannot read past one."""
     if not journal.exists():
         return
-    with open(journal, "rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            warnings.warn(f"{journal}: dropped an unfinished last record of {len(content) - whole} bytes", stacklevel=2)
-            file.truncate(whole)
-    if content and not content[:1] == b"{":
+    content = journal.read_bytes()
+    if content and not content.startswith(b"{"):
         raise UserError(f"{journal}: not an Optuna journal; move it away, or use another sweep name")
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        warnings.warn(f"{journal}: dropped an unfinished last record of {len(content) - whole} bytes", stacklevel=2)
+        os.truncate(journal, whole)

@@ -50,7 +50,7 @@ class NoiseScale:
     @property
     def batch(self) -> int:
         """The batch size asked for: even, so that the next measurement can halve it."""
-        wanted = self.schedule.noise_fraction * self.scale if self.weight else self.schedule.start
-        low, high = self.schedule.start, self.schedule.max
+        wanted = self.schedule.noise_fraction * self.scale if self.weight else self.schedule.low
+        low, high = self.schedule.low, self.schedule.max
         size = int(min(max(wanted, low), high))
         return max(size - size % 2, 2)

@@ -4,6 +4,7 @@ The curve builders here also serve the other tests that need training without tr
 """
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,9 +14,10 @@ import numpy.typing as npt
 import pytest
 
 from sweeper.hyperparameters import Hyperparameters, canonical_form, from_flat
+from sweeper.objective import lower_bound
 from sweeper.outcomes import FINISHED, Ending
 from sweeper.results.schema import RUNS, TRIALS
-from sweeper.results.summary import TrialSummary, run_rows, summarise, trial_row
+from sweeper.results.summary import TrialSummary, observe, run_rows, summarise, trial_row
 from sweeper.seeds import seeds_of
 from sweeper.spec.model import ModularArithmetic, Objective
 from sweeper.trial import Assignment, Chunk, join
@@ -466,6 +468,20 @@ def test_trials_that_reached_rank_before_those_that_did_not_and_nearer_misses_be
     assert values == sorted(values)
     assert len(set(values)) == len(values)
     assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("sustained", [1, 2, 4])
+def test_what_is_seen_of_a_trial_bounds_its_value_from_below_at_every_moment(sustained: int) -> None:
+    """The promise that capping rests on, for runs that are past the threshold now and then, or for good."""
+    chance = random.Random(sustained)
+    assignment = assignment_of(replicates=(0, 1), sustained=sustained, horizon=100)
+    for _ in range(30):
+        curves = [curve([chance.choice([0.1, 1.0]) for _ in range(10)], replicate) for replicate in (0, 1)]
+        final = summary_of(assignment, curves, limit=100.0).value
+        for evaluations in range(1, 11):
+            seen = chunk_of(*({name: values[:evaluations] for name, values in each.items()} for each in curves))
+            bound = lower_bound(observe(assignment, join([seen])))
+            assert bound <= final + 1e-12, f"after {evaluations} evaluations"
 
 
 def test_every_value_has_a_column() -> None:
