@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from sweeper import objective
 from sweeper.hyperparameters import identity
 from sweeper.outcomes import Ending
-from sweeper.results.summary import TrialSummary, observe, run_rows, summarise, trial_row
+from sweeper.results.summary import TrialSummary, is_over, observe, run_rows, summarise, trial_row
 from sweeper.results.writer import Writer
 from sweeper.runners.protocol import WAIT, Wait
 from sweeper.search import capping
@@ -217,9 +217,9 @@ class SweepDirector:
         if self._spec.stop != "cap" or live.proposal.phase != "search":
             return None
         cap = capping.cap(self._study.values().values(), self._places_that_matter)
-        seen = observe(live.assignment, join(live.chunks))
-        bound = objective.lower_bound(seen)
-        if bound <= cap or all(run.reached for runs in seen.values() for run in runs):
+        columns = join(live.chunks)
+        bound = objective.lower_bound(observe(live.assignment, columns))
+        if bound <= cap or is_over(live.assignment, columns):
             return None
         place = self._places_that_matter
         return Ending("capped", f"its value is at least {bound:.4f}; place {place} is at {cap:.4f}")

@@ -118,7 +118,7 @@ def _largest_batch(spec: SweepSpec) -> int:
         *spec.baselines.values(),
         *({key: value} for key, p in spec.search.items() for value in p.grid()),
     ]
-    sizes = [values["batch.max"] for values in written if "batch.max" in values]
+    sizes: list[int] = [values["batch.max"] for values in written if "batch.max" in values]
     sizes += [size for values in written for _, size in values.get("batch.stages", ())]
     default = [] if "batch.max" in {**spec.fixed, **spec.search} else [BatchSchedule().max]
     return max([*sizes, *default])

@@ -43,6 +43,11 @@ class Event:
         """The same metric and direction at another threshold."""
         return Event(self.metric, self.comparison, threshold, sustained)
 
+    def streak(self, values: npt.ArrayLike) -> int:
+        """How many of the last evaluations in a row are past the threshold."""
+        below = np.flatnonzero(~self.holds(values))
+        return len(self.holds(values)) - (int(below[-1]) + 1 if len(below) else 0)
+
     def crossing(self, values: npt.ArrayLike) -> int | None:
         """Index of the evaluation that starts the first streak of `sustained` evaluations past the threshold."""
         streak = 0

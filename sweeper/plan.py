@@ -59,13 +59,11 @@ def render(plan: Plan) -> RenderableType:
     facts.add_column(overflow="fold")
     task = spec.task
     _fact(facts, "sweep", spec.name)
-    facts.add_row(
-        "task", f"{', '.join(task.operation)} mod {task.modulus}, {task.train_fraction:.0%} of the pairs train"
-    )
+    names = [f"{each} in S{task.degree}" if each == "permutation" else each for each in task.operation]
+    modulus = f" mod {task.modulus}" if set(task.operation) != {"permutation"} else ""
+    _fact(facts, "task", f"{', '.join(names)}{modulus}, {task.train_fraction:.0%} of the pairs train")
     objective = spec.objective
-    facts.add_row(
-        "objective", f"fewest {objective.minimize} until {objective.until}, up to {objective.horizon:,} steps"
-    )
+    _fact(facts, "objective", f"fewest {objective.minimize} until {objective.until}, up to {objective.horizon:,} steps")
     _fact(facts, "trials", _trials(plan))
     if spec.confirm:
         again = f"the {spec.confirm.top} best and the baselines again, {spec.confirm.replicates} fresh seeds each"

@@ -115,6 +115,43 @@ def test_a_word_stands_for_itself_even_where_a_value_of_that_name_is_given() -> 
     assert condition.holds({"batch.shape": "linear", "linear": "cyclic"})
 
 
+@pytest.mark.parametrize("text", ["batch.shape == exponential", "batch.shape in [linear, exponential]"])
+def test_a_word_may_be_another_spelling(text: str) -> None:
+    condition = parse(text, KNOWN, {"exponential": "geometric"})
+    assert "exponential" in condition.words
+    assert bool(condition.holds({"batch.shape": "geometric"}))
+    assert condition.holds({"batch.shape": np.array(["geometric", "constant"])}).tolist() == [True, False]
+    assert not parse(text, KNOWN).holds({"batch.shape": "geometric"})
+
+
+def test_a_quoted_word_may_be_another_spelling_too() -> None:
+    condition = parse("batch.shape == 'exponential'", KNOWN, {"exponential": "geometric"})
+    assert bool(condition.holds({"batch.shape": "geometric"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "mixed"),
+    [
+        ("depth == 1", False),
+        ("depth == heads + 1", False),
+        ("batch.shape == linear", False),
+        ("batch.shape == 'linear'", False),
+        ("batch.shape in [linear, 'cyclic']", False),
+        ("depth == 1 or batch.shape == linear", False),
+        ("depth == linear", True),
+        ("depth == 'linear'", True),
+        ("hold_decay == true", True),
+        ("batch.shape == 1", True),
+        ("batch.shape == depth", True),
+        ("batch.shape in [linear, 1]", True),
+        ("1 < depth < linear", True),
+        ("not (depth == 1 and batch.shape != 2)", True),
+    ],
+)
+def test_text_compared_with_numbers_is_noticed(text: str, mixed: bool) -> None:
+    assert parse(text, KNOWN).mixes({"batch.shape"}) is mixed
+
+
 ARRAYS: dict[str, Any] = {
     "depth": np.array([1, 2, 3]),
     "heads": 2,
@@ -268,6 +305,18 @@ REFUSED = [
     ("depth in [1, f()]", "Call is not allowed"),
     ("-f() == depth", "Call is not allowed"),
     ("1 + f() == depth", "Call is not allowed"),
+    ("'a' * 1000 == batch.shape", "there is no arithmetic with words"),
+    ("depth + linear == 1", "there is no arithmetic with words"),
+    ("linear % depth == 1", "there is no arithmetic with words"),
+    ("-linear == depth", "there is no arithmetic with words"),
+    ("not (depth == 1 and heads // 'a' == 1)", "there is no arithmetic with words"),
+    ("depth == [1, 2]", "a list stands only after `in`"),
+    ("depth in [1, [2]]", "a list stands only after `in`"),
+    ("[1, 2] == [1, depth]", "a list stands only after `in`"),
+    ("depth < 1000000000000001", r"numbers are at most 1e\+15"),
+    ("depth < 1.1e15", r"numbers are at most 1e\+15"),
+    ("depth < 1e999", r"numbers are at most 1e\+15"),
+    ("depth in [1, -1e16]", r"numbers are at most 1e\+15"),
     ("constant == linear", "mentions no hyperparameter"),
     ("1 == 1", "mentions no hyperparameter"),
     ("batch == 1", "unknown name 'batch'"),
@@ -296,6 +345,11 @@ def test_whatever_else_is_refused_and_said(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
         parse(text, KNOWN)
     assert type(caught.value) is ValueError
+
+
+def test_large_numbers_are_read() -> None:
+    assert bool(parse("depth < 1000000000000000", KNOWN).holds({"depth": 10**15 - 1}))
+    assert not parse("-1e15 < depth", KNOWN).holds({"depth": -(10**15)})
 
 
 def test_500_characters_are_read() -> None:

@@ -89,7 +89,36 @@ def test_one_keys_values_are_checked(key: str, good: Any, bad: list[Any]) -> Non
             adapter(key).validate_python(value)
 
 
-@pytest.mark.parametrize("flat", [{"dept": 3}, {"batch.maximum": 3}, {"depth": 0}, {"max": 3}], ids=str)
+def test_the_words_that_a_key_can_have() -> None:
+    assert hyperparameters.choices("coupling") == ("none", "linear", "sqrt")
+    assert hyperparameters.choices("batch.direction") == ("rising", "falling")
+    assert "noise_scale" in hyperparameters.choices("batch.shape")
+    assert [key for key in fields() if hyperparameters.choices(key)] == [
+        "coupling",
+        "batch.shape",
+        "batch.direction",
+        "batch.clock",
+    ]
+
+
+def test_a_shape_has_one_spelling_and_nothing_else_is_respelt() -> None:
+    assert hyperparameters.normal("batch.shape", "exponential") == "geometric"
+    assert hyperparameters.normal("batch.shape", "linear") == "linear"
+    assert hyperparameters.normal("batch.shape", 3) == 3
+    assert hyperparameters.normal("coupling", "exponential") == "exponential"
+
+
+def test_hyperparameters_can_be_keys_and_cannot_be_changed() -> None:
+    assert {from_flat(LINEAR): 1}[from_flat(LINEAR)] == 1
+    with pytest.raises(ValidationError):
+        setattr(Hyperparameters(), "depth", 3)  # noqa: B010
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [{"dept": 3}, {"batch.maximum": 3}, {"depth": 0}, {"max": 3}, {"depth": "3"}, {"weight_decay": float("nan")}],
+    ids=str,
+)
 def test_a_configuration_with_unknown_keys_or_bad_values_is_refused(flat: Flat) -> None:
     with pytest.raises(ValidationError):
         from_flat(flat)

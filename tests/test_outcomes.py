@@ -150,6 +150,11 @@ def test_steps_are_whole_numbers_of_python() -> None:
     assert [type(each.step) for each in kinds] == [int, int, int]
 
 
+def test_a_trial_is_over_for_good_unless_it_was_stopped_or_its_machine_was_lost() -> None:
+    assert [ending.final for ending in ENDINGS] == [True, False, True, True]
+    assert not Ending("failed", "node lost").final
+
+
 def test_an_outcome_reads_as_a_sentence() -> None:
     assert str(Outcome("reached", 2340)) == "reached at 2,340"
     assert str(Outcome("censored", 7500, "horizon")) == "censored at 7,500 (horizon)"

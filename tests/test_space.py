@@ -457,6 +457,33 @@ def test_a_point_decodes_to_the_values_it_was_encoded_from(template: Template, d
         assert decoded == {key: values[key] for key in decoded}
 
 
+@given(st.floats(1e-4, 1e-1), st.floats(0.0, 2.0))
+@some
+def test_real_numbers_that_a_point_cannot_stand_for_have_none(rate: float, decay: float) -> None:
+    space = TEMPLATES["a product of two floats"].space
+    values = {"learning_rate": rate, "weight_decay": decay}
+    point = space.encode(values)
+    assert point is None or space.decode(point) == values
+
+
+def test_aliases_of_shapes_are_shapes_in_choices_and_conditions() -> None:
+    power = {"float": [0.5, 2.0]}
+    space = space_of(
+        {
+            "batch.shape": {"choice": ["multistep", "exponential"]},
+            "batch.power": power | {"when": "batch.shape == exponential"},
+            "batch.curvature": power | {"when": "batch.shape == step"},
+        }
+    )
+    point = {"batch.shape": 1, "batch.power": 1.0, "batch.curvature": 1.5}
+    assert space.decode(point) == {"batch.shape": "geometric", "batch.power": 1.0}
+    assert space.decode(point | {"batch.shape": 0}) == {"batch.shape": "step", "batch.curvature": 1.5}
+    for name in ("exponential", "geometric"):
+        found = space.encode({"batch.shape": name, "batch.power": 1.0})
+        assert found is not None
+        assert space.decode(found) == {"batch.shape": "geometric", "batch.power": 1.0}
+
+
 def test_settings_are_the_values_over_the_fixed_over_the_defaults_in_canonical_form() -> None:
     space = space_of({"batch.max": {"int": [16, 64]}}, {"batch.shape": "exponential", "batch.min": 8, "depth": 3})
     expected = {"batch.shape": "geometric", "batch.min": 8, "batch.max": 64, "batch.period": 100, "depth": 3}
@@ -506,6 +533,9 @@ def test_a_stepped_float_never_passes_its_upper_bound() -> None:
         ({"float": [0.1, float("inf")]}, "finite number"),
         ({"float": [0.1, 0.5], "step": 0.0}, "greater than 0"),
         ({"float": [0.1, 0.5], "steps": 0.1}, "Extra inputs"),
+        ({"float": [0.0, 1.0], "step": 1e-5}, "which makes 100,000 values"),
+        ({"int": [1, 2**53 + 1]}, "less than or equal to"),
+        ({"choice": list(range(1001))}, "at most 1000 items"),
         ({"low": 1, "high": 2}, r"write \{choice: \[\.\.\]\}, \{int: \[low, high\]\} or \{float: \[low, high\]\}"),
         (3, r"write \{choice"),
     ],

@@ -117,6 +117,24 @@ def observe(assignment: Assignment, columns: Curve) -> dict[str, list[Observatio
     }
 
 
+def is_over(assignment: Assignment, columns: Curve) -> bool:
+    """Whether every run has reached its event, its horizon or a non-finite loss, so that nothing is left to train."""
+    event, horizon = assignment.objective.event, assignment.objective.horizon
+    for operation in assignment.task.operation:
+        for replicate in assignment.replicates:
+            curve = _curve_of(columns, operation, replicate)
+            if not curve or not len(curve["step"]):
+                return False
+            ended = curve["step"][-1] >= horizon or not (_finite(curve).all())
+            if not ended and event.crossing(curve[event.metric]) is None:
+                return False
+    return True
+
+
+def _finite(curve: Curve) -> npt.NDArray[np.bool_]:
+    return np.isfinite(curve["train_loss"]) & np.isfinite(curve["val_loss"])
+
+
 def _curve_of(columns: Curve, operation: str, replicate: int) -> Curve:
     if not columns:
         return {}
@@ -133,7 +151,8 @@ def _observation(assignment: Assignment, curve: Curve) -> Observation:
     seen = values[np.isfinite(values)]
     best = float(seen.max() if event.comparison == ">" else seen.min()) if len(seen) else math.nan
     crossed = event.crossing(values)
-    at = -1 if crossed is None else crossed
+    # A streak that is not long enough yet may still become one, and counts from where it began.
+    at = min(len(values) - event.streak(values), len(values) - 1) if crossed is None else crossed
     return Observation(float(curve[clock][at]), crossed is not None, best)
 
 
@@ -145,8 +164,7 @@ def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replica
         outcome = outcome_of(event, empty.astype(np.int64), empty, empty.astype(np.bool_), ending)
         return RunSummary(operation, replicate, outcome, observation, {})
     steps, values = curve["step"], curve[event.metric].astype(np.float64)
-    finite = np.isfinite(curve["train_loss"]) & np.isfinite(curve["val_loss"])
-    outcome = outcome_of(event, steps, values, finite, ending)
+    outcome = outcome_of(event, steps, values, _finite(curve), ending)
     row: dict[str, Any] = {"best_metric": observation.best}
     row |= _times("first", event.at(event.threshold, 1).crossing(values), curve)
     row |= _times("sustained", event.crossing(values), curve)

@@ -72,7 +72,7 @@ class Study:
         self._space = space
         self._sampler = sampler
         self._distributions = {key: _distribution(parameter) for key, parameter in space.parameters.items()}
-        _cut_torn_tail(journal)
+        _recover(journal)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
@@ -96,6 +96,9 @@ class Study:
                 found.append(_proposal(trial))
             elif _SAME_AS not in trial.user_attrs:
                 self._study.tell(trial.number, state=TrialState.FAIL)
+        for twin in list(self._waiting_copies):
+            if (scored := self._trials()[twin].value) is not None:
+                self._tell_copies(twin, scored)
         return found
 
     def opened(self) -> list[Proposal]:
@@ -151,8 +154,11 @@ class Study:
     def tell(self, number: int, value: float) -> None:
         """Record a trial's value; telling it again changes nothing."""
         self._study.tell(number, value, skip_if_finished=True)
+        self._tell_copies(number, value)
+
+    def _tell_copies(self, number: int, value: float) -> None:
         for copy in self._waiting_copies.pop(number, []):
-            self._study.tell(copy, value)
+            self._study.tell(copy, value, skip_if_finished=True)
 
     def _answer(self, trial: Trial, twin: int) -> None:
         """Tell a repeated suggestion what its twin scored, now or when the twin finishes."""
@@ -259,8 +265,12 @@ def _distribution(parameter: Choice | Int | Float) -> BaseDistribution:
     return FloatDistribution(low, high, log=parameter.log)
 
 
-def _cut_torn_tail(journal: Path) -> None:
-    """Drop a last line that a killed writer left unfinished: Optuna cannot read past one."""
+def _recover(journal: Path) -> None:
+    """Drop what a killed writer left: its lock, and an unfinished last line that Optuna could not read past.
+
+    One launch at a time uses a sweep's folder, so a lock beside the journal is a dead one's.
+    """
+    journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
     if not journal.exists():
         return
     content = journal.read_bytes()

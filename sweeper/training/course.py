@@ -37,7 +37,8 @@ class Course:
     def measured(self, update: int, whole: npt.NDArray[np.float64], half: npt.NDArray[np.float64]) -> None:
         """Set the batch sizes after `update` from squared gradient norms [R], on batches and on their halves."""
         for row, adaptive in enumerate(self._adaptive):
-            if adaptive is not None and np.isfinite(whole[row]) and np.isfinite(half[row]):
+            due = adaptive is not None and update % adaptive.schedule.every == 0
+            if adaptive is not None and due and np.isfinite(whole[row]) and np.isfinite(half[row]):
                 adaptive.measure(int(self.sizes[row, update]), float(whole[row]), float(half[row]))
                 self.sizes[row, update + 1 :] = adaptive.batch
                 self._set_rates(row, update + 1)

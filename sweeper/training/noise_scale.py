@@ -49,8 +49,9 @@ class NoiseScale:
 
     @property
     def batch(self) -> int:
-        """The batch size asked for: even, so that the next measurement can halve it."""
+        """The batch size asked for, within the schedule's bounds; even, so that the next measurement can halve it."""
         wanted = self.schedule.noise_fraction * self.scale if self.weight else self.schedule.low
         low, high = self.schedule.low, self.schedule.max
         size = int(min(max(wanted, low), high))
-        return max(size - size % 2, 2)
+        even = size - size % 2
+        return even if even >= low else even + 2

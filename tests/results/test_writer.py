@@ -27,7 +27,7 @@ from sweeper.paths import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
 from sweeper.results.summary import run_rows, trial_row
-from sweeper.results.writer import Writer, empty_tables, settled
+from sweeper.results.writer import Writer, settled, table
 from sweeper.trial import join
 from tests.results.test_summary import Columns, assignment_of, chunk_of, curve, summary_of
 
@@ -307,10 +307,18 @@ def test_settled_are_all_but_the_stopped(folder: SweepFolder) -> None:
     assert settled(folder) == values
 
 
-def test_tables_that_were_not_written_yet_are_there_without_rows(folder: SweepFolder) -> None:
-    assert {name: table.schema for name, table in empty_tables(folder).items()} == SCHEMAS
-    put(Writer(folder, {}), 0, [], Ending("failed", "error"))
-    assert empty_tables(folder) == {"curves": SCHEMAS["curves"].empty_table()}
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_there_before_its_first_part_and_grows(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(writer_module, "TRIALS_PER_PART", dict.fromkeys(TABLES, 2))
+    assert table(folder, name).to_table().equals(SCHEMAS[name].empty_table())
+    writer = Writer(folder, {})
+    for trial in range(5):
+        put(writer, trial)
+    found = table(folder, name)
+    assert found.schema.equals(SCHEMAS[name])
+    assert Counter(found.to_table()["trial"].to_pylist()) == dict.fromkeys(range(5), ROWS[name])
 
 
 class _Reader:
@@ -334,9 +342,9 @@ class _Reader:
     def _follow(self) -> None:
         with duckdb.connect() as connection:
             ways: dict[str, Callable[[Path], pa.Table]] = {
-                "pandas": lambda table: pa.Table.from_pandas(pd.read_parquet(table)),
-                "pyarrow": lambda table: pyarrow.dataset.dataset(table).to_table(),
-                "duckdb": lambda table: connection.sql(f"FROM read_parquet('{table}/part-*.parquet')").to_arrow_table(),
+                "pandas": lambda path: pa.Table.from_pandas(pd.read_parquet(path)),
+                "pyarrow": lambda path: pyarrow.dataset.dataset(path).to_table(),
+                "duckdb": lambda path: connection.sql(f"FROM read_parquet('{path}/part-*.parquet')").to_arrow_table(),
             }
             while not self._done.wait(0.05):  # leaves the cores to the writer
                 for way, whole in ways.items():

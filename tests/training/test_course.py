@@ -104,6 +104,10 @@ def test_runs_that_are_kept_keep_their_course_and_their_measurements(rows: list[
     assert course.measures(2) == (2 in rows)
 
 
+def test_a_schedule_that_adapts_begins_with_a_batch_that_can_be_halved() -> None:
+    assert (Course([run(**NOISE | {"batch.min": 9})], HORIZON).sizes % 2 == 0).all()
+
+
 def test_only_a_schedule_that_adapts_measures_and_only_when_it_may_change() -> None:
     assert not any(Course([run(), run(**STEPS)], HORIZON).measures(update) for update in range(HORIZON))
     course = Course([run(), run(**NOISE), run(**NOISE | {"batch.every": 3})], HORIZON)
