@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeper.director import CONFIRMATION_REPLICATES, SweepDirector
+from sweeper.objective import limit_of
 from sweeper.outcomes import FINISHED, Ending
 from sweeper.paths import TABLES, SweepFolder, write_text
 from sweeper.results.writer import Writer, settled
@@ -25,7 +26,7 @@ from sweeper.runners.protocol import WAIT
 from sweeper.search.study import Study
 from sweeper.spec.loading import load
 from sweeper.trial import Assignment, Chunk, Train
-from tests.results.test_summary import EVERY, chunk_of, curve
+from tests.results.test_summary import BATCH, EVERY, chunk_of, curve
 
 HORIZON = 100
 QUESTION: dict[str, Any] = {
@@ -70,14 +71,8 @@ class Sweep:
         writer = Writer(self.folder, {})
         study = Study(self.folder.journal, loaded.space, loaded.spec.sampler)
         known = settled(self.folder)
-        return SweepDirector(
-            loaded.spec,
-            loaded.space,
-            study=study,
-            writer=writer,
-            settled=known,
-            limit=float(loaded.spec.objective.horizon),
-        )
+        limit = limit_of(loaded.spec.objective.minimize, loaded.spec.objective.horizon, BATCH, None)
+        return SweepDirector(loaded.spec, loaded.space, study=study, writer=writer, settled=known, limit=limit)
 
     def launch(self, train: Train) -> SweepDirector:
         """Run to the end."""

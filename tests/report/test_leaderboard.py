@@ -64,8 +64,45 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     }
     sweep.launch(kinds)
     assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+             trial     reached  mean steps   ±  x baseline  depth  weight_decay  batch_min
+    1            2         2/2          30  10        0.30      1         0.125          -
+    2            3         2/2          30  10        0.30      1        0.0333          -
+    3    1 shallow         2/2          50  10        0.50      2           0.5          -
+    4            6         2/2          70  10        0.70      3         0.125          -
+    5            7         2/2          70  10        0.70      3        0.0333          -
+    6            8         2/2          90  10        0.90      4         0.125          -
+    7  0 published         0/2       ≥ 100   0        1.00      6           0.5          -
+    8            5         0/2       ≥ 100   0        1.00      2        0.0333          -
+    9            4  0/2 failed       ≥ 100   0        1.00      2         0.125          -
+
+    confirmed on fresh seeds
+             trial  reached  mean steps   ±  x baseline  depth  weight_decay  batch_min
+    1            2      2/2          50  10        0.50      1         0.125          -
+    2            3      2/2          50  10        0.50      1        0.0333          -
+    3    1 shallow      2/2          70  10        0.70      2           0.5          -
+    4  0 published      0/2       ≥ 100   0        1.00      6           0.5          -
     """)
-    assert printed(sweep, width=70, top=3) == text("""
+    assert printed(sweep, width=74, top=3) == text("""
+    steps until val_accuracy > 0.99
+           trial  reached  mean steps   ±  x baseline  configuration
+    1          2      2/2          30  10        0.30  depth=1
+                                                       weight_decay=0.125
+    2          3      2/2          30  10        0.30  depth=1
+                                                       weight_decay=0.0333
+    3  1 shallow      2/2          50  10        0.50  depth=2
+                                                       weight_decay=0.5
+
+    confirmed on fresh seeds
+             trial  reached  mean steps   ±  x baseline  configuration
+    1            2      2/2          50  10        0.50  depth=1
+                                                         weight_decay=0.125
+    2            3      2/2          50  10        0.50  depth=1
+                                                         weight_decay=0.0333
+    3    1 shallow      2/2          70  10        0.70  depth=2
+                                                         weight_decay=0.5
+    4  0 published      0/2       ≥ 100   0        1.00  depth=6
+                                                         weight_decay=0.5
     """)
 
 
@@ -73,13 +110,23 @@ def test_without_baselines_there_is_nothing_to_compare_with(sweep: Sweep) -> Non
     sweep.changes = {"budget": {"trials": 2}}
     sweep.launch(learns(reach))
     assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+       trial  reached  mean steps   ±  x baseline  depth  heads
+    1      0      2/2          30  10                  1      1
+    2      1      2/2          30  10                  1      2
     """)
 
 
 def test_a_single_replicate_has_no_error(sweep: Sweep) -> None:
-    sweep.changes = {"budget": {"trials": 1}, "objective": {**QUESTION["objective"], "replicates": 1, "minimize": "examples"}}
+    sweep.changes = {
+        "budget": {"trials": 1},
+        "objective": {**QUESTION["objective"], "replicates": 1, "minimize": "examples"},
+    }
     sweep.launch(learns(reach))
     assert printed(sweep) == text("""
+    examples until val_accuracy > 0.99
+       trial  reached  mean examples  ±  x baseline  depth  heads
+    1      0      1/1          1,280                     1      1
     """)
 
 
@@ -95,6 +142,11 @@ def test_capped_and_stopped_trials_say_so(sweep: Sweep) -> None:
 
     sweep.run(train, director)
     assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+       trial      reached  mean steps   ±  x baseline  depth
+    1      0          2/2          30  10                  1
+    2      1   0/2 capped       ≤ 100   0                  4
+    3      2  0/2 stopped       ≤ 100   0                  3
     """)
 
 
@@ -102,6 +154,11 @@ def test_nothing_reached(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}, "baselines": {"published": PUBLISHED}}
     sweep.launch(learns(lambda *_: None))
     assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+             trial  reached  mean steps  ±  x baseline  depth  heads
+    1  0 published      0/2       ≥ 100  0        1.00      6      8
+    2            1      0/2       ≥ 100  0        1.00      1      1
+    No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
     """)
 
 
@@ -110,7 +167,31 @@ def test_nothing_there_yet(sweep: Sweep) -> None:
     assert printed(sweep) == "\nNo trial has finished yet.\n"
 
 
-def test_names_that_look_like_markup_are_printed_as_they_are(sweep: Sweep) -> None:
-    sweep.changes = {"budget": {"trials": 2}, "objective": {**QUESTION["objective"], "until": "val_accuracy > .99"}}
-    sweep.launch(learns(reach))
-    assert "steps until val_accuracy > .99" in printed(sweep)
+def test_ties_keep_the_order_in_which_trials_began(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 12}}
+    sweep.launch(learns(lambda *_: 50))
+    lines = printed(sweep, top=4).splitlines()
+    assert [line.split()[:2] for line in lines[3:]] == [["1", "0"], ["2", "1"], ["3", "2"], ["4", "3"]]
+
+
+def test_the_best_trial_stands_out_on_a_terminal_only_if_it_reached(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 2}}
+    sweep.launch(learns(lambda assignment, _: 50 if assignment.number else None))
+    board = leaderboard(sweep.folder, "steps", "val_accuracy > 0.99", ["depth", "heads"], TOP)
+    console = Console(width=120, file=StringIO(), force_terminal=True, color_system="standard")
+    console.print(render(board, console))
+    assert isinstance(console.file, StringIO)
+    bold_green = [line for line in console.file.getvalue().splitlines() if "\x1b[1;32m" in line]
+    assert len(bold_green) == 1
+    assert "2/2" in bold_green[0]
+
+
+def test_the_board_as_data(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 4}, "baselines": {"published": PUBLISHED}, "confirm": {"top": 1}}
+    sweep.launch(lambda assignment: (fails if assignment.number == 2 else learns(reach))(assignment))
+    board = leaderboard(sweep.folder, "steps", "val_accuracy > 0.99", ["depth", "batch.max"], 2)
+    assert (board.clock, board.until, board.parameters) == ("steps", "val_accuracy > 0.99", ("depth", "batch_max"))
+    assert [(row["trial"], row["rmst"], row["ratio"]) for row in board.rows] == [(1, 30.0, 0.3), (3, 30.0, 0.3)]
+    assert [(row["trial"], row["of"], row["name"]) for row in board.confirmed] == [(4, 1, ""), (5, 0, "published")]
+    assert [row["runs"] for row in board.confirmed] == [10, 10]
+    assert board.counts == {"finished": 3, "failed": 1}
