@@ -78,6 +78,8 @@ class Expression:
 
     def _value(self, node: ast.expr, values: Mapping[str, Any]) -> Any:
         match node:
+            case ast.Constant(value=str() as word):
+                return self._aliases.get(word, word)
             case ast.Constant():
                 return node.value
             case ast.Name() | ast.Attribute():

@@ -59,7 +59,7 @@ def sentence(finished: Finished, spec: SweepSpec) -> str:
     label = f"trial {proposal.number}"
     label += f" ({proposal.phase} {proposal.name})" if proposal.name else ""
     reached, runs = summary.count("reached"), len(summary.runs)
-    bound = "" if reached == runs else "≤ " if summary.ending.kind == "capped" else "≥ "
+    bound = "" if reached == runs else "≤ " if summary.ending.kind in ("capped", "stopped") else "≥ "
     mean = f"{bound}{summary.overall.mean:,.0f} {spec.objective.minimize}"
     others = [f"{summary.count(kind)} {kind}" for kind in ("censored", "diverged", "failed") if summary.count(kind)]
     state = "" if summary.ending.kind == "finished" else f" [{summary.ending.kind}]"

@@ -136,7 +136,8 @@ class Space:
             else:
                 coordinates[key] = place if isinstance(parameter, Choice) else value
             known[key] = value
-        return coordinates
+        wanted = {key: known[key] for key in self.order if key not in absent}
+        return coordinates if self.decode(coordinates) == wanted else None
 
     def settings(self, values: Mapping[str, Value]) -> Hyperparameters:
         """Values over fixed values over defaults, in canonical form. Raises pydantic.ValidationError."""

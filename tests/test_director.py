@@ -520,7 +520,7 @@ def test_a_run_in_the_middle_of_its_streak_counts_from_where_the_streak_began(sw
 
 
 @pytest.mark.parametrize("sustained", [1, 3])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_capping_changes_neither_the_winner_nor_the_places_that_matter(
     tmp_path: Path, sustained: int, seed: int
 ) -> None:

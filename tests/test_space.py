@@ -185,6 +185,12 @@ def test_every_point_decodes_to_a_legal_configuration(template: Template, data: 
     assert template.legal(values), values
 
 
+def assert_is_point(template: Template, point: Values) -> None:
+    assert point.keys() == template.search.keys()
+    for key, written in template.search.items():
+        assert point[key] in (range(len(written["choice"])) if "choice" in written else template.allowed(key))
+
+
 @each_template
 @given(data=st.data())
 @some
@@ -193,7 +199,7 @@ def test_a_decoded_configuration_encodes_to_a_point_that_decodes_to_it(template:
     values = space.decode(data.draw(coordinates(template.search)))
     point = space.encode(values)
     assert point is not None
-    assert point.keys() == template.search.keys()
+    assert_is_point(template, point)
     assert space.decode(point) == values
     inactive = {key: 1 for key in template.search if key not in values}
     assert space.encode(values | inactive) == point
@@ -322,6 +328,27 @@ def test_a_condition_on_a_parameter_that_does_not_apply_does_not_hold() -> None:
     assert space.decode({"coupling": 0, "coupling_batch": 200, "hold_decay": 1}) == {"coupling": "none"}
 
 
+def test_a_condition_does_not_hold_of_the_default_of_a_parameter_that_does_not_apply() -> None:
+    space = space_of(
+        {
+            "coupling": {"choice": ["none", "linear"]},
+            "heads": {"choice": [4, 8], "when": "coupling == linear"},
+            "depth": {"int": [1, 3], "when": "heads == 4"},
+        }
+    )
+    point = {"coupling": 0, "heads": 0, "depth": 3}
+    assert space.decode(point) == {"coupling": "none"}
+    assert space.decode(point | {"coupling": 1}) == {"coupling": "linear", "heads": 4, "depth": 3}
+    assert space.encode({"coupling": "none", "heads": 4, "depth": 3}) == {"coupling": 0, "heads": 1, "depth": 2}
+
+
+def test_choices_that_are_neither_all_numbers_nor_all_words_take_part_in_requirements() -> None:
+    values = [None, 64, 512]
+    space = space_of({"coupling_batch": {"choice": values}}, {}, "coupling_batch != 64")
+    assert [space.decode({"coupling_batch": place})["coupling_batch"] for place in (0, 2)] == [None, 512]
+    assert space.impossible("coupling_batch") == [64]
+
+
 def test_a_restricted_number_moves_to_the_same_relative_place_among_its_legal_values() -> None:
     space = space_of({"batch.max": {"int": [1, 100]}}, {"batch.shape": "linear", "batch.min": 51})
     decoded = [space.decode({"batch.max": place})["batch.max"] for place in (1, 2, 50, 99, 100)]
@@ -389,6 +416,13 @@ def test_a_space_with_no_legal_configuration_says_so(
     point = {key: 0 if "choice" in written else written["int"][0] for key, written in search.items()}
     with pytest.raises(ValueError, match="no configuration meets every requirement"):
         space.decode(point)
+
+
+def test_a_vast_space_with_no_legal_configuration_says_so_too() -> None:
+    wide = {key: {"int": [1, 60]} for key in ("depth", "width", "heads", "feedforward", "warmup_steps")}
+    space = space_of(wide, {}, "depth + width + heads + feedforward + warmup_steps > 999")
+    with pytest.raises(ValueError, match="no configuration meets every requirement"):
+        space.decode(dict.fromkeys(wide, 1))
 
 
 @pytest.mark.parametrize(

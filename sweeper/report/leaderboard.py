@@ -102,10 +102,10 @@ def _table(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: s
 
 
 def _bound(row: dict[str, Any]) -> str:
-    """How the mean relates to the one of runs that never end; a capped run counts at the horizon, which is too much."""
+    """How the mean relates to that of runs without a horizon; runs cut short count at the horizon: too much."""
     if row["reached"] == row["runs"]:
         return ""
-    return "≤ " if row["state"] == "capped" else "≥ "
+    return "≤ " if row["state"] in ("capped", "stopped") else "≥ "
 
 
 def _cell(value: Any) -> str:

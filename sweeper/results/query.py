@@ -50,6 +50,7 @@ def _connect(folder: SweepFolder) -> duckdb.DuckDBPyConnection:
     if not folder.space.exists():
         raise UserError(f"{folder.root}: no sweep here (a sweep's folder has a {folder.space.name})")
     connection = duckdb.connect(":memory:")
+    connection.execute("SET temp_directory = ''")  # DuckDB would let queries read there
     connection.execute("SET enable_external_access = false")
     for name in TABLES:
         connection.register(name, table(folder, name))

@@ -30,39 +30,40 @@ class _Table:
 
     def __init__(self, folder: Path, schema: pa.Schema, trials_per_part: int):
         self._folder, self._schema, self._trials_per_part = folder, schema, trials_per_part
-        self._part_of: dict[int, int] = {}
-        self._sizes: list[int] = []
-        self._newest: pa.Table | None = None
+        self._trials: dict[int, set[int]] = {}
+        self._cached: tuple[int, pa.Table] | None = None
         for path in sorted(folder.glob("part-*.parquet")):
-            trials = pc.unique(_read(path, ["trial"])["trial"]).to_pylist()
-            self._part_of |= dict.fromkeys(trials, len(self._sizes))
-            self._sizes.append(len(trials))
+            number = int(path.stem.removeprefix("part-"))
+            self._trials[number] = set(_read(path, ["trial"])["trial"].to_pylist())
 
     def put(self, trial: int, rows: pa.Table) -> None:
-        """Add a trial's rows, or replace them."""
-        if trial in self._part_of:
-            part = self._part_of[trial]
-            old = self._load(part)
-            kept = old.filter(pc.not_equal(old["trial"], trial))
-        else:
-            if not self._sizes or self._sizes[-1] >= self._trials_per_part:
-                self._sizes.append(0)
-                self._newest = self._schema.empty_table()
-            part = len(self._sizes) - 1
-            kept = self._load(part)
-            self._sizes[part] += 1
-        content = pa.concat_tables([kept, rows.cast(self._schema)])
-        if part == len(self._sizes) - 1:
-            self._newest = content
+        """Add a trial's rows, or replace them; without rows, take away what there was."""
+        holding = next((number for number, trials in self._trials.items() if trial in trials), None)
+        part = self._newest() if holding is None else holding
+        old = self._load(part)
+        content = pa.concat_tables([old.filter(pc.not_equal(old["trial"], trial)), rows.cast(self._schema)])
+        if content.equals(old):
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path(part), lambda beside: pq.write_table(content, beside, compression="zstd"))
-        self._part_of[trial] = part
+        # Only now: a write that failed has changed nothing, and may be repeated.
+        trials = self._trials.get(part, set())
+        self._trials[part] = trials | {trial} if len(rows) else trials - {trial}
+        if part == max(self._trials):
+            self._cached = (part, content)
+
+    def _newest(self) -> int:
+        """The part that takes new trials."""
+        if not self._trials:
+            return 0
+        last = max(self._trials)
+        return last if len(self._trials[last]) < self._trials_per_part else last + 1
 
     def _load(self, part: int) -> pa.Table:
         """The rows of a part, with this launch's schema metadata."""
-        if part == len(self._sizes) - 1 and self._newest is not None:
-            return self._newest
-        return _read(self._path(part)).cast(self._schema)
+        if self._cached is not None and self._cached[0] == part:
+            return self._cached[1]
+        return _read(self._path(part)).cast(self._schema) if part in self._trials else self._schema.empty_table()
 
     def _path(self, part: int) -> Path:
         return self._folder / f"part-{part:05d}.parquet"
@@ -90,8 +91,8 @@ class Writer:
 
     def put(self, trial: int, curves: Mapping[str, Any], runs: list[dict[str, Any]], trial_row: dict[str, Any]) -> None:
         """Make a trial durable: its curves, then its runs, then its row in `trials`. Repeating it changes nothing."""
-        if curves:
-            self._tables["curves"].put(trial, _curves_table(trial, curves))
+        rows = _curves_table(trial, curves) if curves else SCHEMAS["curves"].empty_table()
+        self._tables["curves"].put(trial, rows)
         self._tables["runs"].put(trial, pa.Table.from_pylist(runs, schema=SCHEMAS["runs"]))
         self._tables["trials"].put(trial, pa.Table.from_pylist([trial_row], schema=SCHEMAS["trials"]))
 

@@ -138,9 +138,9 @@ def test_tpe_concentrates_where_the_objective_is_low_in_spite_of_an_outside_base
             study = opened(folder, SMOOTH, name, seed=seed, startup_trials=8)
             study.begin(SMOOTH.settings({"weight_decay": 0.5}), "baseline", "published")
             study.tell(0, 9.0)
-            proposals = run(study, 27)
+            proposals = run(study, 22)
             assert all(0.01 <= each.settings.weight_decay <= 0.1 for each in proposals)
-            scores.append(mean(distance(each.settings) for each in proposals[-12:]))
+            scores.append(mean(distance(each.settings) for each in proposals[-10:]))
     assert mean(late["tpe"]) < 0.75 * mean(late["random"])
     better = sum(tpe < other for tpe, other in zip(late["tpe"], late["random"], strict=True))
     assert better >= 8
@@ -214,7 +214,6 @@ def test_a_repeat_of_a_running_trial_is_told_when_its_twin_finishes(tmp_path: Pa
 def test_an_exhausted_space_ends_with_none(tmp_path: Path, name: str) -> None:
     study = opened(tmp_path, FOUR, name, startup_trials=2)
     proposals = run(study, 4)
-    assert study.suggest() is None
     assert study.suggest() is None
     assert study.count == len({each.settings for each in proposals}) == 4
     assert opened(tmp_path, FOUR, name).suggest() is None
