@@ -19,7 +19,7 @@ Answer: TypeAlias = pa.Table
 def query(folder: SweepFolder, sql: str) -> Answer:
     """Run one SELECT over `trials`, `runs` and `curves`.
 
-    The connection is in memory, may read nothing outside the sweep's folder, and cannot loosen that.
+    The connection is in memory, may read no file at all, and cannot loosen that.
 
     Raises:
         UserError: the folder is not a sweep's, or DuckDB does not accept the query; with its words.
