@@ -70,18 +70,18 @@ def process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 PLAN = """\
 sweep      quickstart
 task       x_plus_y mod 31, 70% of the pairs train
-objective  fewest steps until val_accuracy > 0.99, up to 2,000 steps
+objective  fewest steps until val_accuracy > 0.99, up to 1,500 steps
 trials     24, 1 of them baselines, 3 runs each
-steps      at most 144,000 model updates
+steps      at most 108,000 model updates
 resources  1 CPU a trial; this machine has 8 CPU, 2 GPU, 32 GiB: 8 at once
 results    results/quickstart
 
 6 dimensions
 parameter     values                                    when
 batch.shape   constant | linear | geometric | doubling
-batch.min     32 to 128 (whole, log)                    batch.shape != constant
-batch.max     64 to 192 (whole, log)
-weight_decay  0.3 to 1 (real, log)
+batch.min     16 to 64 (whole, log)                     batch.shape != constant
+batch.max     48 to 128 (whole, log)
+weight_decay  0.5 to 1 (real, log)
 depth         1 to 2 (whole)
 heads         2 | 4 | 8
 """
@@ -98,7 +98,7 @@ def test_check_prints_the_plan_with_values_replaced(command: Command) -> None:
         PLAN.replace("quickstart", "mine")
         .replace("baselines, 3", "baselines in at most 1.5 hours, 3")
         .replace("steps      at", "confirm    the 2 best and the baselines again, 5 fresh seeds each\nsteps      at")
-        .replace("144,000", "174,000")
+        .replace("108,000", "130,500")
         .replace("1 CPU a", "1 CPU and 0.25 GPU a")
     )
     settings = [each for change in changes for each in ("--set", change)]

@@ -452,6 +452,7 @@ def test_parameters_are_ordered_as_written_but_for_those_that_wait_for_others() 
         {"depth": 5, "heads": 2},
         {"depth": 0, "heads": 2},
         {"depth": "2", "heads": 2},
+        {"depth": 2.5, "heads": 2},
         {"depth": True, "heads": 2},
         {"depth": 2, "heads": 3},
         {"depth": 2, "heads": True},
@@ -471,6 +472,8 @@ def test_values_between_the_steps_of_a_range_have_no_point() -> None:
     assert space.encode({"depth": 5, "weight_decay": 0.75}) == {"depth": 5, "weight_decay": 0.75}
     assert space.encode({"depth": 6, "weight_decay": 0.75}) is None
     assert space.encode({"depth": 5, "weight_decay": 0.7}) is None
+    assert space_of(STRIDE).encode({"warmup_steps": 77}) == {"warmup_steps": 77}
+    assert space_of(STRIDE).encode({"warmup_steps": 78}) is None
 
 
 @pytest.mark.parametrize("values", [{"batch.min": 64, "batch.max": 16}, {"batch.min": 32, "batch.max": 16}], ids=str)

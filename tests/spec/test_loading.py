@@ -49,16 +49,16 @@ def quickstart() -> dict[str, Any]:
             minimize="steps",
             until="val_accuracy > 0.99",
             sustained=1,
-            horizon=2000,
+            horizon=1500,
             horizon_seconds=None,
             evaluate_every=10,
             replicates=3,
         ),
         "search": {
             "batch.shape": Choice(choice=("constant", "linear", "geometric", "doubling")),
-            "batch.min": Int(bounds=(32, 128), log=True, when="batch.shape != constant"),
-            "batch.max": Int(bounds=(64, 192), log=True),
-            "weight_decay": Float(bounds=(0.3, 1.0), log=True),
+            "batch.min": Int(bounds=(16, 64), log=True, when="batch.shape != constant"),
+            "batch.max": Int(bounds=(48, 128), log=True),
+            "weight_decay": Float(bounds=(0.5, 1.0), log=True),
             "depth": Int(bounds=(1, 2)),
             "heads": Choice(choice=(2, 4, 8)),
         },
@@ -90,7 +90,7 @@ def test_quickstart_means_these_records() -> None:
     assert loaded.space.parameters == loaded.spec.search
     assert loaded.space.fixed == loaded.spec.fixed
     assert tuple(loaded.space.require) == loaded.spec.require
-    assert loaded.space.horizon == 2000
+    assert loaded.space.horizon == 1500
 
 
 def test_the_baseline_of_quickstart_is_a_point_of_its_space() -> None:
