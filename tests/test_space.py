@@ -419,8 +419,9 @@ def test_a_space_with_no_legal_configuration_says_so(
 
 
 def test_a_vast_space_with_no_legal_configuration_says_so_too() -> None:
-    wide = {key: {"int": [1, 60]} for key in ("depth", "width", "heads", "feedforward", "warmup_steps")}
-    space = space_of(wide, {}, "depth + width + heads + feedforward + warmup_steps > 999")
+    keys = ("depth", "feedforward", "warmup_steps", "coupling_batch", "batch.cycles", "batch.every")
+    wide: dict[str, dict[str, Any]] = {key: {"int": [1, 60]} for key in keys}
+    space = space_of(wide, {}, f"{' + '.join(keys)} > 999")
     with pytest.raises(ValueError, match="no configuration meets every requirement"):
         space.decode(dict.fromkeys(wide, 1))
 

@@ -54,5 +54,6 @@ def _connect(folder: SweepFolder) -> duckdb.DuckDBPyConnection:
     connection.execute("SET enable_external_access = false")
     for name in TABLES:
         connection.register(name, table(folder, name))
+    connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET lock_configuration = true")
     return connection

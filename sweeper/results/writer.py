@@ -41,7 +41,8 @@ class _Table:
         holding = next((number for number, trials in self._trials.items() if trial in trials), None)
         part = self._newest() if holding is None else holding
         old = self._load(part)
-        content = pa.concat_tables([old.filter(pc.not_equal(old["trial"], trial)), rows.cast(self._schema)])
+        kept = old.filter(pc.not_equal(old["trial"], trial))
+        content = pa.concat_tables([kept, rows.cast(self._schema)]).combine_chunks()
         if content.equals(old):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
