@@ -66,8 +66,7 @@ class Chunk:
     """Evaluations of about a second of training: one row an evaluation of a run.
 
     Attributes:
-        columns: name -> [rows]; `operation`, `replicate`, `step`, `examples`, `seconds`, then the metrics and
-        diagnostics.
+        columns: name -> [rows]; `operation`, `replicate`, `step`, `examples`, `seconds`, then metrics and diagnostics.
             `weight_norm_blocks` is [rows, depth].
         device: where it was trained.
     """

@@ -20,10 +20,12 @@ class Leaderboard:
     """The best trials as data.
 
     Attributes:
-        clock: what was minimised: steps, examples or seconds. until: the event. parameters: columns of the
-        hyperparameters that differ between trials. rows: trials, best first: rows of `trials` with `ratio`, their
-        RMST over the first baseline's (None without one). confirmed: the same for trials that were run again on fresh
-        seeds, baselines included. counts: state -> number of trials.
+        clock: what was minimised: steps, examples or seconds.
+        until: the event.
+        parameters: columns of the searched hyperparameters.
+        rows: trials, best first: rows of `trials` with `ratio`, their RMST over the first baseline's, None without one.
+        confirmed: the same for trials that were run again on fresh seeds, baselines included.
+        counts: state -> number of trials.
     """
 
     clock: str
