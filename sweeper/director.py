@@ -208,6 +208,7 @@ class SweepDirector:
             self._spec.objective,
             tuple(range(first, first + count)),
             self._spec.resources.cpu,
+            self._spec.precision,
         )
         self._live[proposal.number] = _Live(proposal, assignment, datetime.now(UTC))
         return assignment

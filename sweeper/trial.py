@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.hyperparameters import Hyperparameters
-from sweeper.spec.model import ModularArithmetic, Objective
+from sweeper.spec.model import ModularArithmetic, Objective, Precision
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Assignment:
         task, objective: from the space.yaml.
         replicates: replicate numbers; each stands for three seeds (`sweeper.seeds`).
         cpu: cores this trial may use.
+        precision: of matrix products.
     """
 
     number: int
@@ -30,6 +31,7 @@ class Assignment:
     objective: Objective
     replicates: tuple[int, ...]
     cpu: float
+    precision: Precision = "float32"
 
     def to_json(self) -> str:
         """The assignment as text, for crossing process boundaries."""
@@ -41,6 +43,7 @@ class Assignment:
                 "objective": self.objective.model_dump(mode="json"),
                 "replicates": self.replicates,
                 "cpu": self.cpu,
+                "precision": self.precision,
             }
         )
 
@@ -55,6 +58,7 @@ class Assignment:
             objective=Objective.model_validate_json(json.dumps(fields["objective"])),
             replicates=tuple(fields["replicates"]),
             cpu=fields["cpu"],
+            precision=fields["precision"],
         )
 
 

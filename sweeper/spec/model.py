@@ -9,6 +9,7 @@ from sweeper.hyperparameters import Value
 from sweeper.outcomes import Clock, Event
 from sweeper.parameters import Parameter
 
+Precision = Literal["float32", "tf32", "bfloat16"]
 Operation = Literal["x_plus_y", "x_minus_y", "x_div_y", "permutation"]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -69,6 +70,9 @@ class Objective(Section):
         None, description="Seconds after which a run is censored; needed to minimize seconds."
     )
     evaluate_every: Positive = Field(10, description="Updates between evaluations.")
+    tail: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        0, description="Updates that a run still trains after its event, to see whether the metric falls back."
+    )
     replicates: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Seeds every trial is trained with.")
 
     @field_validator("until")
@@ -156,6 +160,9 @@ class SweepSpec(Section):
     confirm: Confirm | None = Field(None, description="Run the finalists again on fresh seeds.")
     budget: Budget
     resources: Resources = Field(default_factory=Resources)
+    precision: Precision = Field(
+        "float32", description="Of matrix products; parameters, loss and softmax stay float32. tf32 needs a GPU."
+    )
     results: str = Field("results", description="Folder in which the sweep makes its own folder.")
 
     @field_validator("require", mode="before")

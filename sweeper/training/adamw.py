@@ -1,45 +1,65 @@
 """AdamW over a stack of runs, each with its own hyperparameters (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
+from sweeper.training import kernels
 
-@dataclass
+
 class AdamW:
-    """State and constants of R independent optimisers over flat parameters [R, P].
+    """R independent optimisers over flat parameters.
 
-    Attributes:
+    Every number is a tensor, so that a step can be captured in a CUDA graph and replayed.
+
+    Args:
+        parameters: [R, P]; updated in place.
         betas: [R, 2], decay rates of the two moments.
         epsilon: [R, 1].
+
+    Attributes:
         first, second: [R, P], moving averages of the gradient and of its square.
-        updates: number of updates done; the same for all the runs of a stack.
+        updates: int64 [1], updates done; the same for all the runs of a stack.
     """
 
-    betas: torch.Tensor
-    epsilon: torch.Tensor
-    first: torch.Tensor
-    second: torch.Tensor
-    updates: int = 0
+    def __init__(self, parameters: torch.Tensor, betas: torch.Tensor, epsilon: torch.Tensor):
+        self._parameters, self._betas, self._epsilon = parameters, betas, epsilon
+        self.first, self.second = torch.zeros_like(parameters), torch.zeros_like(parameters)
+        self.updates = torch.zeros(1, dtype=torch.int64, device=parameters.device)
 
-    def step(self, parameters: torch.Tensor, gradients: torch.Tensor, rate: torch.Tensor, decay: torch.Tensor) -> None:
-        """Update `parameters` [R, P] in place.
+    def step(self, gradients: Sequence[torch.Tensor], rate: torch.Tensor, decay: torch.Tensor) -> None:
+        """Update the parameters in place.
 
         Args:
-            parameters, gradients: [R, P].
+            gradients: pieces [R, n] that make up [R, P].
             rate: [R, 1], learning rate of this update.
             decay: [R, 1], share of the parameters removed by this update; learning rate x weight decay.
         """
         self.updates += 1
-        beta1, beta2 = self.betas[:, :1], self.betas[:, 1:]
-        self.first.lerp_(gradients, 1 - beta1)
-        self.second.mul_(beta2).addcmul_(gradients, gradients * (1 - beta2))
-        correction1 = 1 - beta1**self.updates
-        correction2 = 1 - beta2**self.updates
-        denominator = (self.second / correction2).sqrt_().add_(self.epsilon)
-        parameters.mul_(1 - decay).sub_((self.first / denominator).mul_(rate / correction1))
+        corrections = 1 - self._betas**self.updates
+        if kernels.serve(self._parameters):
+            constants = torch.cat([self._betas, self._epsilon, corrections, rate, decay], dim=1)
+            self._step_in_one_pass(gradients, constants)
+            return
+        beta1, beta2 = self._betas.split(1, dim=1)
+        correction1, correction2 = corrections.split(1, dim=1)
+        gradient = torch.cat(list(gradients), dim=1)
+        self.first.lerp_(gradient, 1 - beta1)
+        self.second.mul_(beta2).addcmul_(gradient, gradient * (1 - beta2))
+        denominator = (self.second / correction2).sqrt_().add_(self._epsilon)
+        self._parameters.mul_(1 - decay).sub_((self.first / denominator).mul_(rate / correction1))
 
-    def keep(self, rows: torch.Tensor) -> None:
-        """Drop the runs that are not in `rows` (int64 indices)."""
-        self.betas, self.epsilon = self.betas[rows], self.epsilon[rows]
+    def keep(self, rows: torch.Tensor, parameters: torch.Tensor) -> None:
+        """Go on with the runs in `rows` (int64 indices) alone, whose parameters are now `parameters`."""
+        self._parameters = parameters
+        self._betas, self._epsilon = self._betas[rows], self._epsilon[rows]
         self.first, self.second = self.first[rows], self.second[rows]
+
+    def _step_in_one_pass(self, gradients: Sequence[torch.Tensor], constants: torch.Tensor) -> None:
+        runs, stride = self._parameters.shape
+        start = 0
+        for gradient in gradients:
+            count = gradient.shape[1]
+            states = [each[:, start:] for each in (self._parameters, self.first, self.second)]
+            kernels.call("adamw", *states, stride, gradient.contiguous(), constants, runs, count)
+            start += count

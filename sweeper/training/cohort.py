@@ -3,6 +3,9 @@
 Runs never influence each other: each has its own parameters, draws and hyperparameters, and leaves the stack when its
 outcome is known. Batches of different sizes share a stack by padding: the surplus rows weigh 0, so the gradient of a
 run is exactly that of the batch it asked for.
+
+Between two evaluations nothing is read from the device: batch sizes, rates and decays lie there as tables, read at the
+number of the update, and sums for the report pile up there. On a GPU these updates are replayed as CUDA graphs.
 """
 
 import time
@@ -12,14 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
 from sweeper.hyperparameters import Hyperparameters
 from sweeper.seeds import Seeds
-from sweeper.spec.model import Objective
-from sweeper.training import draws
+from sweeper.spec.model import Objective, Precision
+from sweeper.training import draws, fused
 from sweeper.training.adamw import AdamW
 from sweeper.training.course import Course
+from sweeper.training.graphs import Graphs
+from sweeper.training.prefixes import Prefixes
+from sweeper.training.products import product_for
 from sweeper.training.tasks.modular_arithmetic import Split, Table
 from sweeper.training.transformer import Architecture, Stack, initialise
 from sweeper.trial import Columns
@@ -27,8 +32,24 @@ from sweeper.trial import Columns
 SAMPLED_BATCHES = 8
 """Validation batches of the published experiment's sampled evaluation."""
 
-_EVALUATION_ROWS = 1024
-"""Validation examples of each run that are pushed through the model at a time."""
+_EVALUATION_ROWS = 8192
+"""Validation examples of all runs together that are pushed through the model at a time."""
+
+
+@dataclass(frozen=True)
+class Techniques:
+    """How training is made fast; none of them changes what is computed, up to rounding. For comparisons.
+
+    Attributes:
+        share: compute rows that examples have in common once (`sweeper.training.prefixes`).
+        graphs: replay CUDA graphs (`sweeper.training.graphs`).
+    """
+
+    share: bool = True
+    graphs: bool = True
+
+
+_ALL = Techniques()
 
 
 @dataclass(frozen=True)
@@ -61,10 +82,12 @@ class Cohort:
 
     Args:
         runs: of one architecture.
-        objective: horizon, evaluations and the event that ends a run.
+        objective: horizon, evaluations, the event that ends a run, and the tail that it still trains then.
         sampled: evaluate on the published experiment's eight sampled batches instead of the whole validation set.
         device: where to train.
-        dtype: of parameters and arithmetic; float64 is for tests.
+        precision: of matrix products: `float32`, `tf32` or `bfloat16`.
+        dtype: of parameters and of all other arithmetic; float64 is for tests.
+        techniques: what to use.
     """
 
     def __init__(
@@ -73,87 +96,115 @@ class Cohort:
         objective: Objective,
         sampled: bool,
         device: torch.device,
+        precision: Precision = "float32",
         dtype: torch.dtype = torch.float32,
+        techniques: Techniques = _ALL,
     ):
         (architecture,) = {architecture_of(run) for run in runs}
         self._objective, self._sampled, self._device = objective, sampled, device
         self._runs = list(runs)
         self._course = Course([run.settings for run in runs], objective.horizon)
         flat = torch.stack([initialise(architecture, run.seeds.init) for run in runs]).to(device, dtype)
-        self.stack = Stack(architecture, flat)
+        self.stack = Stack(architecture, flat, product_for(precision, device))
         betas = torch.tensor([run.settings.betas for run in runs], dtype=dtype, device=device)
         epsilon = torch.tensor([[run.settings.epsilon] for run in runs], dtype=dtype, device=device)
-        self._optimiser = AdamW(betas, epsilon, torch.zeros_like(flat), torch.zeros_like(flat))
+        self._optimiser = AdamW(flat, betas, epsilon)
         self._seeds = torch.tensor([run.seeds.order for run in runs], device=device)
-        self._load_examples()
+        self._load_examples(techniques.share)
         self._examples = np.zeros(len(runs), dtype=np.int64)
         self._streak = np.zeros(len(runs), dtype=np.int64)
-        self._clear_tally()
+        self._crossed = np.full(len(runs), -1)
+        self._graphs = Graphs(device, techniques.graphs)
+        self._prepare()
 
     def train(self) -> Iterator[Columns]:
-        """Train until every run has reached its event, its horizon or a non-finite loss.
+        """Train until every run has reached its event and its tail, its horizon or a non-finite loss.
 
         Yields:
             One evaluation of every run still in the stack: column -> [runs] (see `Chunk.columns`).
         """
         objective, event = self._objective, self._objective.event
         started = time.perf_counter()
-        for step in range(1, objective.horizon + 1):
-            evaluating = step % objective.evaluate_every == 0 or step == objective.horizon
-            self.update(step - 1, diagnose=evaluating)
-            if not evaluating:
-                continue
-            columns = self._evaluate(step)
+        step = 0
+        while step < objective.horizon:
+            last, step = step, min(step + objective.evaluate_every, objective.horizon)
+            self._advance(last, step)
+            columns = self._evaluate(last, step)
             seconds = time.perf_counter() - started
             columns["seconds"] = np.full(len(self._runs), seconds)
             yield columns
             self._streak = np.where(event.holds(columns[event.metric]), self._streak + 1, 0)
+            self._crossed = np.where((self._crossed < 0) & (self._streak == event.sustained), step, self._crossed)
+            over = (self._crossed >= 0) & (step >= self._crossed + objective.tail)
             finite = np.isfinite(columns["train_loss"]) & np.isfinite(columns["val_loss"])
-            going = np.flatnonzero(finite & (self._streak < event.sustained))
+            going = np.flatnonzero(finite & ~over)
             if not len(going) or (objective.horizon_seconds is not None and seconds >= objective.horizon_seconds):
                 return
             self._keep(going)
 
-    def update(self, update: int, diagnose: bool = False) -> None:
-        """One step of gradient descent for every run; update counts from 0."""
-        sizes = self._course.sizes[:, update]
-        width = bucket(int(sizes.max()))
-        indices = draws.draw(self._seeds, draws.TRAIN, update, width, self._train_counts)
+    def update(self, count: int = 1) -> None:
+        """That many steps of gradient descent for every run, with no evaluation."""
+        done = int(self._optimiser.updates)
+        self._advance(done, done + count)
+
+    def _advance(self, first: int, last: int) -> None:
+        """Updates from `first` up to `last`: in one piece where they have one shape, else one by one."""
+        widths = {bucket(size) for size in self._course.sizes[:, first:last].max(0).tolist()}
+        if len(widths) == 1 and not any(self._course.measures(update) for update in range(first, last)):
+            self._run_updates(widths.pop(), last - first, diagnose=True)
+            return
+        for update in range(first, last):
+            # A measurement may have changed the sizes since.
+            width, measure = bucket(int(self._course.sizes[:, update].max())), self._course.measures(update)
+            self._run_updates(width, 1, diagnose=update == last - 1, measure=measure)
+            if measure:
+                self._course.measured(update, *self._noise.double().cpu().numpy())
+                self._load_course()
+
+    def _run_updates(self, width: int, count: int, diagnose: bool, measure: bool = False) -> None:
+        """That many updates; the last is diagnosed."""
+
+        def body() -> None:
+            for number in range(count):
+                self._update(width, diagnose and number == count - 1, measure)
+
+        self._graphs.run((width, count, diagnose, measure), self._state, body)
+
+    def _update(self, width: int, diagnose: bool, measure: bool) -> None:
+        """One update with batches padded to `width`; reads and writes the device alone."""
+        clock = self._optimiser.updates
+        asked = self._sizes.index_select(1, clock)
+        rate, decay = self._rates.index_select(1, clock), self._decays.index_select(1, clock)
+        indices = draws.draw(self._seeds, draws.TRAIN, clock, width, self._train_counts)
         rows = self._train_rows.gather(1, indices)
-        asked = torch.as_tensor(sizes, device=self._device)[:, None]
         mask = torch.arange(width, device=self._device) < asked
-        weights = mask / asked.to(self.stack.flat.dtype)
-        logits = self.stack.logits(self._tokens[rows])
-        losses = self._losses(logits, self._targets[rows])
-        if self._course.measures(update):
-            gradients = self._measure(update, losses, weights, asked)
+        weights = mask / asked.to(rate.dtype)
+        scores = fused.cross_entropy(self.stack.logits(self._prefixes.arrange(rows)), self._targets[rows])
+        if measure:
+            gradients = self._measure(scores.losses, weights, asked)
         else:
-            gradients = self.stack.gradients((losses * weights).sum())
-        rate, decay = self._column(self._course.rates, update), self._column(self._course.decays, update)
-        self._optimiser.step(self.stack.flat, gradients, rate, decay)
-        self._count(logits.detach(), losses.detach(), rows, mask, sizes)
+            gradients = self.stack.gradients((scores.losses * weights).sum())
+        self._optimiser.step(gradients, rate, decay)
+        self._loss_sum += (scores.losses.detach() * mask).sum(1)
+        self._hit_sum += (scores.hits * mask).sum(1)
         if diagnose:
-            self._gradient_norm = gradients.norm(dim=1)
-            saturated = logits.detach().softmax(-1).amax(-1) == 1
-            self._saturated = (saturated * weights).sum(1)
+            self._gradient_norm.copy_(_squares(gradients).sqrt())
+            self._saturated.copy_((scores.saturated * weights).sum(1))
 
-    def _measure(self, update: int, losses: torch.Tensor, weights: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-        """The gradients, in two halves whose norms tell the gradient noise; update then plans on it."""
+    def _measure(self, losses: torch.Tensor, weights: torch.Tensor, asked: torch.Tensor) -> list[torch.Tensor]:
+        """The gradients, in two halves whose norms tell the gradient noise."""
         first = torch.arange(losses.shape[1], device=self._device) < asked // 2
-        left = torch.autograd.grad((losses * weights * first).sum(), self.stack.leaves, retain_graph=True)
+        left = self.stack.gradients((losses * weights * first).sum(), keep_graph=True)
         right = self.stack.gradients((losses * weights * ~first).sum())
-        left_flat = torch.cat([piece.reshape(len(right), -1) for piece in left], dim=1)
-        gradients = left_flat + right
-        whole = gradients.square().sum(1)
-        half = 2 * (left_flat.square().sum(1) + right.square().sum(1))
-        self._course.measured(update, whole.double().cpu().numpy(), half.double().cpu().numpy())
-        return gradients
+        whole = [a + b for a, b in zip(left, right, strict=True)]
+        self._noise.copy_(torch.stack([_squares(whole), 2 * (_squares(left) + _squares(right))]))
+        return whole
 
-    def _load_examples(self) -> None:
+    def _load_examples(self, share: bool) -> None:
         """Put each distinct table on the device once; a run's examples are row numbers into all of them."""
         tables = list({id(run.table): run.table for run in self._runs}.values())
         offsets = {id(table): sum(len(t.targets) for t in tables[:i]) for i, table in enumerate(tables)}
-        self._tokens = torch.cat([table.tokens for table in tables]).to(self._device)
+        self._prefixes = Prefixes(torch.cat([table.tokens for table in tables]).to(self._device), share)
         self._targets = torch.cat([table.targets for table in tables]).to(self._device)
         train = [run.split.train + offsets[id(run.table)] for run in self._runs]
         validation = [run.split.validation + offsets[id(run.table)] for run in self._runs]
@@ -165,81 +216,82 @@ class Cohort:
         padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True).to(self._device)
         return padded, torch.tensor([[len(each)] for each in rows], device=self._device)
 
-    def _losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of each example, [R, B]."""
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-        return losses.view(targets.shape)
+    def _prepare(self) -> None:
+        """Make the tensors that an update reads and writes, for the runs that are in the stack now."""
+        self._graphs.forget()
+        flat, optimiser = self.stack.flat, self._optimiser
+        runs, horizon = self._course.sizes.shape
+        self._sizes = torch.empty(runs, horizon, dtype=torch.int64, device=self._device)
+        self._rates, self._decays = flat.new_empty(runs, horizon), flat.new_empty(runs, horizon)
+        self._load_course()
+        # What a report reads: sums over its updates and over the validation set, and the last update's diagnostics.
+        sums = flat.new_zeros(4, runs, dtype=torch.float64)
+        self._loss_sum, self._hit_sum, self._val_loss, self._val_accuracy = sums.unbind()
+        self._gradient_norm, self._saturated = flat.new_zeros(2, runs).unbind()
+        self._noise = flat.new_zeros(2, runs)
+        self._state = [flat, optimiser.first, optimiser.second, optimiser.updates, self._loss_sum, self._hit_sum]
 
-    def _column(self, values: npt.NDArray[np.float64], update: int) -> torch.Tensor:
-        return torch.as_tensor(values[:, update : update + 1], dtype=self.stack.flat.dtype).to(self._device)
-
-    def _clear_tally(self) -> None:
-        zeros = torch.zeros(len(self._runs), dtype=torch.float64, device=self._device)
-        self._train_loss, self._train_correct = zeros, zeros.clone()
-        self._tallied = np.zeros(len(self._runs), dtype=np.int64)
-
-    def _count(
-        self,
-        logits: torch.Tensor,
-        losses: torch.Tensor,
-        rows: torch.Tensor,
-        mask: torch.Tensor,
-        sizes: npt.NDArray[np.int64],
-    ) -> None:
-        """Add a batch to the training loss and accuracy since the last evaluation."""
-        self._train_loss += (losses * mask).sum(1)
-        self._train_correct += ((logits.argmax(-1) == self._targets[rows]) & mask).sum(1)
-        self._tallied += sizes
-        self._examples += sizes
+    def _load_course(self) -> None:
+        """Put the course on the device, into the tensors that captured graphs read."""
+        tables = (self._course.sizes, self._course.rates, self._course.decays)
+        for mine, table in zip((self._sizes, self._rates, self._decays), tables, strict=True):
+            mine.copy_(torch.as_tensor(table))
 
     @torch.no_grad()
-    def _evaluate(self, step: int) -> dict[str, npt.NDArray[np.generic]]:
-        sizes = self._course.sizes[:, step - 1]
-        loss, accuracy = self._validate(step, sizes)
-        depth = self.stack.architecture.depth
-        blocks = [f"block{i}." for i in range(depth)]
-        norms = self.stack.norms(["", "embedding.", "head.", "head.linear.weight", *blocks]).cpu().numpy()
-        columns: dict[str, npt.NDArray[np.generic]] = {
+    def _evaluate(self, last: int, step: int) -> dict[str, npt.NDArray[np.generic]]:
+        """The columns of the evaluation after `step` updates, `last` of which an earlier one has seen."""
+        passed = self._course.sizes[:, last:step].sum(1)
+        self._examples += passed
+        width = int(self._course.sizes[:, step - 1].max())
+        self._graphs.run(("validate", width if self._sampled else 0), [], lambda: self._validate(width))
+        blocks = [f"block{i}." for i in range(self.stack.architecture.depth)]
+        groups = ["", "embedding.", "head.", "head.linear.weight", *blocks]
+        sums = [self._loss_sum, self._hit_sum, self._val_loss, self._val_accuracy, self._gradient_norm, self._saturated]
+        # The one time that the device is waited for.
+        read = torch.cat([torch.stack(sums).double(), self.stack.norms(groups).double().T]).cpu().numpy()
+        self._loss_sum.zero_()
+        self._hit_sum.zero_()
+        return {
             "operation": np.array([run.operation for run in self._runs]),
             "replicate": np.array([run.replicate for run in self._runs]),
             "step": np.full(len(self._runs), step),
             "examples": self._examples.copy(),
-            "val_accuracy": accuracy,
-            "val_loss": loss,
-            "train_accuracy": self._train_correct.cpu().numpy() / self._tallied,
-            "train_loss": self._train_loss.cpu().numpy() / self._tallied,
-            "batch_size": sizes.copy(),
+            "val_accuracy": read[3],
+            "val_loss": read[2],
+            "train_accuracy": read[1] / passed,
+            "train_loss": read[0] / passed,
+            "batch_size": self._course.sizes[:, step - 1].copy(),
             "learning_rate": self._course.rates[:, step - 1].copy(),
-            "gradient_norm": self._gradient_norm.cpu().numpy(),
-            "weight_norm": norms[:, 0],
-            "weight_norm_embedding": norms[:, 1],
-            "weight_norm_head": norms[:, 2],
-            "last_layer_norm": norms[:, 3],
-            "weight_norm_blocks": norms[:, 4:],
-            "saturated": self._saturated.cpu().numpy(),
+            "gradient_norm": read[4],
+            "weight_norm": read[6],
+            "weight_norm_embedding": read[7],
+            "weight_norm_head": read[8],
+            "last_layer_norm": read[9],
+            "weight_norm_blocks": read[10:].T,
+            "saturated": read[5],
         }
-        self._clear_tally()
-        return columns
 
-    def _validate(
-        self, step: int, sizes: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Validation loss and accuracy of every run."""
+    @torch.no_grad()
+    def _validate(self, width: int) -> None:
+        """Validation loss and accuracy of every run; `width` is the largest batch size, for a sampled evaluation."""
         rows, counts = self._validation_rows, self._validation_counts
         if self._sampled:
-            asked = SAMPLED_BATCHES * torch.as_tensor(sizes, device=self._device)[:, None]
-            indices = draws.draw(self._seeds, draws.VALIDATION, step, int(asked.max()), counts)
-            rows, counts = rows.gather(1, indices), asked
-        loss = torch.zeros(len(rows), dtype=torch.float64, device=self._device)
-        correct = torch.zeros_like(loss)
-        for first in range(0, rows.shape[1], _EVALUATION_ROWS):
-            piece = rows[:, first : first + _EVALUATION_ROWS]
+            clock = self._optimiser.updates
+            counts = SAMPLED_BATCHES * self._sizes.index_select(1, clock - 1)
+            indices = draws.draw(self._seeds, draws.VALIDATION, clock, SAMPLED_BATCHES * width, self._validation_counts)
+            rows = rows.gather(1, indices)
+        self._val_loss.zero_()
+        self._val_accuracy.zero_()
+        pieces = -(-rows.numel() // _EVALUATION_ROWS)
+        first = 0
+        for piece in rows.chunk(pieces, dim=1):
             mask = torch.arange(first, first + piece.shape[1], device=self._device) < counts
-            logits, targets = self.stack.logits(self._tokens[piece]), self._targets[piece]
-            loss += (self._losses(logits, targets) * mask).sum(1)
-            correct += ((logits.argmax(-1) == targets) & mask).sum(1)
-        total = counts[:, 0].cpu().numpy()
-        return loss.cpu().numpy() / total, correct.cpu().numpy() / total
+            scores = fused.cross_entropy(self.stack.logits(self._prefixes.arrange(piece)), self._targets[piece])
+            self._val_loss += (scores.losses * mask).sum(1)
+            self._val_accuracy += (scores.hits * mask).sum(1)
+            first += piece.shape[1]
+        self._val_loss /= counts[:, 0]
+        self._val_accuracy /= counts[:, 0]
 
     def _keep(self, going: npt.NDArray[np.int64]) -> None:
         """Let the finished runs leave the stack."""
@@ -248,10 +300,16 @@ class Cohort:
         rows = torch.as_tensor(going, device=self._device)
         self._runs = [self._runs[row] for row in going]
         self._course.keep(going.tolist())
-        self.stack.keep(rows)
-        self._optimiser.keep(rows)
+        self.stack = self.stack.keep(rows)
+        self._optimiser.keep(rows, self.stack.flat)
         self._seeds = self._seeds[rows]
         self._train_rows, self._train_counts = self._train_rows[rows], self._train_counts[rows]
         self._validation_rows, self._validation_counts = self._validation_rows[rows], self._validation_counts[rows]
         self._examples, self._streak = self._examples[going], self._streak[going]
-        self._clear_tally()
+        self._crossed = self._crossed[going]
+        self._prepare()
+
+
+def _squares(pieces: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Squared L2 norm of each run's gradient, [R], from its pieces [R, n]."""
+    return torch.stack([piece.square().sum(1) for piece in pieces]).sum(0)

@@ -20,12 +20,12 @@ def train(assignment: Assignment) -> Iterator[Chunk]:
 
     Raises whatever torch raises, such as `torch.OutOfMemoryError`: runners make outcomes of exceptions.
     """
-    device = prepare(assignment.cpu)
+    device = prepare(assignment.cpu, assignment.precision)
     sampled = assignment.task.evaluation == "sampled"
     for runs in _stacks(assignment):
         pending: list[Columns] = []
         since = time.perf_counter()
-        for columns in Cohort(runs, assignment.objective, sampled, device).train():
+        for columns in Cohort(runs, assignment.objective, sampled, device, assignment.precision).train():
             pending.append(columns)
             if time.perf_counter() - since >= CHUNK_SECONDS:
                 yield _chunk(pending, name_of(device))

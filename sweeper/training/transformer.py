@@ -1,7 +1,7 @@
 """R decoder-only transformers as one stacked tensor program: post-norm, GELU, read at the last position.
 
 All parameters of a run lie in one row of a flat tensor [R, P]; each parameter is a view [R, *shape] of it, so the
-optimiser works on one tensor and the model on well-shaped ones. Weights are stored [in, out] for `baddbmm`.
+optimiser works on one tensor and the model on well-shaped ones. Weights are stored [in, out].
 
 The architecture is the one of the published grokking experiment (docs/published.md): token and position embeddings
 N(0, 1), blocks y = LN(x + attention(x)), LN(y + FFN(y)), final LN, linear head; PyTorch's default initialisations.
@@ -9,10 +9,14 @@ N(0, 1), blocks y = LN(x + attention(x)), LN(y + FFN(y)), final LN, linear head;
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
+
+from sweeper.training import fused
+from sweeper.training.prefixes import Layout, Place
+from sweeper.training.products import Product, exact
 
 
 @dataclass(frozen=True)
@@ -88,90 +92,78 @@ def initialise(architecture: Architecture, seed: int) -> torch.Tensor:
 
 
 class Stack:
-    """R transformers of one architecture over flat parameters [R, P]."""
+    """R transformers of one architecture over flat parameters [R, P].
 
-    def __init__(self, architecture: Architecture, flat: torch.Tensor):
-        self.architecture = architecture
-        self.flat = flat
-        self._names = list(architecture.shapes())
-        self._sizes = [math.prod(shape) for shape in architecture.shapes().values()]
-        self.leaves: list[torch.Tensor] = []
-        self._bind()
+    Args:
+        architecture: theirs.
+        flat: the parameters; whoever trains the stack updates them in place.
+        product: how matrices are multiplied (see `sweeper.training.products`).
+    """
 
-    def _bind(self) -> None:
-        """Make every parameter a leaf of the graph that shares memory with its slice of `flat`."""
-        pieces = torch.split(self.flat, self._sizes, dim=1)
-        shapes = self.architecture.shapes().values()
-        self.leaves = [
-            piece.view(-1, *shape).detach().requires_grad_() for piece, shape in zip(pieces, shapes, strict=True)
-        ]
-        self._parameters = dict(zip(self._names, self.leaves, strict=True))
+    def __init__(self, architecture: Architecture, flat: torch.Tensor, product: Product = exact):
+        self.architecture, self.flat = architecture, flat
+        self._product = product
+        self._shapes = architecture.shapes()
+        self._sizes = [math.prod(shape) for shape in self._shapes.values()]
+        # Leaves of the graph that share memory with their slice of `flat`.
+        pieces = zip(torch.split(flat, self._sizes, dim=1), self._shapes.values(), strict=True)
+        self._leaves = [piece.view(-1, *shape).detach().requires_grad_() for piece, shape in pieces]
+        self._parameters = dict(zip(self._shapes, self._leaves, strict=True))
 
-    def keep(self, rows: torch.Tensor) -> None:
-        """Drop the runs that are not in `rows` (int64 indices)."""
-        self.flat = self.flat[rows]
-        self._bind()
+    def keep(self, rows: torch.Tensor) -> "Stack":
+        """The stack of the runs in `rows` (int64 indices) alone."""
+        return Stack(self.architecture, self.flat[rows], self._product)
 
-    def logits(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Scores of the token after the last one: tokens int64 [R, B, L] -> [R, B, classes]."""
+    def logits(self, layout: Layout) -> torch.Tensor:
+        """Scores of the token after the last one: [R, B, classes]."""
         p, a = self._parameters, self.architecture
-        runs, _, length = tokens.shape
-        rows = torch.arange(runs, device=tokens.device).view(-1, 1, 1) * a.vocabulary + tokens
-        x = F.embedding(rows, p["embedding.token"].reshape(runs * a.vocabulary, a.width))
-        x = x + p["embedding.position"][:, None, :length]
+        x = self._embed(layout)
         for i in range(a.depth):
+            places = layout.first if i == 0 else layout.later
             # Only the last position is read, so the last block computes that one alone.
-            x = self._block(f"block{i}", x, read=1 if i == a.depth - 1 else length)
-        return self._linear("head.linear", self._norm("head.norm", x[:, :, -1]))
+            readers = [a.length - 1] if i == a.depth - 1 else list(range(a.length))
+            x = self._block(f"block{i}", x, places, readers)
+        x = fused.norm(x, p["head.norm.weight"], p["head.norm.bias"])
+        return self._product(x, p["head.linear.weight"], p["head.linear.bias"])
 
-    def gradients(self, loss: torch.Tensor) -> torch.Tensor:
-        """Gradient of a scalar with respect to the flat parameters, [R, P]."""
-        pieces = torch.autograd.grad(loss, self.leaves)
-        return torch.cat([piece.reshape(len(self.flat), -1) for piece in pieces], dim=1)
+    def gradients(self, loss: torch.Tensor, keep_graph: bool = False) -> list[torch.Tensor]:
+        """Gradients of a scalar: pieces [R, n], in the order of the flat parameters."""
+        pieces = torch.autograd.grad(loss, self._leaves, retain_graph=keep_graph)
+        return [piece.reshape(len(self.flat), -1) for piece in pieces]
 
     def norms(self, groups: Sequence[str]) -> torch.Tensor:
         """L2 norm of the parameters whose name starts with each prefix: [R, len(groups)]."""
         squares = [piece.square().sum(1) for piece in torch.split(self.flat, self._sizes, dim=1)]
         sums = [
-            sum((s for name, s in zip(self._names, squares, strict=True) if name.startswith(group)), squares[0] * 0)
+            sum((s for name, s in zip(self._shapes, squares, strict=True) if name.startswith(group)), squares[0] * 0)
             for group in groups
         ]
         return torch.stack(sums, dim=1).sqrt()
 
-    def _block(self, name: str, x: torch.Tensor, read: int) -> torch.Tensor:
-        """One block for the last `read` positions: [R, B, L, width] -> [R, B, read, width]."""
-        x = self._norm(f"{name}.norm1", x[:, :, -read:] + self._attention(f"{name}.attention", x, read))
-        hidden = F.gelu(self._linear(f"{name}.feedforward.in", x))
-        return self._norm(f"{name}.norm2", x + self._linear(f"{name}.feedforward.out", hidden))
+    def _embed(self, layout: Layout) -> torch.Tensor:
+        """Token plus position, [R, M, width]."""
+        p = self._parameters
+        table = p["embedding.token"]
+        runs, vocabulary, width = table.shape
+        rows = torch.arange(runs, device=table.device)[:, None] * vocabulary + layout.tokens
+        tokens = F.embedding(rows, table.reshape(runs * vocabulary, width))
+        return tokens + p["embedding.position"][:, layout.positions]
 
-    def _attention(self, name: str, x: torch.Tensor, read: int) -> torch.Tensor:
-        """Causal self-attention of the last `read` positions over all of them."""
-        p, heads = self._parameters, self.architecture.heads
-        runs, batch, length, width = x.shape
-        weights = torch.split(p[f"{name}.in.weight"], width, dim=2)
-        biases = torch.split(p[f"{name}.in.bias"], width, dim=1)
-        query, key, value = (
-            _affine(rows, weight, bias).view(runs * batch, -1, heads, width // heads)
-            for rows, weight, bias in zip((x[:, :, -read:], x, x), weights, biases, strict=True)
-        )
-        # Sequences are four tokens long: products and sums beat thousands of 4 x 4 matrix multiplications.
-        scores = (query[:, :, None] * key[:, None]).sum(-1) / math.sqrt(width // heads)  # [RB, read, L, heads]
-        if read > 1:
-            later = torch.ones(read, length, dtype=torch.bool, device=x.device).triu(length - read + 1)
-            scores = scores.masked_fill(later[:, :, None], -torch.inf)
-        mixed = (scores.softmax(2)[..., None] * value[:, None]).sum(2)
-        return self._linear(f"{name}.out", mixed.reshape(runs, batch, read, width))
-
-    def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        return _affine(x, self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"])
-
-    def _norm(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        weight, bias = self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"]
-        shape = (len(x), *(1,) * (x.dim() - 2), x.shape[-1])
-        return torch.addcmul(bias.view(shape), F.layer_norm(x, x.shape[-1:]), weight.view(shape))
-
-
-def _affine(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """x W + b for every run: [R, ..., in], [R, in, out], [R, out] -> [R, ..., out]."""
-    rows = x.reshape(len(x), -1, x.shape[-1])
-    return torch.baddbmm(bias[:, None], rows, weight).view(*x.shape[:-1], weight.shape[-1])
+    def _block(self, name: str, x: torch.Tensor, places: list[list[Place]], readers: list[int]) -> torch.Tensor:
+        """One block at the positions `readers`: rows [R, M, width] -> [R, N, width], position after position."""
+        p, width = self._parameters, self.architecture.width
+        own = [places[j][j] for j in readers]
+        in_weights = torch.split(p[f"{name}.attention.in.weight"], [width, 2 * width], dim=2)
+        in_biases = torch.split(p[f"{name}.attention.in.bias"], [width, 2 * width], dim=1)
+        keys_values = self._product(x, in_weights[1], in_biases[1])
+        # Where only the last position is read, it alone asks.
+        start = own[0].start
+        queries = self._product(x[:, start:], in_weights[0], in_biases[0])
+        askers = [replace(place, start=place.start - start) for place in own]
+        mixed = fused.attend(queries, keys_values, askers, [places[j] for j in readers], self.architecture.heads)
+        mixed = self._product(mixed, p[f"{name}.attention.out.weight"])
+        x = fused.spread(x, own)
+        x = fused.add_norm(x, mixed, p[f"{name}.attention.out.bias"], p[f"{name}.norm1.weight"], p[f"{name}.norm1.bias"])
+        hidden = fused.gelu(self._product(x, p[f"{name}.feedforward.in.weight"]), p[f"{name}.feedforward.in.bias"])
+        hidden = self._product(hidden, p[f"{name}.feedforward.out.weight"])
+        return fused.add_norm(x, hidden, p[f"{name}.feedforward.out.bias"], p[f"{name}.norm2.weight"], p[f"{name}.norm2.bias"])

@@ -16,9 +16,9 @@ def rate_of(run: int, update: int) -> float:
     return [1e-3, 1e-2, 0.1][run] * min(update / 3, 1) * (1 + 0.1 * (update % 4))
 
 
-def stacked() -> AdamW:
-    zeros = torch.zeros(RUNS, SIZE, dtype=torch.float64)
-    return AdamW(torch.tensor(BETAS, dtype=torch.float64), column(EPSILON), zeros, zeros.clone())
+def stacked() -> tuple[AdamW, torch.Tensor]:
+    parameters = initial()
+    return AdamW(parameters, torch.tensor(BETAS, dtype=torch.float64), column(EPSILON)), parameters
 
 
 def column(values: list[float]) -> torch.Tensor:
@@ -36,11 +36,11 @@ def gradient(update: int) -> torch.Tensor:
     return found * 10.0 ** torch.arange(-3, SIZE - 3)
 
 
-def train(optimiser: AdamW, parameters: torch.Tensor, rows: list[int], updates: range) -> None:
+def train(optimiser: AdamW, rows: list[int], updates: range) -> None:
     for update in updates:
         rate = column([rate_of(run, update) for run in rows])
         decay = rate * column([DECAY[run] for run in rows])
-        optimiser.step(parameters, gradient(update)[rows], rate, decay)
+        optimiser.step(gradient(update)[rows].split([3, 4], dim=1), rate, decay)
 
 
 def alone(run: int, updates: int) -> torch.Tensor:
@@ -56,16 +56,16 @@ def alone(run: int, updates: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("updates", [1, 2, 30])
 def test_every_run_is_updated_as_torch_would_update_it_alone(updates: int) -> None:
-    optimiser, parameters = stacked(), initial()
-    train(optimiser, parameters, [0, 1, 2], range(updates))
+    optimiser, parameters = stacked()
+    train(optimiser, [0, 1, 2], range(updates))
     expected = torch.stack([alone(run, updates) for run in range(RUNS)])
     torch.testing.assert_close(parameters, expected, rtol=1e-12, atol=1e-14)
     assert optimiser.updates == updates
 
 
 def test_a_first_update_at_rate_0_moves_nothing_but_counts_the_gradient() -> None:
-    optimiser, parameters = stacked(), initial()
-    train(optimiser, parameters, [0, 1, 2], range(1))
+    optimiser, parameters = stacked()
+    train(optimiser, [0, 1, 2], range(1))
     assert torch.equal(parameters, initial())
     torch.testing.assert_close(optimiser.first, gradient(0) * (1 - column([b for b, _ in BETAS])))
     torch.testing.assert_close(optimiser.second, gradient(0) ** 2 * (1 - column([b for _, b in BETAS])))
@@ -73,16 +73,17 @@ def test_a_first_update_at_rate_0_moves_nothing_but_counts_the_gradient() -> Non
 
 @pytest.mark.parametrize("kept", [[0, 2], [1], [2, 0]])
 def test_runs_that_are_kept_go_on_as_if_nothing_had_happened(kept: list[int]) -> None:
-    optimiser, parameters = stacked(), initial()
-    train(optimiser, parameters, [0, 1, 2], range(5))
-    optimiser.keep(torch.tensor(kept))
+    optimiser, parameters = stacked()
+    train(optimiser, [0, 1, 2], range(5))
     parameters = parameters[kept]
-    train(optimiser, parameters, kept, range(5, 12))
+    optimiser.keep(torch.tensor(kept), parameters)
+    train(optimiser, kept, range(5, 12))
     expected = torch.stack([alone(run, 12) for run in kept])
     torch.testing.assert_close(parameters, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_the_gradients_are_left_as_they_were() -> None:
     given = gradient(0)
-    stacked().step(initial(), given, column([0.1] * RUNS), column([0.1] * RUNS))
+    optimiser, _ = stacked()
+    optimiser.step([given], column([0.1] * RUNS), column([0.1] * RUNS))
     assert torch.equal(given, gradient(0))

@@ -31,14 +31,14 @@ def objective(**changes: object) -> Objective:
 
 
 def cohort(runs: list[Run], sampled: bool = False, **changes: object) -> Cohort:
-    return Cohort(runs, objective(**changes), sampled, CPU, torch.float64)
+    return Cohort(runs, objective(**changes), sampled, CPU, dtype=torch.float64)
 
 
 def train_plainly(run: Run, updates: int) -> PlainTransformer:
     """The same run with nn.Module, torch.optim.AdamW and nothing stacked."""
     s = run.settings
     model = PlainTransformer(run.table.vocabulary, run.table.classes, s.depth, s.width, s.heads).double()
-    alone = Cohort([run], objective(), False, CPU, torch.float64)
+    alone = Cohort([run], objective(), False, CPU, dtype=torch.float64)
     model.load_flat(alone.stack.flat[0].clone())
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=s.learning_rate, betas=s.betas, eps=s.epsilon, weight_decay=s.weight_decay
@@ -61,8 +61,7 @@ def train_plainly(run: Run, updates: int) -> PlainTransformer:
 def test_training_agrees_with_a_plain_model_in_float64(depth: int, operation: str) -> None:
     run = make_run(operation=operation, depth=depth, heads=4)
     stacked = cohort([run])
-    for update in range(6):
-        stacked.update(update)
+    stacked.update(6)
     torch.testing.assert_close(stacked.stack.flat[0], train_plainly(run, 6).flat(), rtol=0, atol=1e-10)
 
 
@@ -70,8 +69,7 @@ def test_a_batch_that_grows_has_the_exact_gradients_of_the_batch_asked_for() -> 
     growing = {"batch.shape": "linear", "batch.min": 5, "batch.max": 30, "batch.every": 1, "batch.period": 8}
     run, neighbour = make_run(**growing), make_run(replicate=1, **{"batch.max": 31})
     stacked = cohort([run, neighbour])
-    for update in range(10):
-        stacked.update(update)
+    stacked.update(10)
     for row, each in enumerate([run, neighbour]):
         torch.testing.assert_close(stacked.stack.flat[row], train_plainly(each, 10).flat(), rtol=0, atol=1e-10)
 
@@ -83,12 +81,10 @@ def test_runs_of_different_trials_and_operations_share_a_stack_without_influence
         make_run(2, "x_div_y", betas=(0.8, 0.9)),
     ]
     together = cohort(runs)
-    for update in range(5):
-        together.update(update)
+    together.update(5)
     for row, run in enumerate(runs):
         alone = cohort([run])
-        for update in range(5):
-            alone.update(update)
+        alone.update(5)
         torch.testing.assert_close(together.stack.flat[row], alone.stack.flat[0], rtol=0, atol=1e-10)
 
 

@@ -1,0 +1,102 @@
+"""The C kernels of `kernels.c`: compiled once for each kind of CPU, kept in the user's cache, loaded by any process.
+
+A machine without a C compiler trains with torch's own operations instead, more slowly. The compiled library shares the
+OpenMP threads of torch: both name the same runtime, and torch has loaded it already.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+
+SOURCE = Path(__file__).with_name("kernels.c")
+_FLAGS = ["-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"]
+
+enabled = True
+"""Set to False to do without: for comparisons."""
+
+
+class Place(ctypes.Structure):
+    """The C struct `place`."""
+
+    _fields_ = (
+        ("index", ctypes.c_void_p),
+        ("stride", ctypes.c_int64),
+        ("start", ctypes.c_int64),
+        ("step", ctypes.c_int64),
+    )
+
+
+def serve(tensor: torch.Tensor) -> ctypes.CDLL | None:
+    """The kernels, if they can work on this tensor: float32, on the CPU, and there are any."""
+    if enabled and tensor.dtype == torch.float32 and tensor.device.type == "cpu":
+        return library()
+    return None
+
+
+def call(name: str, *arguments: "torch.Tensor | int | ctypes.Array[Place] | None") -> None:
+    """Call a kernel: tensors pass as pointers to their memory, whole numbers as int64."""
+    loaded = library()
+    assert loaded is not None, "callers ask `serve` first"
+    getattr(loaded, name)(*map(_c_argument, arguments))
+
+
+def _c_argument(argument: "torch.Tensor | int | ctypes.Array[Place] | None") -> object:
+    if isinstance(argument, torch.Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    return ctypes.c_int64(argument) if isinstance(argument, int) else argument
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where they cannot be had."""
+    compiler = next(filter(None, map(shutil.which, filter(None, [os.environ.get("CC"), "cc", "gcc", "clang"]))), None)
+    if compiler is None:
+        return None
+    try:
+        path = cache_folder() / f"kernels-{_key(compiler)}.so"
+        if not path.exists():
+            _compile(compiler, path)
+        loaded = ctypes.CDLL(str(path))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    for name in _FUNCTIONS:
+        getattr(loaded, name).restype = None
+    return loaded
+
+
+_FUNCTIONS = (
+    *("gelu", "gelu_backward", "add_norm", "add_norm_backward", "attend", "attend_backward"),
+    *("cross_entropy", "adamw", "spread", "spread_backward"),
+)
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: `$XDG_CACHE_HOME/sweeper`, or `~/.cache/sweeper`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweeper"
+
+
+def _key(compiler: str) -> str:
+    """Names what the machine code depends on: source, flags, compiler and instruction set."""
+    version = subprocess.run([compiler, "--version"], check=True, capture_output=True).stdout
+    cpu = Path("/proc/cpuinfo")
+    text = cpu.read_text() if cpu.exists() else platform.processor()
+    instructions = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), text[:200])
+    parts = [SOURCE.read_bytes(), " ".join(_FLAGS).encode(), version, platform.machine().encode(), instructions.encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _compile(compiler: str, path: Path) -> None:
+    """Compile beside the target and rename: processes that start together may all do it, and none sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        built = Path(folder) / path.name
+        subprocess.run([compiler, *_FLAGS, str(SOURCE), "-o", str(built), "-lm"], check=True, capture_output=True)
+        built.replace(path)
