@@ -355,3 +355,15 @@ void spread_backward(const float *dout, size out_start, size out_rows, float *dv
             EACH for (size c = 0; c < width; c++) o[c] += d[c];
         }
 }
+
+/* y = x rounded to the nearest bfloat16, ties to even. */
+void round_bfloat16(const float *x, float *y, size count) {
+#pragma omp parallel for simd
+    for (size i = 0; i < count; i++) {
+        union { float f; uint32_t i; } v = {.f = x[i]};
+        uint32_t rounded = (v.i + 0x7fffu + ((v.i >> 16) & 1u)) & 0xffff0000u;
+        /* Not-a-number stays as it is: rounding could carry it into infinity. */
+        v.i = x[i] == x[i] ? rounded : v.i;
+        y[i] = v.f;
+    }
+}

@@ -74,7 +74,7 @@ def library() -> ctypes.CDLL | None:
 
 _FUNCTIONS = (
     *("gelu", "gelu_backward", "add_norm", "add_norm_backward", "attend", "attend_backward"),
-    *("cross_entropy", "adamw", "spread", "spread_backward"),
+    *("cross_entropy", "adamw", "spread", "spread_backward", "round_bfloat16"),
 )
 
 

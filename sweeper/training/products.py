@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import torch
 
+from sweeper.training import kernels
+
 
 class Product(Protocol):
     """x W + bias for every run: [R, n, in], [R, in, out] and [R, out] -> [R, n, out]."""
@@ -45,8 +47,19 @@ def _cpu_has_bfloat16() -> bool:
     return any(test() for test in supported)
 
 
-def _round(x: torch.Tensor) -> torch.Tensor:
-    return x.bfloat16().to(x.dtype)
+def _round(x: torch.Tensor, into: torch.Tensor | None = None) -> torch.Tensor:
+    """x rounded to the nearest bfloat16, in x's own type; `into` may be x itself."""
+    if not kernels.serve(x):
+        return x.bfloat16().to(x.dtype)
+    x = x.contiguous()
+    into = torch.empty_like(x) if into is None else into
+    kernels.call("round_bfloat16", x, into, x.numel())
+    return into
+
+
+def _rounded_product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    product = torch.bmm(x, y)
+    return _round(product, into=product)
 
 
 class _Rounded(torch.autograd.Function):
@@ -54,10 +67,10 @@ class _Rounded(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         x, weight = _round(x), _round(weight)
         ctx.save_for_backward(x, weight)
-        return _round(torch.bmm(x, weight))
+        return _rounded_product(x, weight)
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x, weight = ctx.saved_tensors
         dy = _round(dy)
-        return _round(torch.bmm(dy, weight.mT)), _round(torch.bmm(x.mT, dy))
+        return _rounded_product(dy, weight.mT), _rounded_product(x.mT, dy)
