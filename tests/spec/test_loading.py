@@ -200,6 +200,7 @@ def test_a_step_far_below_the_range_is_a_mistake_or_lists_few_values() -> None:
         ("require=[]", {"require": ()}),
         ("task.operation=[x_plus_y, x_div_y]", None),
         ("resources.gpu=0.25", {"resources": Resources(cpu=1.0, gpu=0.25)}),
+        ("resources.gpu=auto", {"resources": Resources(cpu=1.0, gpu="auto")}),
         ("sampler.name=random", {"sampler": Sampler(name="random", seed=0, startup_trials=8)}),
         ("fixed.width=128", {"fixed": quickstart()["fixed"] | {"width": 128}}),
         ("fixed.batch.doubling_steps=200", {"fixed": quickstart()["fixed"] | {"batch.doubling_steps": 200}}),
