@@ -1,7 +1,7 @@
 """What `training.py` times: one process that trains, period by period, in one of several ways.
 
-A period is ten updates and one evaluation. Every contestant has the published architecture (depth 2, width 128, 4 heads)
-on x + y mod 97 and trains in one process with the threads it is told to use.
+A period is ten updates and one evaluation. Every contestant has the published architecture (depth 2, width 128, 4
+heads), is on x + y mod 97, and trains in one process with the threads it is told to use.
 """
 
 import importlib.util
@@ -13,6 +13,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from sweeper import hyperparameters
+from sweeper.seeds import seeds_of
+from sweeper.spec.model import ModularArithmetic, Objective
+from sweeper.training import kernels
+from sweeper.training.cohort import Cohort, Run, Techniques
+from sweeper.training.device import prepare
+from sweeper.training.tasks.modular_arithmetic import build_table, split
+from tests.training.reference import PlainTransformer
 
 UPDATES = 10
 """Updates in a period, as published."""
@@ -59,11 +72,10 @@ Unit = Callable[[], None]
 
 def published(job: Job) -> Unit:
     """The published experiment itself, from a checkout of SakanaAI/AI-Scientist; its loop over periods is ours."""
-    import torch
-
     path = Path(job.checkout) / "templates" / "grokking" / "experiment.py"
     found = importlib.util.spec_from_file_location("published_experiment", path)
-    assert found is not None and found.loader is not None
+    assert found is not None
+    assert found.loader is not None
     theirs = importlib.util.module_from_spec(found)
     found.loader.exec_module(theirs)
     torch.manual_seed(0)
@@ -84,14 +96,7 @@ def published(job: Job) -> Unit:
 
 
 def plain(job: Job) -> Unit:
-    """A plain loop over one nn.Module: examples on the device, indices drawn there, the whole validation set at once."""
-    import torch
-    import torch.nn.functional as F
-
-    from sweeper.spec.model import ModularArithmetic
-    from sweeper.training.tasks.modular_arithmetic import build_table, split
-    from tests.training.reference import PlainTransformer
-
+    """A plain loop over one nn.Module: examples and draws on the device, the whole validation set at once."""
     torch.manual_seed(0)
     task = ModularArithmetic(name="modular_arithmetic", operation="x_plus_y")
     table = build_table(task, "x_plus_y")
@@ -121,8 +126,6 @@ def plain(job: Job) -> Unit:
 
 def ours(job: Job) -> Unit:
     """A cohort of replicates."""
-    from sweeper.training import kernels
-
     rung = {"evaluation": "whole", "precision": "float32", "kernels": True} | RUNGS[job.way]
     kernels.enabled = rung["kernels"]
     curves: Iterator[Any] = iter(())
@@ -137,17 +140,8 @@ def ours(job: Job) -> Unit:
     return unit
 
 
-def cohort(job: Job, rung: dict[str, Any]) -> Any:
+def cohort(job: Job, rung: dict[str, Any]) -> Cohort:
     """The cohort of a job; with several sizes, on a schedule that takes each for one period."""
-    import torch
-
-    from sweeper import hyperparameters
-    from sweeper.seeds import seeds_of
-    from sweeper.spec.model import ModularArithmetic, Objective
-    from sweeper.training.cohort import Cohort, Run, Techniques
-    from sweeper.training.device import prepare
-    from sweeper.training.tasks.modular_arithmetic import build_table, split
-
     prepare(job.threads, rung["precision"])
     task = ModularArithmetic(name="modular_arithmetic", operation="x_plus_y", evaluation=rung["evaluation"])
     table = build_table(task, "x_plus_y")
@@ -159,19 +153,20 @@ def cohort(job: Job, rung: dict[str, Any]) -> Any:
     settings = hyperparameters.canonical_form(hyperparameters.from_flat(flat | batch), horizon)
     seeds = [seeds_of(replicate) for replicate in range(job.replicates)]
     runs = [
-        Run("x_plus_y", number, table, split(table, 0.5, each.data), settings, each) for number, each in enumerate(seeds)
+        Run("x_plus_y", number, table, split(table, 0.5, each.data), settings, each)
+        for number, each in enumerate(seeds)
     ]
     # A threshold that no accuracy passes: the same number of steps on all sides.
     objective = Objective(until="val_accuracy > 2", horizon=horizon, evaluate_every=UPDATES)
     techniques = Techniques(**{name: rung[name] for name in ("share", "merge", "graphs") if name in rung})
     device = torch.device(job.device)
-    return Cohort(runs, objective, task.evaluation == "sampled", device, rung["precision"], techniques=techniques)
+    return Cohort(
+        runs, objective, task.evaluation == "sampled", device, precision=rung["precision"], techniques=techniques
+    )
 
 
 def flops(unit: Unit) -> float:
     """Floating-point operations of the matrix products of one unit of work, counted by torch."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     with FlopCounterMode(display=False) as counter:
         unit()
     return float(counter.get_total_flops())
@@ -179,8 +174,6 @@ def flops(unit: Unit) -> float:
 
 def matmul_peak(threads: int, device: str) -> Unit:
     """Ten products of matrices of 2048 x 2048 in float32."""
-    import torch
-
     a, b = (torch.randn(2048, 2048, device=device) for _ in range(2))
     out = torch.empty_like(a)
 
@@ -198,7 +191,6 @@ def main() -> None:
     """Answer lines on the standard input: prepare a job (JSON), then time one unit of work for every `go`."""
     job = Job(**json.loads(sys.stdin.readline()))
     started = time.perf_counter()
-    import torch
 
     torch.set_num_threads(job.threads)
     makers = {"published": published, "plain": plain, "peak": lambda job: matmul_peak(job.threads, job.device)}

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -44,7 +45,7 @@ class Contestant:
         name: the row.
         job: what each process does.
         processes: how many there are.
-        ready: seconds from importing torch until the first unit of work is done.
+        ready: seconds of set-up, until the first unit of work is done; imports are left out.
         flops: of the matrix products of one unit of work of one process.
         seconds: of each round: the slowest process.
         memory: bytes at the peak, of one process.
@@ -148,7 +149,9 @@ def show(title: str, rivals: list[Contestant], console: Console) -> None:
     table = Table(title=title, title_justify="left")
     for heading in ("", "ms a model-step", "of the floor", "runs/hour", "x published", "x plain", "ready s", "MiB"):
         table.add_column(heading, justify="left" if not heading else "right")
-    best = {way: max((r.runs_an_hour for r in rows if r.job.way == way), default=None) for way in ("published", "plain")}
+    best = {
+        way: max((r.runs_an_hour for r in rows if r.job.way == way), default=None) for way in ("published", "plain")
+    }
     for rival in rows:
         floor = rival.flops * rival.processes / rate / rival.updates * 1000
         counted = rival.job.way not in ("published", "plain")
@@ -194,8 +197,6 @@ def main() -> None:
 
 
 def _write(options: argparse.Namespace, record: list[dict[str, Any]], console: Console) -> None:
-    import torch
-
     device = torch.cuda.get_device_name() if options.device == "cuda" else _cpu_name()
     for each in record:
         each["job"] = {key: value for key, value in each["job"].items() if key != "checkout"}

@@ -32,6 +32,7 @@ def examine() -> Diagnosis:
     facts |= {name: version or "not installed" for name, version in provenance.versions().items()}
     build, sees = _torch()
     facts["torch sees"] = sees
+    facts["C kernels"] = _kernels()
     return Diagnosis(facts, _warnings(here.gpus or len(names), build, sees, facts))
 
 
@@ -45,6 +46,16 @@ def _torch() -> tuple[str, str]:
         return torch.version.cuda or "", f"the CPU, {torch.get_num_threads()} threads"
     count = torch.cuda.device_count()
     return torch.version.cuda or "", ", ".join(torch.cuda.get_device_name(i) for i in range(count))
+
+
+def _kernels() -> str:
+    """Whether the kernels that speed up training on the CPU can be had."""
+    try:
+        from sweeper.training import kernels  # noqa: PLC0415  # imports torch
+    except ImportError:
+        return "not without torch"
+    found = kernels.library() is not None
+    return "compiled" if found else "none (no working C compiler): training on the CPU is slower, results are the same"
 
 
 def _warnings(gpus: int, build: str, sees: str, facts: dict[str, str]) -> tuple[str, ...]:

@@ -32,7 +32,9 @@ def heaviest(spec: SweepSpec, space: Space) -> Assignment:
     """
     unreachable = spec.objective.model_copy(update={"until": "val_accuracy > 2"})
     replicates = tuple(range(spec.objective.replicates))
-    return Assignment(0, heaviest_settings(spec, space), spec.task, unreachable, replicates, spec.resources.cpu)
+    return Assignment(
+        0, heaviest_settings(spec, space), spec.task, unreachable, replicates, spec.resources.cpu, spec.precision
+    )
 
 
 def heaviest_settings(spec: SweepSpec, space: Space) -> Hyperparameters:

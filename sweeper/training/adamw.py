@@ -41,8 +41,8 @@ class AdamW:
             constants = torch.cat([self._betas, self._epsilon, corrections, rate, decay], dim=1)
             self._step_in_one_pass(gradients, constants)
             return
-        beta1, beta2 = self._betas.split(1, dim=1)
-        correction1, correction2 = corrections.split(1, dim=1)
+        beta1, beta2 = torch.split(self._betas, 1, dim=1)
+        correction1, correction2 = torch.split(corrections, 1, dim=1)
         gradient = torch.cat(list(gradients), dim=1)
         self.first.lerp_(gradient, 1 - beta1)
         self.second.mul_(beta2).addcmul_(gradient, gradient * (1 - beta2))

@@ -99,6 +99,7 @@ class Cohort:
         objective: Objective,
         sampled: bool,
         device: torch.device,
+        *,
         precision: Precision = "float32",
         dtype: torch.dtype = torch.float32,
         techniques: Techniques = _ALL,

@@ -6,6 +6,7 @@ import platform
 import torch
 
 from sweeper.spec.model import Precision
+from sweeper.training import kernels
 
 
 def prepare(cpu: float, precision: Precision = "float32") -> torch.device:
@@ -13,7 +14,9 @@ def prepare(cpu: float, precision: Precision = "float32") -> torch.device:
 
     tf32 is a mode of a GPU's matrix units that rounds their factors to 10 bits; a CPU has none, and stays float32.
     """
-    torch.set_num_threads(max(1, math.floor(cpu)))
+    threads = max(1, math.floor(cpu))
+    torch.set_num_threads(threads)
+    kernels.use_threads(threads)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
 

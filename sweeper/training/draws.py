@@ -31,13 +31,13 @@ def _mix(x: torch.Tensor) -> torch.Tensor:
     return x ^ _shift(x, 31)
 
 
-def draw(seeds: torch.Tensor, stream: int, step: int, columns: int, below: torch.Tensor) -> torch.Tensor:
+def draw(seeds: torch.Tensor, stream: int, step: int | torch.Tensor, columns: int, below: torch.Tensor) -> torch.Tensor:
     """Indices drawn uniformly with replacement.
 
     Args:
         seeds: int64 [R], one a run.
         stream: `TRAIN` or `VALIDATION`.
-        step: the update that the draws are for.
+        step: the update that the draws are for; a number, or an int64 tensor [1].
         columns: draws for each run; the first k columns do not depend on it.
         below: int64 [R, 1], each run's number of examples.
 

@@ -9,6 +9,7 @@ import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -84,14 +85,15 @@ def attend(
     """
     if kernels.serve(queries):
         return _Attend.apply(queries, keys_values, askers, sources, heads)  # type: ignore[no-any-return,no-untyped-call]
-    runs, _, width = queries.shape
+    dim = queries.shape[-1] // heads
     mixed = []
     for asker, places in zip(askers, sources, strict=True):
-        query = _take(queries, asker).unflatten(-1, (heads, -1))
-        pairs = [_take(keys_values, place).unflatten(-1, (2, heads, -1)).unbind(2) for place in places]
-        scores = torch.stack([(query * key).sum(-1) for key, _ in pairs], dim=-1) / math.sqrt(width // heads)
+        query = _by_head(_take(queries, asker), heads, dim)
+        pairs = [_by_head(_take(keys_values, place), 2, heads, dim).unbind(2) for place in places]
+        scores = torch.stack([(query * key).sum(-1) for key, _ in pairs], dim=-1) / math.sqrt(dim)
         shares = scores.softmax(-1).unsqueeze(-2).unbind(-1)
-        mixed.append(sum(share * value for share, (_, value) in zip(shares, pairs, strict=True)).flatten(2))
+        parts = [share * value for share, (_, value) in zip(shares, pairs, strict=True)]
+        mixed.append(reduce(torch.add, parts).flatten(2))
     return torch.cat(mixed, dim=1)
 
 
@@ -131,23 +133,28 @@ def _take(values: torch.Tensor, place: Place) -> torch.Tensor:
     return F.embedding(numbers, values.reshape(runs * rows, width))
 
 
+def _by_head(x: torch.Tensor, *parts: int) -> torch.Tensor:
+    """Its last axis divided into parts."""
+    return x.reshape(*x.shape[:-1], *parts)
+
+
 def _places(places: Sequence[Place]) -> ctypes.Array[kernels.Place]:
     """An array of C structs; it borrows the indices' memory."""
-    return (kernels.Place * len(places))(
-        *(
-            (None, 0, p.start, 0 if p.single else 1)
-            if p.index is None
-            else (p.index.data_ptr(), p.index.stride(0) if len(p.index) > 1 else 0, p.start, 0)
-            for p in places
-        )
-    )
+    return (kernels.Place * len(places))(*map(_struct, places))
+
+
+def _struct(place: Place) -> kernels.Place:
+    if place.index is None:
+        return kernels.Place(None, 0, place.start, 0 if place.single else 1)
+    stride = place.index.stride(0) if len(place.index) > 1 else 0
+    return kernels.Place(place.index.data_ptr(), stride, place.start, 0)
 
 
 class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         x = x.contiguous()
-        slope = x.detach() if ctx.needs_input_grad[0] else None
+        slope = x.detach() if any(ctx.needs_input_grad) else None
         y = x.detach() if slope is None else torch.empty_like(x)
         kernels.call("gelu", x, bias, bias.stride(0), y, slope, *x.shape)
         ctx.slope = slope
@@ -165,7 +172,7 @@ class _Gelu(torch.autograd.Function):
 
 class _AddNorm(torch.autograd.Function):
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917  # autograd passes them so
         ctx: Any,
         x: torch.Tensor,
         residual: torch.Tensor | None,
@@ -221,7 +228,7 @@ class _Spread(torch.autograd.Function):
 
 class _Attend(torch.autograd.Function):
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917  # autograd passes them so
         ctx: Any,
         queries: torch.Tensor,
         keys_values: torch.Tensor,
@@ -276,7 +283,9 @@ class _CrossEntropy(torch.autograd.Function):
         slope = logits.detach() if ctx.needs_input_grad[0] else None
         losses, hits, saturated = (logits.new_empty(targets.shape) for _ in range(3))
         targets = targets.contiguous()
-        kernels.call("cross_entropy", logits, targets, losses, slope, hits, saturated, targets.numel(), logits.shape[-1])
+        kernels.call(
+            "cross_entropy", logits, targets, losses, slope, hits, saturated, targets.numel(), logits.shape[-1]
+        )
         ctx.slope = slope
         ctx.mark_non_differentiable(hits, saturated)
         return losses, hits, saturated

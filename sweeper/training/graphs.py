@@ -51,11 +51,12 @@ class Graphs:
         before = [tensor.clone() for tensor in state]
         graph = torch.cuda.CUDAGraph()
         try:
-            side = torch.cuda.Stream(self._device)
+            side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch
             side.wait_stream(torch.cuda.current_stream(self._device))
             with torch.cuda.stream(side):
                 for _ in range(_WARM_UP):
                     body()
+                    _put_back(state, before)
             torch.cuda.current_stream(self._device).wait_stream(side)
             with torch.cuda.graph(graph, pool=self._pool):
                 body()
@@ -67,5 +68,9 @@ class Graphs:
             reason = str(error).splitlines()[0]
             warnings.warn(f"training goes on without CUDA graphs, more slowly: {reason}", stacklevel=2)
         finally:
-            for tensor, value in zip(state, before, strict=True):
-                tensor.copy_(value)
+            _put_back(state, before)
+
+
+def _put_back(state: Sequence[torch.Tensor], before: Sequence[torch.Tensor]) -> None:
+    for tensor, value in zip(state, before, strict=True):
+        tensor.copy_(value)

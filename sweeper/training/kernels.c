@@ -5,6 +5,9 @@
    a run's result depends neither on the number of threads nor on the other runs. Written to be vectorised by the
    compiler: the inner loops are over a contiguous axis, without calls and without branches. */
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,9 +25,19 @@ typedef int64_t size;
 static size least(size a, size b) { return a < b ? a : b; }
 static size blocks(size rows) { return (rows + BLOCK - 1) / BLOCK; }
 
+/* How many threads the kernels use that are called from this thread on. */
+void use_threads(size count) {
+#ifdef _OPENMP
+    omp_set_num_threads((int)count);
+#else
+    (void)count;
+#endif
+}
+
 /* exp(x) to 2 units in the last place (Cephes' polynomial), for x <= 0 as it is used here; not-a-number stays so. */
 static inline float exponential(float x) {
-    x = x < -87.0f ? -87.0f : x;
+    float smallest = -87.0f, given = x;
+    x = x < smallest ? smallest : x;
     float n = rintf(x * 1.44269504f);
     float r = x - n * 0.693359375f + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
@@ -35,7 +48,7 @@ static inline float exponential(float x) {
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
     union { int32_t i; float f; } power = {.i = ((int32_t)n + 127) << 23};
-    return p * power.f;
+    return given < smallest ? 0.0f : p * power.f;
 }
 
 /* out[run][column] = the sum over blocks of partial[run][block][column]. */

@@ -1,7 +1,7 @@
 """The C kernels of `kernels.c`: compiled once for each kind of CPU, kept in the user's cache, loaded by any process.
 
-A machine without a C compiler trains with torch's own operations instead, more slowly. The compiled library shares the
-OpenMP threads of torch: both name the same runtime, and torch has loaded it already.
+A machine without a C compiler trains with torch's own operations instead, more slowly. Where torch brings its OpenMP
+runtime under the usual name, the kernels run on torch's threads; elsewhere they have as many of their own.
 """
 
 import ctypes
@@ -41,6 +41,12 @@ def serve(tensor: torch.Tensor) -> ctypes.CDLL | None:
     return None
 
 
+def use_threads(count: int) -> None:
+    """Let kernels that this thread calls use that many threads."""
+    if library() is not None:
+        call("use_threads", count)
+
+
 def call(name: str, *arguments: "torch.Tensor | int | ctypes.Array[Place] | None") -> None:
     """Call a kernel: tensors pass as pointers to their memory, whole numbers as int64."""
     loaded = library()
@@ -57,15 +63,22 @@ def _c_argument(argument: "torch.Tensor | int | ctypes.Array[Place] | None") -> 
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled kernels, or None where they cannot be had."""
-    compiler = next(filter(None, map(shutil.which, filter(None, [os.environ.get("CC"), "cc", "gcc", "clang"]))), None)
-    if compiler is None:
-        return None
+    for name in filter(None, (os.environ.get("CC"), "cc", "gcc", "clang")):
+        compiler = shutil.which(name)
+        loaded = _built_by(compiler) if compiler else None
+        if loaded is not None:
+            return loaded
+    return None
+
+
+def _built_by(compiler: str) -> ctypes.CDLL | None:
     try:
         path = cache_folder() / f"kernels-{_key(compiler)}.so"
         if not path.exists():
             _compile(compiler, path)
         loaded = ctypes.CDLL(str(path))
-    except (OSError, subprocess.CalledProcessError):
+    # A user may have no home, a cache that cannot be written, a compiler that fails, or a file that is no library.
+    except (OSError, RuntimeError, subprocess.CalledProcessError):
         return None
     for name in _FUNCTIONS:
         getattr(loaded, name).restype = None
@@ -74,7 +87,7 @@ def library() -> ctypes.CDLL | None:
 
 _FUNCTIONS = (
     *("gelu", "gelu_backward", "add_norm", "add_norm_backward", "attend", "attend_backward"),
-    *("cross_entropy", "adamw", "spread", "spread_backward", "round_bfloat16"),
+    *("use_threads", "cross_entropy", "adamw", "spread", "spread_backward", "round_bfloat16"),
 )
 
 
@@ -89,7 +102,13 @@ def _key(compiler: str) -> str:
     cpu = Path("/proc/cpuinfo")
     text = cpu.read_text() if cpu.exists() else platform.processor()
     instructions = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), text[:200])
-    parts = [SOURCE.read_bytes(), " ".join(_FLAGS).encode(), version, platform.machine().encode(), instructions.encode()]
+    parts = [
+        SOURCE.read_bytes(),
+        " ".join(_FLAGS).encode(),
+        version,
+        platform.machine().encode(),
+        instructions.encode(),
+    ]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 

@@ -15,7 +15,9 @@ from sweeper.training import kernels
 class Product(Protocol):
     """x W + bias for every run: [R, n, in], [R, in, out] and [R, out] -> [R, n, out]."""
 
-    def __call__(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor: ...
+    def __call__(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """The product, with the bias if there is one."""
+        ...
 
 
 def exact(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

@@ -25,7 +25,7 @@ def train(assignment: Assignment) -> Iterator[Chunk]:
     for runs in _stacks(assignment):
         pending: list[Columns] = []
         since = time.perf_counter()
-        for columns in Cohort(runs, assignment.objective, sampled, device, assignment.precision).train():
+        for columns in Cohort(runs, assignment.objective, sampled, device, precision=assignment.precision).train():
             pending.append(columns)
             if time.perf_counter() - since >= CHUNK_SECONDS:
                 yield _chunk(pending, name_of(device))

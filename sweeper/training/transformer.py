@@ -163,7 +163,11 @@ class Stack:
         mixed = fused.attend(queries, keys_values, askers, [places[j] for j in readers], self.architecture.heads)
         mixed = self._product(mixed, p[f"{name}.attention.out.weight"])
         x = fused.spread(x, own)
-        x = fused.add_norm(x, mixed, p[f"{name}.attention.out.bias"], p[f"{name}.norm1.weight"], p[f"{name}.norm1.bias"])
+        x = fused.add_norm(
+            x, mixed, p[f"{name}.attention.out.bias"], p[f"{name}.norm1.weight"], p[f"{name}.norm1.bias"]
+        )
         hidden = fused.gelu(self._product(x, p[f"{name}.feedforward.in.weight"]), p[f"{name}.feedforward.in.bias"])
         hidden = self._product(hidden, p[f"{name}.feedforward.out.weight"])
-        return fused.add_norm(x, hidden, p[f"{name}.feedforward.out.bias"], p[f"{name}.norm2.weight"], p[f"{name}.norm2.bias"])
+        return fused.add_norm(
+            x, hidden, p[f"{name}.feedforward.out.bias"], p[f"{name}.norm2.weight"], p[f"{name}.norm2.bias"]
+        )
