@@ -227,13 +227,13 @@ def test_tf32_rounds_the_factors_to_10_bits() -> None:
 @pytest.mark.usefixtures("own_settings_of_torch")
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_training_in_low_precision_runs_by_graphs_and_learns(precision: str) -> None:
-    run = make_run(0, width=128, **{"batch.max": 64})
+    run = make_run(0, width=32)
     losses = {}
     for each in ("float32", precision):
         device = prepare(1, each)
         evaluations = list(Cohort([run], objective(horizon=60), False, device, each).train())
         losses[each] = [columns["train_loss"][0] for columns in evaluations]
     assert losses[precision][-1] < losses[precision][0] - 0.1
-    np.testing.assert_allclose(losses[precision], losses["float32"], rtol=0.1)
+    np.testing.assert_allclose(losses[precision], losses["float32"], rtol=0.05)
     if precision == "bfloat16":
         assert losses["bfloat16"] != losses["float32"]
