@@ -224,7 +224,7 @@ def assert_same_curve(found: Curve, expected: Curve, rtol: float, ignore: tuple[
 def test_sharing_rows_changes_no_curve(operation: str) -> None:
     runs = [make_run(n, operation, **SCHEDULES[n]) for n in (0, 1)]
     shared, unshared = (
-        curves_of(Cohort(runs, objective(horizon=40), False, CPU, dtype=torch.float64, techniques=Techniques(share)))
+        curves_of(Cohort(runs, objective(horizon=20), False, CPU, dtype=torch.float64, techniques=Techniques(share)))
         for share in (True, False)
     )
     for replicate, curve in shared.items():
@@ -258,10 +258,10 @@ def test_training_by_kernels_is_training_without_them_up_to_float32(
 
 def test_runs_of_different_batch_schedules_are_each_what_they_are_alone() -> None:
     runs = [make_run(n, **schedule) for n, schedule in enumerate(SCHEDULES)]
-    together = curves_of(cohort(runs, horizon=40))
+    together = curves_of(cohort(runs, horizon=20, evaluate_every=5))
     assert len({tuple(curve["batch_size"]) for curve in together.values()}) == len(SCHEDULES)
     for run in runs:
-        alone = curves_of(cohort([run], horizon=40))
+        alone = curves_of(cohort([run], horizon=20, evaluate_every=5))
         assert_same_curve(together[run.replicate], alone[run.replicate], 1e-8)
 
 
@@ -269,9 +269,9 @@ def test_runs_of_different_batch_schedules_are_each_what_they_are_alone() -> Non
 
 
 def test_bfloat16_gives_other_numbers_and_learns_as_much() -> None:
-    runs = [make_run(0), make_run(1)]
+    runs = [make_run(0)]
     exact, rounded = (
-        curves_of(Cohort(runs, objective(horizon=100), False, CPU, precision)) for precision in ("float32", "bfloat16")
+        curves_of(Cohort(runs, objective(horizon=80), False, CPU, precision)) for precision in ("float32", "bfloat16")
     )
     for replicate, curve in rounded.items():
         assert curve["train_loss"] != exact[replicate]["train_loss"]
@@ -317,7 +317,7 @@ def test_a_run_stays_as_many_updates_after_its_event_as_the_tail_says(
     assert len({bare["step"][-1] for bare in with_and_without[0].values()}) == 3
 
 
-@pytest.mark.parametrize(("tail", "longer"), [(1, 5), (7, 10), (1000, 20)])
+@pytest.mark.parametrize(("tail", "longer"), [(7, 10), (1000, 20)])
 def test_a_tail_ends_at_the_next_evaluation_and_at_the_horizon(
     tail: int, longer: int, with_and_without: dict[int, dict[int, Curve]]
 ) -> None:

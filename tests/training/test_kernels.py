@@ -31,43 +31,41 @@ def contents(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(p.relative_to(folder)): (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.rglob("*")}
 
 
+ANOTHER_PROCESS = """
+from sweeper.training import kernels
+import torch
+print("ready", flush=True)
+input()
+assert kernels.library() is not None
+x = torch.tensor([1.0, 1.00390625])
+kernels.call("round_bfloat16", x, x, 2)
+print(x.tolist())
+"""
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache into which two processes have compiled at the same time."""
+    """A cache into which this process and another have compiled at the same time."""
     if kernels.library() is None:
         pytest.skip("no C compiler made the kernels")
     cache = tmp_path_factory.mktemp("cache")
-    script = (
-        "from sweeper.training import kernels\n"
-        "import torch\n"
-        "print('ready', flush=True)\n"
-        "input()\n"
-        "assert kernels.library() is not None\n"
-        "x = torch.tensor([1.0, 1.00390625])\n"
-        "kernels.call('round_bfloat16', x, x, 2)\n"
-        "print(x.tolist())\n"
+    other = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", ANOTHER_PROCESS],
+        env=os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", script],
-            env=environment,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(2)
-    ]
-    for process in both:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    for process in both:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    said = [process.communicate(timeout=120) for process in both]
-    assert said == [("[1.0, 1.0]\n", "")] * 2
-    assert [process.returncode for process in both] == [0, 0]
+    with other, pytest.MonkeyPatch.context() as patch:
+        assert other.stdin is not None and other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("go\n")
+        other.stdin.flush()
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        assert load() is not None
+        assert other.communicate(timeout=120) == ("[1.0, 1.0]\n", "")
+    assert other.returncode == 0
     return cache
 
 
@@ -195,7 +193,13 @@ def test_training_without_a_compiler_goes_the_same_way_without_a_word(tmp_path: 
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SCRIPT],
         cwd=ROOT,
-        env={"PATH": "", "CC": shutil.which("false") or "", "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        env={
+            "PATH": "",
+            "CC": shutil.which("false") or "",
+            "XDG_CACHE_HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        },
         capture_output=True,
         text=True,
         timeout=120,
