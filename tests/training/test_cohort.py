@@ -317,7 +317,7 @@ def test_a_run_stays_as_many_updates_after_its_event_as_the_tail_says(
     assert len({bare["step"][-1] for bare in with_and_without[0].values()}) == 3
 
 
-@pytest.mark.parametrize(("tail", "longer"), [(7, 10), (1000, 20)])
+@pytest.mark.parametrize(("tail", "longer"), [(6, 10), (1000, 20)])
 def test_a_tail_ends_at_the_next_evaluation_and_at_the_horizon(
     tail: int, longer: int, with_and_without: dict[int, dict[int, Curve]]
 ) -> None:
