@@ -76,6 +76,7 @@ class SweepDirector:
         self._exhausted = not spec.search
         self._confirmed = spec.confirm is None
         self.finished: list[Finished] = []
+        self.notices: list[str] = []
         self.steps_trained = 0
         self.stopping = ""
         self._take_up(settled)
@@ -111,7 +112,7 @@ class SweepDirector:
             return None
         proposal = self._next_proposal()
         if proposal is None:
-            return WAIT if self._live and not self._confirmed else None
+            return WAIT if self._live else None
         return self._start(proposal)
 
     def report(self, number: int, chunk: Chunk) -> Ending | None:
@@ -151,6 +152,11 @@ class SweepDirector:
         del self._live[number]
         self.finished.append(Finished(proposal, summary))
         self._give_up_when_hopeless()
+
+    def again(self, number: int, why: str) -> None:
+        """See `Director`."""
+        self._queue.appendleft(self._live.pop(number).proposal)
+        self.notices.append(f"trial {number} starts again: {why}")
 
     def tick(self) -> None:
         """See `Director`."""

@@ -6,21 +6,23 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
 from sweeper import objective, provenance
-from sweeper.batch_schedules import BatchSchedule
 from sweeper.director import SweepDirector
 from sweeper.errors import Interrupted, SweepFailed, UserError
+from sweeper.heaviest import heaviest, largest_batch
 from sweeper.paths import SweepFolder, write_text
 from sweeper.progress import progress
 from sweeper.report import leaderboard
 from sweeper.results.writer import Writer, settled
 from sweeper.runners.in_process import InProcess
-from sweeper.runners.protocol import Runner
+from sweeper.runners.protocol import Runner, SharesGpus
 from sweeper.search.study import Study
 from sweeper.spec.loading import Loaded, load
 from sweeper.spec.model import SweepSpec
@@ -66,7 +68,12 @@ def launch(
     spec = loaded.spec
     folder = SweepFolder(Path(spec.results) / spec.name)
     with _locked(folder), _runner(spec, where, address) as runner:
-        record = _open(folder, loaded, space)
+        _same_question(folder, loaded, space)
+        train = train or _our_training()
+        measured = {}
+        if spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
+            measured["gpu"] = _share_gpus(runner, loaded, train, console)
+        record = _open(folder, loaded, space, measured)
         # Tables before the study: what a crash left between the two is settled when the director takes up the trials.
         writer = Writer(folder, record)
         study = Study(folder.journal, loaded.space, spec.sampler)
@@ -75,8 +82,8 @@ def launch(
         )
         opening = f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}"
         console.print(opening, markup=False, highlight=False, soft_wrap=True)
-        with _interruptible(director), progress(director, spec, runner.places, console):
-            runner.run(train or _our_training(), director)
+        with _interruptible(director), progress(director, spec, runner, console):
+            runner.run(train, director)
     _conclude(director, folder, loaded, console)
     return folder
 
@@ -102,26 +109,31 @@ def _runner(spec: SweepSpec, where: Where, address: str | None) -> AbstractConte
         return nullcontext(InProcess())
     from sweeper.runners.ray_tune import RayTune  # noqa: PLC0415  # so does ray
 
-    return RayTune(spec.resources.cpu, spec.resources.gpu, address)
+    gpu = 0.0 if spec.resources.gpu == "auto" else spec.resources.gpu
+    return RayTune(spec.resources.cpu, gpu, address)
+
+
+def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, console: Console) -> dict[str, Any]:
+    """Measure which share of a GPU trials get, and say it. Returns what was measured, for the provenance."""
+    from sweeper.training import probe  # noqa: PLC0415  # imports torch
+
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    measured = None
+    share, words = 0.0, f"no GPU with {loaded.spec.resources.cpu:g} CPU beside it, so trials train on the CPU"
+    if runner.most_on_a_gpu:
+        say("gpu: auto: measuring how many trials share a GPU")
+        task = heaviest(loaded.spec, loaded.space)
+        measured = runner.on_a_gpu(partial(probe.probe, train, task, runner.most_on_a_gpu))
+        share, words = probe.verdict(measured)
+    runner.share_gpus(share)
+    say(f"gpu: auto: {words}")
+    return {"share": share, "words": words, "probe": asdict(measured) if measured else None}
 
 
 def _limit(spec: SweepSpec) -> float:
     """Where restricted means are restricted, on the objective's clock."""
     asked = spec.objective
-    return objective.limit_of(asked.minimize, asked.horizon, _largest_batch(spec), asked.horizon_seconds)
-
-
-def _largest_batch(spec: SweepSpec) -> int:
-    """The largest batch that any configuration of the sweep can ask for."""
-    written = [
-        spec.fixed,
-        *spec.baselines.values(),
-        *({key: value} for key, p in spec.search.items() for value in p.grid()),
-    ]
-    sizes: list[int] = [values["batch.max"] for values in written if "batch.max" in values]
-    sizes += [size for values in written for _, size in values.get("batch.stages", ())]
-    default = [] if "batch.max" in {**spec.fixed, **spec.search} else [BatchSchedule().max]
-    return max([*sizes, *default])
+    return objective.limit_of(asked.minimize, asked.horizon, largest_batch(spec), asked.horizon_seconds)
 
 
 @contextmanager
@@ -142,8 +154,8 @@ def _locked(folder: SweepFolder) -> Iterator[None]:
         yield
 
 
-def _open(folder: SweepFolder, loaded: Loaded, space: Path) -> dict[str, Any]:
-    """Make the folder, or check that it holds the same question. Returns this launch's provenance."""
+def _same_question(folder: SweepFolder, loaded: Loaded, space: Path) -> None:
+    """Check that the folder is new or holds the same question."""
     if folder.space.exists():
         changed = _changes(load(folder.space).spec, loaded.spec)
         if changed:
@@ -151,7 +163,11 @@ def _open(folder: SweepFolder, loaded: Loaded, space: Path) -> dict[str, Any]:
                 f"{space}: {', '.join(changed)} differ from the sweep in {folder.root}, which began with "
                 f"{folder.space}; give this one another name, or undo the change"
             )
-    record = provenance.collect(space)
+
+
+def _open(folder: SweepFolder, loaded: Loaded, space: Path, measured: dict[str, Any]) -> dict[str, Any]:
+    """Write down what is launched. Returns this launch's provenance, with what was measured for it."""
+    record = provenance.collect(space) | measured
     launches = json.loads(folder.provenance.read_text()) if folder.provenance.exists() else []
     write_text(folder.provenance, json.dumps([*launches, record], indent=1))
     write_text(folder.space, text_of(loaded.document))

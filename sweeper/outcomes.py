@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 NODE_LOST = "node lost"
+OUT_OF_MEMORY = "out of memory"
 Kind = Literal["reached", "censored", "diverged", "failed"]
 Clock = Literal["steps", "examples", "seconds"]
 CLOCKS: tuple[Clock, ...] = ("steps", "examples", "seconds")

@@ -21,7 +21,7 @@ class SweepFolder:
 
     @property
     def provenance(self) -> Path:
-        """One record a launch: commit, versions, host."""
+        """One record a launch: commit, versions, host, and what `gpu: auto` measured."""
         return self.root / "provenance.json"
 
     @property

@@ -21,7 +21,7 @@ class Plan:
         loaded: the checked space.
         folder: where results go.
         machine: what this machine has.
-        at_once: trials that fit on it together.
+        at_once: trials that fit on it together; at most, where the share of a GPU is measured at launch.
         runs_a_trial: operations x replicates.
         most_steps: updates of single models, if no run ended before its horizon; None without a limit on trials.
     """
@@ -38,8 +38,8 @@ def plan(loaded: Loaded, machine: Machine) -> Plan:
     """Work out a plan."""
     spec = loaded.spec
     at_once = int(machine.cores / spec.resources.cpu)
-    if spec.resources.gpu:
-        share = spec.resources.gpu
+    share = spec.resources.gpu
+    if share and share != "auto":
         fits = machine.gpus * int(1 / share + 1e-6) if share <= 1 else machine.gpus // int(share)
         at_once = min(at_once, fits)
     runs = len(spec.task.operation) * spec.objective.replicates
@@ -70,10 +70,10 @@ def render(plan: Plan) -> RenderableType:
         _fact(facts, "confirm", again)
     if plan.most_steps:
         _fact(facts, "steps", f"at most {plan.most_steps:,} model updates")
-    resources = spec.resources
-    asked = f"{resources.cpu:g} CPU" + (f" and {resources.gpu:g} GPU" if resources.gpu else "")
-    has = f"{machine.cores} CPU, {machine.gpus} GPU, {machine.memory / 2**30:.0f} GiB"
-    _fact(facts, "resources", f"{asked} a trial; this machine has {has}: {plan.at_once} at once")
+    _fact(facts, "resources", _resources(plan))
+    if spec.resources.gpu == "auto":
+        here = f"{machine.gpus} GPU" if machine.gpus else "no GPU, so 0"
+        _fact(facts, "gpu", f"auto: measured at launch; this machine has {here}")
     state = " (exists: launch continues it)" if plan.folder.space.exists() else ""
     _fact(facts, "results", f"{plan.folder.root}{state}")
     parts: list[RenderableType] = [facts]
@@ -95,6 +95,14 @@ def _trials(plan: Plan) -> str:
     hours = f" in at most {spec.budget.hours:g} hours" if spec.budget.hours else ""
     listed = f", {len(spec.baselines)} of them baselines" if spec.baselines else ""
     return f"{count}{listed}{hours}, {plan.runs_a_trial} runs each"
+
+
+def _resources(plan: Plan) -> str:
+    asked, machine = plan.loaded.spec.resources, plan.machine
+    share = f" and {asked.gpu:g} GPU" if asked.gpu and asked.gpu != "auto" else ""
+    has = f"{machine.cores} CPU, {machine.gpus} GPU, {machine.memory / 2**30:.0f} GiB"
+    at_once = f"{'at most ' if asked.gpu == 'auto' and machine.gpus else ''}{plan.at_once} at once"
+    return f"{asked.cpu:g} CPU{share} a trial; this machine has {has}: {at_once}"
 
 
 def _dimensions(loaded: Loaded) -> RenderableType:

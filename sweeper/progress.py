@@ -16,21 +16,22 @@ from rich.text import Text
 
 from sweeper import hyperparameters
 from sweeper.director import Finished, SweepDirector
+from sweeper.runners.protocol import Runner
 from sweeper.spec.model import SweepSpec
 
 _EVERY = 0.5
 
 
 @contextmanager
-def progress(director: SweepDirector, spec: SweepSpec, places: int, console: Console) -> Iterator[None]:
+def progress(director: SweepDirector, spec: SweepSpec, runner: Runner, console: Console) -> Iterator[None]:
     """Show progress until the block ends: live on a terminal, plain lines when piped."""
     if console.is_terminal:
-        panel = _Panel(director, spec, places)
+        panel = _Panel(director, spec, runner)
         with Live(get_renderable=panel.render, console=console, refresh_per_second=2, transient=True):
             yield
         return
     done = threading.Event()
-    lines = _Lines(director, spec, places, console)
+    lines = _Lines(director, spec, runner, console)
     thread = threading.Thread(target=lines.follow, args=(done,), daemon=True)
     thread.start()
     try:
@@ -94,8 +95,8 @@ def duration(seconds: float | None) -> str:
 class _Panel:
     """The live picture."""
 
-    def __init__(self, director: SweepDirector, spec: SweepSpec, places: int):
-        self._director, self._spec, self._places = director, spec, places
+    def __init__(self, director: SweepDirector, spec: SweepSpec, runner: Runner):
+        self._director, self._spec, self._runner = director, spec, runner
 
     def render(self) -> RenderableType:
         director, spec = self._director, self._spec
@@ -114,13 +115,17 @@ class _Panel:
             f", {kinds['censored']} censored, ",
             (f"{kinds['diverged']} diverged, {kinds['failed']} failed", "red" if kinds["failed"] else ""),
         )
-        clock = f"{duration(director.elapsed())} gone, {duration(seconds_left(director, spec, self._places))} left"
+        clock = (
+            f"{duration(director.elapsed())} gone, {duration(seconds_left(director, spec, self._runner.places))} left"
+        )
         lines: list[RenderableType] = [head, Text(f"{clock}   {rate:,.0f} model steps/s", style="dim")]
         best = best_of(finished)
         if best is not None:
             lines.append(Text(f"best so far: {sentence(best, spec)}", style="green"))
         if running:
             lines.append(self._table())
+        if director.notices:
+            lines.append(Text(director.notices[-1], style="yellow"))
         if director.stopping:
             lines.append(Text(f"stopping: {director.stopping} (Ctrl-C again stops at once)", style="yellow"))
         return Group(*lines)
@@ -139,9 +144,9 @@ class _Panel:
 class _Lines:
     """A line for each finished trial, and one every minute in between."""
 
-    def __init__(self, director: SweepDirector, spec: SweepSpec, places: int, console: Console):
-        self._director, self._spec, self._places, self._console = director, spec, places, console
-        self._told = 0
+    def __init__(self, director: SweepDirector, spec: SweepSpec, runner: Runner, console: Console):
+        self._director, self._spec, self._runner, self._console = director, spec, runner, console
+        self._told = self._noticed = 0
         self._quiet_since = 0.0
 
     def follow(self, done: threading.Event) -> None:
@@ -152,9 +157,12 @@ class _Lines:
 
     def _tell(self) -> None:
         director = self._director
-        finished = list(director.finished)
+        finished, notices = list(director.finished), list(director.notices)
+        for notice in notices[self._noticed :]:
+            self._print(f"[{duration(director.elapsed())}] {notice}")
+        self._noticed = len(notices)
         for each in finished[self._told :]:
-            left = duration(seconds_left(director, self._spec, self._places))
+            left = duration(seconds_left(director, self._spec, self._runner.places))
             self._print(f"[{duration(director.elapsed())}, {left} left] {sentence(each, self._spec)}")
         self._told = len(finished)
         if director.elapsed() - self._quiet_since > 60:

@@ -105,6 +105,16 @@ def test_check_prints_the_plan_with_values_replaced(command: Command) -> None:
     assert command("check", str(QUICKSTART), *settings) == (0, expected, "")
 
 
+def test_check_says_what_auto_will_do(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    auto = ("check", str(QUICKSTART), "--set", "resources.gpu=auto")
+    fact = "gpu        auto: measured at launch; this machine has"
+    expected = PLAN.replace("8 at once", "at most 8 at once").replace("results  ", f"{fact} 2 GPU\nresults  ")
+    assert command(*auto) == (0, expected, "")
+    monkeypatch.setattr(machine, "look", lambda: Machine(cores=8, memory=32 * 2**30, gpus=0))
+    expected = PLAN.replace("2 GPU,", "0 GPU,").replace("results  ", f"{fact} no GPU, so 0\nresults  ")
+    assert command(*auto) == (0, expected, "")
+
+
 def test_check_says_that_a_launch_would_continue_a_sweep(folder: Path, command: Command) -> None:
     (folder / "results" / "quickstart").mkdir(parents=True)
     (folder / "results" / "quickstart" / "space.yaml").write_text("")

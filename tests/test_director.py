@@ -313,8 +313,44 @@ def test_nothing_more_begins_after_a_stop(sweep: Sweep) -> None:
     assert director.next_trial() is None
 
 
+def test_a_trial_that_starts_again_is_next_under_its_number_and_nothing_is_kept_of_its_first_start(
+    sweep: Sweep,
+) -> None:
+    sweep.changes = {"budget": {"trials": 3}}
+    director = sweep.open()
+    first, second = director.next_trial(), director.next_trial()
+    assert isinstance(first, Assignment)
+    assert isinstance(second, Assignment)
+    director.report(first.number, next(iter(learns(by_depth)(first))))
+    director.again(first.number, "there was no room")
+    assert director.notices == ["trial 0 starts again: there was no room"]
+    assert [each.proposal.number for each in director.running()] == [1]
+    assert sweep.rows() == []
+    assert director.next_trial() == first
+    for assignment in (first, second):
+        for each in learns(by_depth)(assignment):
+            director.report(assignment.number, each)
+        director.end(assignment.number, FINISHED)
+    sweep.run(learns(by_depth), director)
+    assert sweep.states() == {0: "finished", 1: "finished", 2: "finished"}
+    curves = [(row["trial"], row["replicate"], row["step"]) for row in sweep.rows("curves")]
+    assert len(set(curves)) == len(curves)
+
+
+def test_a_trial_that_would_start_again_after_a_stop_is_left_to_the_next_launch(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 1}}
+    director = sweep.open()
+    first = director.next_trial()
+    assert isinstance(first, Assignment)
+    director.stop("Ctrl-C")
+    director.again(first.number, "there was no room")
+    assert director.next_trial() is None
+    sweep.launch(learns(by_depth))
+    assert (sweep.numbers(), sweep.states()) == ([0], {0: "finished"})
+
+
 @pytest.mark.parametrize("confirm", [{"top": 1, "replicates": 1}, None])
-def test_several_at_once_wait_only_for_what_may_follow(sweep: Sweep, confirm: dict[str, int] | None) -> None:
+def test_several_at_once_wait_for_what_may_follow_or_start_again(sweep: Sweep, confirm: dict[str, int] | None) -> None:
     sweep.changes = {"budget": {"trials": 2}, "confirm": confirm}
     director = sweep.open()
     first, second = director.next_trial(), director.next_trial()
@@ -322,11 +358,11 @@ def test_several_at_once_wait_only_for_what_may_follow(sweep: Sweep, confirm: di
     assert isinstance(second, Assignment)
     assert (first.number, second.number) == (0, 1)
     assert [each.proposal.number for each in director.running()] == [0, 1]
-    assert director.next_trial() == (WAIT if confirm else None)
+    assert director.next_trial() == WAIT
     for assignment in (second, first):
         for each in learns(by_depth)(assignment):
             assert director.report(assignment.number, each) is None
-        assert director.next_trial() == (WAIT if confirm else None)
+        assert director.next_trial() == WAIT
         director.end(assignment.number, FINISHED)
     third = director.next_trial()
     if confirm is None:
@@ -334,7 +370,7 @@ def test_several_at_once_wait_only_for_what_may_follow(sweep: Sweep, confirm: di
     else:
         assert isinstance(third, Assignment)
         assert (third.number, third.replicates) == (2, (CONFIRMATION_REPLICATES,))
-        assert director.next_trial() is None
+        assert director.next_trial() == WAIT
         director.end(2, Ending("failed", "node lost"))
     assert director.next_trial() is None
     assert [each.proposal.number for each in director.finished] == [1, 0, 2][: 3 if confirm else 2]

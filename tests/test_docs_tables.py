@@ -141,8 +141,10 @@ def _is_section(kind: Any) -> TypeGuard[type[BaseModel]]:
 
 def _row(key: str, schema: Mapping[str, Any], field: FieldInfo) -> tuple[str, ...]:
     """Key, type, range, default and meaning; types and ranges from the key's JSON Schema."""
-    kind = next(each for each in schema.get("anyOf", [schema]) if each.get("type") != "null")
-    return f"`{key}`", _type(kind), _range(kind), _default(field), field.description or ""
+    kinds = schema.get("oneOf", schema.get("anyOf", [schema]))
+    kind, *words = (each for each in kinds if each.get("type") != "null")
+    or_word = "".join(f" or `{word}`" for each in words for word in _words(each))
+    return f"`{key}`", f"{_type(kind)}{or_word}", _range(kind), _default(field), field.description or ""
 
 
 def _type(schema: Mapping[str, Any]) -> str:

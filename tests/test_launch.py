@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -17,8 +18,11 @@ from rich.console import Console
 
 from sweeper.errors import SweepFailed, UserError
 from sweeper.launch import launch
-from sweeper.trial import Assignment, Chunk
+from sweeper.training import probe
+from sweeper.training.probe import Company, Probe
+from sweeper.trial import Assignment, Chunk, Train
 from tests import small
+from tests.runners.training_functions import crowded_training
 
 
 def quiet() -> Console:
@@ -206,6 +210,62 @@ def test_several_operations_train_in_one_trial(tmp_path: Path) -> None:
     means = [dict(pairs) for pairs in trials["rmst_by_operation"]]
     geometric = [(m["x_plus_y"] * m["x_minus_y"] * m["permutation"]) ** (1 / 3) for m in means]
     assert trials["rmst"].tolist() == pytest.approx(geometric)
+
+
+def probed(train: Train, heaviest: Assignment, most: int) -> Probe:
+    """Two trials a GPU, by decree; notes what it was asked."""
+    assert (heaviest.settings.batch.max, heaviest.replicates, most) == (24, (0, 1), 4)
+    alone, two = Company(1, 100.0, 2**30), Company(2, 150.0, 2**31)
+    return Probe((alone, two), "4 at once gain less than 5%")
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_under_auto_the_share_is_measured_and_raised_when_memory_runs_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "probe", probed)
+    devices = tmp_path / "devices"
+    devices.mkdir()
+    console = quiet()
+    folder = launch(
+        small.write(tmp_path), ["resources.gpu=auto"], console=console, train=partial(crowded_training, devices, 1)
+    )
+    said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    words = (
+        "measured 0.5 (2 trials at once: 150 model steps/s against 100 alone, 1.0 GiB each; "
+        "4 at once gain less than 5%)"
+    )
+    assert said[:2] == ["gpu: auto: measuring how many trials share a GPU", f"gpu: auto: {words}"]
+    assert said[2].startswith("small: 4 trials at once, 2 runs each")
+    notice = r"\[0:\d\d\] trial \d starts again: out of memory with 0.5 GPU; it and those after it get 1"
+    assert [line for line in said if re.fullmatch(notice, line)]
+    # Every trial finished, once, and nothing is left of the starts that ran out of memory.
+    trials = table(tmp_path, "trials")
+    assert sorted(zip(trials["trial"], trials["state"], strict=True)) == [(n, "finished") for n in range(5)]
+    assert not table(tmp_path, "curves").duplicated(["trial", "operation", "replicate", "step"]).any()
+    assert sorted((devices / "finished").read_text().split()) == ["0", "1", "2", "3", "4"]
+    (record,) = json.loads(folder.provenance.read_text())
+    assert (record["gpu"]["share"], record["gpu"]["words"]) == (0.5, words)
+    assert record["gpu"]["probe"]["companies"][1] == {"trials": 2, "rate": 150.0, "memory": 2**31}
+
+
+def test_under_auto_trials_train_on_the_cpu_where_there_is_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    process = start("launch", small.write(tmp_path), "--set", "resources.gpu=auto", "--set", "budget.trials=1")
+    said = process.communicate(timeout=200)[0]
+    assert process.returncode == 0, said
+    assert said.startswith("gpu: auto: no GPU with 1 CPU beside it, so trials train on the CPU\nsmall: ")
+    (record,) = json.loads((tmp_path / "results" / "small" / "provenance.json").read_text())
+    assert (record["gpu"]["share"], record["gpu"]["probe"]) == (0, None)
+
+
+def test_in_one_process_auto_measures_nothing(tmp_path: Path) -> None:
+    console = quiet()
+    launch(small.write(tmp_path), ["resources.gpu=auto", "budget.trials=1"], where="here", console=console)
+    assert console.file.getvalue().startswith("small: 1 trial at once")  # type: ignore[attr-defined]
+    assert list(table(tmp_path, "trials")["state"]) == ["finished"]
 
 
 def test_the_time_budget_stops_trials_which_the_next_launch_takes_up(tmp_path: Path) -> None:

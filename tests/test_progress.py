@@ -13,6 +13,7 @@ from rich.console import Console
 from sweeper.director import SweepDirector
 from sweeper.outcomes import Ending
 from sweeper.progress import best_of, duration, progress, seconds_left, sentence
+from sweeper.runners.in_process import InProcess
 from sweeper.spec.loading import load
 from sweeper.spec.model import SweepSpec
 from sweeper.trial import Assignment, Chunk, Train
@@ -30,7 +31,7 @@ def sweep(tmp_path: Path) -> Sweep:
 def shown(sweep: Sweep, train: Train, console: Console, director: SweepDirector | None = None) -> list[str]:
     """The lines that a launch prints while it runs."""
     director = director or sweep.open()
-    with progress(director, spec_of(sweep), 1, console):
+    with progress(director, spec_of(sweep), InProcess(), console):
         sweep.run(train, director)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()

@@ -6,18 +6,21 @@ caller may rely on:
 
 - `next_trial` is called only when there is room to start the trial, and from one thread;
 - every chunk of a trial reaches `report`, in order; when `report` says stop, the trial trains no further;
-- `end` is called exactly once for every trial that was started, after its last `report`, whatever became of it;
+- `end` is called exactly once for every trial that was started, after its last `report`, whatever became of it; or
+  `again` instead, and then the trial has not been started at all;
 - `run` returns when nothing is running and `next_trial` has said that nothing will ever start again.
 """
 
 import traceback
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from sweeper.outcomes import Ending
+from sweeper.outcomes import OUT_OF_MEMORY, Ending
 from sweeper.trial import Assignment, Chunk, Train
 
 Wait = Literal["wait"]
 WAIT: Wait = "wait"
+Answer = TypeVar("Answer")
 
 
 class Director(Protocol):
@@ -33,6 +36,10 @@ class Director(Protocol):
 
     def end(self, number: int, ending: Ending) -> None:
         """Take in how a trial ended."""
+        ...
+
+    def again(self, number: int, why: str) -> None:
+        """Forget what a trial reported: it stopped through no fault of its own. `next_trial` gives it once more."""
         ...
 
     def tick(self) -> None:
@@ -53,9 +60,27 @@ class Runner(Protocol):
         ...
 
 
+@runtime_checkable
+class SharesGpus(Runner, Protocol):
+    """A runner that can find out, before it runs, which share of a GPU trials are to get."""
+
+    @property
+    def most_on_a_gpu(self) -> int:
+        """The most trials that one GPU's part of the cores is enough for; 0 where no trial finds a GPU and cores."""
+        ...
+
+    def on_a_gpu(self, function: Callable[[], Answer]) -> Answer:
+        """Call a function in a worker that has a whole GPU, where `most_on_a_gpu` is not 0."""
+        ...
+
+    def share_gpus(self, share: float) -> None:
+        """From now on give each trial this share of a GPU, and twice the share where a trial runs out of memory."""
+        ...
+
+
 def ending_of(error: BaseException) -> Ending:
     """The ending of a trial whose training function raised."""
     names = {cls.__name__ for cls in type(error).__mro__}
     out_of_memory = "OutOfMemoryError" in names or isinstance(error, MemoryError)
     detail = "".join(traceback.format_exception(error))
-    return Ending("failed", "out of memory" if out_of_memory else "error", detail)
+    return Ending("failed", OUT_OF_MEMORY if out_of_memory else "error", detail)

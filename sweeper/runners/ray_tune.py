@@ -6,17 +6,18 @@ A fresh `Tuner` runs at every launch: the study, not Tune's snapshots, remembers
 
 import atexit
 import logging
-import math
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from sweeper.errors import UserError
-from sweeper.runners.protocol import Director
+from sweeper.runners.protocol import Answer, Director
+from sweeper.runners.room import Room
 from sweeper.trial import Train
 
 _SETTINGS = {
@@ -47,13 +48,14 @@ class RayTune:
 
     Args:
         cpu: cores for each trial.
-        gpu: GPUs for each trial; a fraction shares a device.
+        gpu: GPUs for each trial; a fraction shares a device. `share_gpus` may still change it.
         address: a running cluster's address, or `auto`; None starts Ray on this machine.
         logical: `num_cpus` and `num_gpus` to pretend to have, for a Ray that is started here.
     """
 
     def __init__(self, cpu: float, gpu: float, address: str | None = None, logical: dict[str, Any] | None = None):
-        self._cpu, self._gpu, self._address = cpu, gpu, address
+        self._room = Room((), cpu, gpu)
+        self._address = address
         self._logical = logical or {}
         self._scratch: Path | None = None
         self._started = False
@@ -67,8 +69,9 @@ class RayTune:
             else:
                 _connect(self._address)
             self._started = True
+        self._room.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.places < 1:
-            asked = f"{self._cpu:g} CPU and {self._gpu:g} GPU"
+            asked = f"{self._room.cpu:g} CPU and {self._room.gpu:g} GPU"
             remedy = "lower resources.cpu or resources.gpu, as in --set resources.gpu=0"
             message = f"resources: a trial asks for {asked}; {_available()}; {remedy}"
             self.__exit__(None, None, None)
@@ -86,16 +89,35 @@ class RayTune:
 
     @property
     def places(self) -> int:
-        """How many trials fit at once: a fraction of a GPU never spans two, and a trial never spans two nodes."""
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return sum(_places(resources, self._cpu, self._gpu) for resources in alive)
+        """How many trials fit at once."""
+        return self._room.places
+
+    @property
+    def most_on_a_gpu(self) -> int:
+        """See `SharesGpus`."""
+        return self._room.most_on_a_gpu
+
+    def on_a_gpu(self, function: Callable[[], Answer]) -> Answer:
+        """See `SharesGpus`."""
+
+        # Ended after its call, the worker leaves no CUDA context behind.
+        @ray.remote(num_cpus=self._room.cpu, num_gpus=1, max_retries=0, max_calls=1)
+        def call() -> Answer:
+            return function()
+
+        answer: Answer = ray.get(call.remote())
+        return answer
+
+    def share_gpus(self, share: float) -> None:
+        """See `SharesGpus`."""
+        self._room.gpu, self._room.growing = share, share > 0
 
     def run(self, train: Train, director: Director) -> None:
         """Train what the director asks for until it has no more. Raises what the director raised."""
-        adapter = Adapter(director)
+        adapter = Adapter(director, self._room)
         trainable = tune.with_parameters(Trial, train=train)
         tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": self._cpu, "gpu": self._gpu}),
+            tune.with_resources(trainable, self._resources),
             tune_config=tune.TuneConfig(
                 search_alg=Searcher(adapter),
                 scheduler=Scheduler(adapter),
@@ -117,6 +139,10 @@ class RayTune:
         tuner.fit()
         if adapter.error is not None:
             raise adapter.error
+
+    def _resources(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """What a trial of this configuration gets."""
+        return tune.PlacementGroupFactory([{"CPU": self._room.cpu, "GPU": config["gpu"]}])
 
     def _start_here(self, scratch: Path) -> None:
         """Ray on this machine alone; Ray turns token authentication on by itself."""
@@ -142,15 +168,6 @@ def _token_file() -> Path:
     token.touch(mode=0o600)
     token.write_text(os.urandom(32).hex())
     return token
-
-
-def _places(resources: dict[str, float], cpu: float, gpu: float) -> int:
-    by_cpu = math.floor(resources.get("CPU", 0) / cpu + 1e-6)
-    if gpu == 0:
-        return by_cpu
-    devices = resources.get("GPU", 0)
-    by_gpu = math.floor(devices) * math.floor(1 / gpu + 1e-6) if gpu <= 1 else math.floor(devices / gpu)
-    return min(by_cpu, by_gpu)
 
 
 def _connect(address: str) -> None:

@@ -13,7 +13,8 @@ from ray import tune
 from ray.tune import schedulers, search
 
 from sweeper.outcomes import FINISHED, NODE_LOST, Ending
-from sweeper.runners.protocol import WAIT, Director, ending_of
+from sweeper.runners.protocol import WAIT, Director, Wait, ending_of
+from sweeper.runners.room import Room
 from sweeper.trial import Assignment, Chunk, Train
 
 
@@ -48,10 +49,11 @@ class Trial(tune.Trainable):
 class Adapter:
     """Passes Tune's calls to the director; keeps the first exception, because Tune would make a failed trial of it."""
 
-    def __init__(self, director: Director):
-        self._director = director
+    def __init__(self, director: Director, room: Room):
+        self._director, self._room = director, room
         self.error: BaseException | None = None
         self.assigned: dict[str, int] = {}
+        self._shares: dict[str, float] = {}
 
     def guarded(self, call: Callable[[], Any], otherwise: Any) -> Any:
         """What the call returns; `otherwise` once anything has gone wrong."""
@@ -63,9 +65,16 @@ class Adapter:
             self.error = error
             return otherwise
 
-    def next_trial(self) -> Any:
-        """See `Director`."""
-        return self.guarded(self._director.next_trial, None)
+    def next_trial(self, trial_id: str) -> dict[str, Any] | Wait | None:
+        """See `Director`; a trial as Tune's configuration: the assignment, and the share of a GPU that it gets."""
+        if len(self.assigned) >= self._room.places and self.error is None:
+            return WAIT
+        assignment = self.guarded(self._director.next_trial, None)
+        if not isinstance(assignment, Assignment):
+            return WAIT if assignment == WAIT else None
+        self.assigned[trial_id] = assignment.number
+        self._shares[trial_id] = self._room.gpu
+        return {"assignment": assignment.to_json(), "gpu": self._room.gpu}
 
     def report(self, number: int, chunk: Chunk) -> Ending | None:
         """See `Director`; stops the trial once anything has gone wrong."""
@@ -75,7 +84,13 @@ class Adapter:
     def end(self, trial_id: str, ending: Ending) -> None:
         """Tell the director once how a trial ended, whichever of Tune's roads the news takes."""
         number = self.assigned.pop(trial_id, None)
-        if number is not None:
+        if number is None:
+            return
+        had = self._shares.pop(trial_id)
+        if self._room.relents(had, ending):
+            why = f"out of memory with {had:g} GPU; it and those after it get {self._room.gpu:g}"
+            self.guarded(lambda: self._director.again(number, why), None)
+        else:
             self.guarded(lambda: self._director.end(number, ending), None)
 
     def tick(self) -> None:
@@ -95,13 +110,10 @@ class Searcher(search.Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
         """Ask the director for a trial."""
-        assignment = self._adapter.next_trial()
-        if assignment is None:
+        config = self._adapter.next_trial(trial_id)
+        if config is None:
             return search.Searcher.FINISHED
-        if assignment == WAIT:
-            return None
-        self._adapter.assigned[trial_id] = assignment.number
-        return {"assignment": assignment.to_json()}
+        return None if config == WAIT else config
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the scheduler hears it first."""

@@ -82,6 +82,8 @@ def _problem(document: Document, error: ErrorDetails) -> Problem:
     path: KeyPath = error["loc"]
     if path[0] == "search" and len(path) > 2:
         path = (*path[:2], *path[3:])  # pydantic names the kind of parameter there
+    if path[:2] == ("resources", "gpu"):
+        path = path[:2]  # ... and here whether it is a number
     if path[-1] == "[key]":
         path = path[:-1]
     return document.problem(path, message_of(error, _known_at(error["loc"][:-1])))

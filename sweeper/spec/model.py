@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from sweeper.hyperparameters import Value
 from sweeper.outcomes import Clock, Event
@@ -123,17 +123,34 @@ class Budget(Section):
         return self
 
 
+def _number_or_auto(value: object) -> str | None:
+    """Which of the two a value is; None for neither."""
+    if value == "auto":
+        return "auto"
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+GpuShare = Annotated[
+    Annotated[float, Field(ge=0, le=64), Tag("number")] | Annotated[Literal["auto"], Tag("auto")],
+    Discriminator(
+        _number_or_auto, custom_error_type="number_or_auto", custom_error_message="it must be a number or auto"
+    ),
+]
+
+
 class Resources(Section):
     """What one trial gets; a trial's replicates share it."""
 
     cpu: Annotated[float, Field(ge=0.01, le=1024)] = Field(1.0, description="Cores for each trial.")
-    gpu: Annotated[float, Field(ge=0, le=64)] = Field(
-        0.0, description="GPUs for each trial: 0, a fraction such as 0.25, or a whole number."
+    gpu: GpuShare = Field(
+        0.0, description="GPUs for each trial: 0, a fraction such as 0.25, a whole number, or auto to measure it."
     )
 
     @field_validator("gpu")
     @classmethod
-    def _whole_above_one(cls, value: float) -> float:
+    def _whole_above_one(cls, value: float | Literal["auto"]) -> float | Literal["auto"]:
+        if value == "auto":
+            return value
         if value > 1 and value != int(value):
             raise ValueError(f"got {value}; above 1 only whole GPUs can be given")
         if 0 < value < 0.001:

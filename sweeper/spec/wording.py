@@ -14,6 +14,7 @@ _KINDS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "number_or_auto": "a number or auto",
     "string_type": "text",
     "bool_type": "true or false",
     "finite_number": "a finite number",

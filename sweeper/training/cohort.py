@@ -25,6 +25,7 @@ from sweeper.training.course import Course
 from sweeper.training.graphs import Graphs
 from sweeper.training.prefixes import Prefixes
 from sweeper.training.products import product_for
+from sweeper.training.repeats import merge
 from sweeper.training.tasks.modular_arithmetic import Split, Table
 from sweeper.training.transformer import Architecture, Stack, initialise
 from sweeper.trial import Columns
@@ -42,10 +43,12 @@ class Techniques:
 
     Attributes:
         share: compute rows that examples have in common once (`sweeper.training.prefixes`).
+        merge: compute an example once that a batch holds several times (`sweeper.training.repeats`); on CPUs.
         graphs: replay CUDA graphs (`sweeper.training.graphs`).
     """
 
     share: bool = True
+    merge: bool = True
     graphs: bool = True
 
 
@@ -115,6 +118,7 @@ class Cohort:
         self._streak = np.zeros(len(runs), dtype=np.int64)
         self._crossed = np.full(len(runs), -1)
         self._graphs = Graphs(device, techniques.graphs)
+        self._merge = techniques.merge and device.type == "cpu"
         self._prepare()
 
     def train(self) -> Iterator[Columns]:
@@ -177,16 +181,18 @@ class Cohort:
         rate, decay = self._rates.index_select(1, clock), self._decays.index_select(1, clock)
         indices = draws.draw(self._seeds, draws.TRAIN, clock, width, self._train_counts)
         rows = self._train_rows.gather(1, indices)
-        mask = torch.arange(width, device=self._device) < asked
-        weights = mask / asked.to(rate.dtype)
+        counts: torch.Tensor = torch.arange(width, device=self._device) < asked
+        if self._merge and not measure:
+            rows, counts = merge(rows, counts)
+        weights = counts / asked.to(rate.dtype)
         scores = fused.cross_entropy(self.stack.logits(self._prefixes.arrange(rows)), self._targets[rows])
         if measure:
             gradients = self._measure(scores.losses, weights, asked)
         else:
             gradients = self.stack.gradients((scores.losses * weights).sum())
         self._optimiser.step(gradients, rate, decay)
-        self._loss_sum += (scores.losses.detach() * mask).sum(1)
-        self._hit_sum += (scores.hits * mask).sum(1)
+        self._loss_sum += (scores.losses.detach() * counts).sum(1)
+        self._hit_sum += (scores.hits * counts).sum(1)
         if diagnose:
             self._gradient_norm.copy_(_squares(gradients).sqrt())
             self._saturated.copy_((scores.saturated * weights).sum(1))
@@ -274,24 +280,24 @@ class Cohort:
     @torch.no_grad()
     def _validate(self, width: int) -> None:
         """Validation loss and accuracy of every run; `width` is the largest batch size, for a sampled evaluation."""
-        rows, counts = self._validation_rows, self._validation_counts
+        rows, total = self._validation_rows, self._validation_counts
         if self._sampled:
             clock = self._optimiser.updates
-            counts = SAMPLED_BATCHES * self._sizes.index_select(1, clock - 1)
+            total = SAMPLED_BATCHES * self._sizes.index_select(1, clock - 1)
             indices = draws.draw(self._seeds, draws.VALIDATION, clock, SAMPLED_BATCHES * width, self._validation_counts)
             rows = rows.gather(1, indices)
+        counts: torch.Tensor = torch.arange(rows.shape[1], device=self._device) < total
+        if self._merge and self._sampled:
+            rows, counts = merge(rows, counts)
         self._val_loss.zero_()
         self._val_accuracy.zero_()
         pieces = -(-rows.numel() // _EVALUATION_ROWS)
-        first = 0
-        for piece in rows.chunk(pieces, dim=1):
-            mask = torch.arange(first, first + piece.shape[1], device=self._device) < counts
+        for piece, count in zip(rows.chunk(pieces, dim=1), counts.chunk(pieces, dim=1), strict=True):
             scores = fused.cross_entropy(self.stack.logits(self._prefixes.arrange(piece)), self._targets[piece])
-            self._val_loss += (scores.losses * mask).sum(1)
-            self._val_accuracy += (scores.hits * mask).sum(1)
-            first += piece.shape[1]
-        self._val_loss /= counts[:, 0]
-        self._val_accuracy /= counts[:, 0]
+            self._val_loss += (scores.losses * count).sum(1)
+            self._val_accuracy += (scores.hits * count).sum(1)
+        self._val_loss /= total[:, 0]
+        self._val_accuracy /= total[:, 0]
 
     def _keep(self, going: npt.NDArray[np.int64]) -> None:
         """Let the finished runs leave the stack."""

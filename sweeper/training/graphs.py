@@ -25,6 +25,8 @@ class Graphs:
         self._device = device
         self._enabled = enabled and device.type == "cuda"
         self._captured: dict[Hashable, torch.cuda.CUDAGraph] = {}
+        # Graphs are replayed one after the other and leave their results outside, so that they may share memory.
+        self._pool = torch.cuda.graph_pool_handle() if self._enabled else None
 
     def run(self, key: Hashable, state: Sequence[torch.Tensor], body: Callable[[], None]) -> None:
         """Do what the body does, once.
@@ -55,7 +57,7 @@ class Graphs:
                 for _ in range(_WARM_UP):
                     body()
             torch.cuda.current_stream(self._device).wait_stream(side)
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, pool=self._pool):
                 body()
             self._captured[key] = graph
         except torch.OutOfMemoryError:

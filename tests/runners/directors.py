@@ -1,5 +1,6 @@
 """A director that starts a fixed number of trials and writes down everything it is told."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sweeper.hyperparameters import Hyperparameters
@@ -50,6 +51,9 @@ class Recording:
     def end(self, number: int, ending: Ending) -> None:
         self.endings.setdefault(number, []).append(ending)
 
+    def again(self, number: int, why: str) -> None:
+        raise AssertionError(f"trial {number} is to start again: {why}")
+
     def tick(self) -> None:
         self.ticks += 1
 
@@ -60,3 +64,44 @@ class Meeting(Recording):
     def report(self, number: int, chunk: Chunk) -> Ending | None:
         super().report(number, chunk)
         return Ending("capped", "all have met") if len(self.chunks) >= self.trials else None
+
+
+@dataclass
+class Patient:
+    """Starts `trials` trials, each again as often as it has to; notes how full the runner was at every start."""
+
+    trials: int
+    places: Callable[[], int]
+    queue: list[int] = field(default_factory=list)
+    live: set[int] = field(default_factory=set)
+    endings: dict[int, list[Ending]] = field(default_factory=dict)
+    whys: list[str] = field(default_factory=list)
+    starts: list[tuple[int, int]] = field(default_factory=list)
+    """(trials running with the new one, places) at every start."""
+
+    def __post_init__(self) -> None:
+        self.queue = list(range(self.trials))
+
+    def next_trial(self) -> Assignment | Wait | None:
+        if not self.queue:
+            return WAIT if self.live else None
+        number = self.queue.pop(0)
+        self.live.add(number)
+        self.starts.append((len(self.live), self.places()))
+        return assignment(number)
+
+    def report(self, number: int, chunk: Chunk) -> Ending | None:
+        assert number in self.live
+        return None
+
+    def end(self, number: int, ending: Ending) -> None:
+        self.live.remove(number)
+        self.endings.setdefault(number, []).append(ending)
+
+    def again(self, number: int, why: str) -> None:
+        self.live.remove(number)
+        self.queue.insert(0, number)
+        self.whys.append(why)
+
+    def tick(self) -> None:
+        pass

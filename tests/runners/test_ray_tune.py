@@ -1,12 +1,15 @@
 """What only Ray can show: packing on fractional GPUs, workers that die, machines that are too small."""
 
+import os
 from collections import Counter
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from sweeper.errors import UserError
 from tests.runners import training_functions
-from tests.runners.directors import Meeting, Recording
+from tests.runners.directors import Meeting, Patient, Recording
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -61,3 +64,65 @@ def test_a_trial_that_fits_nowhere_is_an_error_that_names_what_there_is() -> Non
         "resources: a trial asks for 1 CPU and 3 GPU; this machine has 8 CPU and 2 GPU; "
         "lower resources.cpu or resources.gpu, as in --set resources.gpu=0"
     )
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_out_of_memory_in_company_raises_the_share_and_every_trial_still_finishes(tmp_path: Path) -> None:
+    from sweeper.runners.ray_tune import RayTune
+
+    with RayTune(cpu=1, gpu=0) as runner:
+        runner.share_gpus(0.5)
+        assert runner.places == 4
+        director = Patient(trials=6, places=lambda: runner.places)
+        runner.run(partial(training_functions.crowded, tmp_path, 1), director)
+        assert runner.places == 2
+    assert {number: [each.kind for each in told] for number, told in sorted(director.endings.items())} == {
+        number: ["finished"] for number in range(6)
+    }
+    # Two shared a GPU. However many ran out of memory, the share was raised once, and from then on nobody shares.
+    assert set(director.whys) == {"out of memory with 0.5 GPU; it and those after it get 1"}
+    assert director.starts[:4] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert all(running <= places for running, places in director.starts)
+    assert [places for _, places in director.starts[-2:]] == [2, 2]
+    assert sorted((tmp_path / "finished").read_text().split()) == ["0", "1", "2", "3", "4", "5"]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_out_of_memory_alone_on_a_gpu_is_a_failure_and_so_it_is_where_the_share_was_asked_for(tmp_path: Path) -> None:
+    from sweeper.runners.ray_tune import RayTune
+
+    failed = ("failed", "out of memory")
+    with RayTune(cpu=1, gpu=0) as runner:
+        runner.share_gpus(0.5)
+        director = Patient(trials=1, places=lambda: runner.places)
+        runner.run(partial(training_functions.crowded, tmp_path, 0), director)
+        assert runner.places == 2
+    assert director.whys == ["out of memory with 0.5 GPU; it and those after it get 1"]
+    assert [(each.kind, each.why) for each in director.endings[0]] == [failed]
+    with RayTune(cpu=1, gpu=0.5) as runner:
+        director = Patient(trials=1, places=lambda: runner.places)
+        runner.run(partial(training_functions.crowded, tmp_path, 0), director)
+        assert runner.places == 4
+    assert [(each.kind, each.why) for each in director.endings[0]] == [failed]
+    assert director.whys == []
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_what_is_called_on_a_gpu_has_one_to_itself() -> None:
+    from sweeper.runners.ray_tune import RayTune
+
+    with RayTune(cpu=1, gpu=0) as runner:
+        assert runner.most_on_a_gpu == 4
+        assert runner.on_a_gpu(partial(os.getenv, "CUDA_VISIBLE_DEVICES")) in ("0", "1")
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_processes_are_measured_in_a_worker_that_has_a_gpu(tmp_path: Path) -> None:
+    from sweeper.runners.ray_tune import RayTune
+    from sweeper.training.probe import measure
+    from tests.training import test_probe
+
+    steady, memory = partial(test_probe.steady, tmp_path, 0.1), test_probe.memory(tmp_path)
+    with RayTune(cpu=1, gpu=0) as runner:
+        found = runner.on_a_gpu(partial(measure, steady, test_probe.small(), 2, memory, 0.5))
+    assert ([each.trials for each in found.companies], found.ended) == ([1, 2], "there are cores for 2 at once")

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -41,3 +42,35 @@ def goes_on(assignment: Assignment) -> Iterator[Chunk]:
     while True:
         time.sleep(0.05)
         yield chunk(0)
+
+
+def crowded(folder: Path, most: int, assignment: Assignment) -> Iterator[Chunk]:
+    """Runs out of memory, as torch does, when more than `most` trials train on its GPU; it has left a chunk by then.
+
+    `folder` holds a file for each trial in training, named after its GPU, and a list of those that finished.
+    """
+    import torch
+
+    device = os.environ["CUDA_VISIBLE_DEVICES"]
+    here = folder / f"{device}.{assignment.number}"
+    here.touch()
+    try:
+        yield chunk(0)
+        for _ in range(8):
+            time.sleep(0.1)
+            if len(list(folder.glob(f"{device}.*"))) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB.")
+        with open(folder / "finished", "a") as done:
+            done.write(f"{assignment.number}\n")
+        yield chunk(1)
+    finally:
+        here.unlink()
+
+
+def crowded_training(folder: Path, most: int, assignment: Assignment) -> Iterator[Chunk]:
+    """Real training that has delivered everything before it runs out of memory in company."""
+    from sweeper.training.train import train
+
+    yield from train(assignment)
+    for _ in crowded(folder, most, assignment):
+        pass

@@ -217,6 +217,7 @@ def test_a_step_far_below_the_range_is_a_mistake_or_lists_few_values() -> None:
         ("resources.gpu=0.25", {"resources": Resources(cpu=1.0, gpu=0.25)}),
         ("precision=bfloat16", {"precision": "bfloat16"}),
         ("objective.tail=300", {"objective": quickstart()["objective"].model_copy(update={"tail": 300})}),
+        ("resources.gpu=auto", {"resources": Resources(cpu=1.0, gpu="auto")}),
         ("sampler.name=random", {"sampler": Sampler(name="random", seed=0, startup_trials=8)}),
         ("fixed.width=128", {"fixed": quickstart()["fixed"] | {"width": 128}}),
         ("fixed.batch.doubling_steps=200", {"fixed": quickstart()["fixed"] | {"batch.doubling_steps": 200}}),

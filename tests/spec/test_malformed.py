@@ -525,6 +525,24 @@ MISTAKES: dict[str, tuple[str, str]] = {
         space("resources: {gpu: 1.5}"),
         "space.yaml:6: resources.gpu: got 1.5; above 1 only whole GPUs can be given",
     ),
+    "gpu_below_nothing": (
+        space("resources: {gpu: -1}"),
+        "space.yaml:6: resources.gpu: got -1; it must be at least 0.0",
+    ),
+    "gpu_misspelt_auto": (
+        space("resources: {gpu: Auto}"),
+        "space.yaml:6: resources.gpu: got the text 'Auto'; it must be a number or auto",
+    ),
+    "gpu_with_an_exponent_that_yaml_reads_as_text": (
+        space("resources: {gpu: 1e-1}"),
+        "space.yaml:6: resources.gpu: got the text '1e-1'; it must be a number or auto. "
+        "YAML reads 1e-1 as text: write 1.0e-1",
+    ),
+    "gpu_on": (
+        space("resources: {gpu: on}"),
+        "space.yaml:6: resources.gpu: got true; it must be a number or auto. "
+        "YAML reads yes, no, on and off as true and false: put quotes around a word that is meant",
+    ),
     "no_cpu": (space("resources: {cpu: 0}"), "space.yaml:6: resources.cpu: got 0; it must be at least 0.01"),
     "asha": (space("stop: asha"), "space.yaml:6: stop: got 'asha'; allowed: cap, none"),
     "unknown_sampler": (

@@ -1,0 +1,180 @@
+"""Choosing how many trials share a GPU: the choice on made-up measurements, the measuring on processes of this CPU."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sweeper.hyperparameters import from_flat
+from sweeper.spec.model import ModularArithmetic, Objective
+from sweeper.training import probe
+from sweeper.training.probe import Company, Probe, best, measure, next_size, verdict
+from sweeper.training.train import train
+from sweeper.trial import Assignment, Chunk
+from tests.runners.training_functions import chunk
+
+GIB = 2**30
+ROOM = 80 * GIB
+
+
+def companies(*rates: float, each: float = 2.0) -> tuple[Company, ...]:
+    """Of 1, 2, 4, ... trials with these rates, every trial with so many GiB."""
+    return tuple(Company(2**i, rate, int(2**i * each * GIB)) for i, rate in enumerate(rates))
+
+
+# ---- the choice
+
+
+@pytest.mark.parametrize(
+    ("rates", "chosen"),
+    [
+        ((100,), 1),
+        ((100, 104), 1),
+        ((100, 106), 2),
+        ((100, 180, 300, 310), 4),
+        ((100, 180, 300, 250), 4),
+        ((100, 200, 400, 800), 8),
+    ],
+)
+def test_the_fastest_company_wins_if_it_gains_five_per_cent(rates: tuple[float, ...], chosen: int) -> None:
+    assert best(companies(*rates)).trials == chosen
+
+
+@pytest.mark.parametrize(
+    ("rates", "each", "most", "expected"),
+    [
+        ((), 2, 16, 1),
+        ((100,), 2, 16, 2),
+        ((100, 180), 2, 16, 4),
+        ((100, 180, 185), 2, 16, "4 at once gain less than 5%"),
+        ((100, 90), 2, 16, "2 at once gain less than 5%"),
+        ((100, 180), 2, 3, "there are cores for 3 at once"),
+        ((100,), 2, 1, "there are cores for 1 at once"),
+        ((100,), 36, 16, 2),
+        ((100,), 36.5, 16, "2 at once need 73.0 GiB, and 80.0 GiB are free"),
+        ((100, 180), 20, 16, "4 at once need 80.0 GiB, and 80.0 GiB are free"),
+    ],
+)
+def test_companies_double_while_that_gains_and_memory_and_cores_allow(
+    rates: tuple[float, ...], each: float, most: int, expected: int | str
+) -> None:
+    assert next_size(companies(*rates, each=each), ROOM, most) == expected
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        (None, (0.0, "torch sees no GPU, so trials train on the CPU; sweeper doctor may say why")),
+        (
+            Probe((), "1 at once: OutOfMemoryError: CUDA out of memory."),
+            (1.0, "not measured (1 at once: OutOfMemoryError: CUDA out of memory.), so trials do not share a GPU"),
+        ),
+        (
+            Probe(companies(180, 185, each=1.9), "2 at once gain less than 5%"),
+            (1.0, "measured 1 (180 model steps/s, 1.9 GiB; 2 at once gain less than 5%)"),
+        ),
+        (
+            Probe(companies(1800, 2900, 4100, 4000, each=1.9), "8 at once gain less than 5%"),
+            (
+                0.25,
+                "measured 0.25 (4 trials at once: 4,100 model steps/s against 1,800 alone, 1.9 GiB each; "
+                "8 at once gain less than 5%)",
+            ),
+        ),
+    ],
+)
+def test_the_verdict_says_what_was_measured(measured: Probe | None, expected: tuple[float, str]) -> None:
+    assert verdict(measured) == expected
+
+
+def test_without_a_gpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe.torch.cuda, "is_available", lambda: False)
+    assert probe.probe(train, small(), 8) is None
+
+
+# ---- the measuring, with real processes
+
+
+def small() -> Assignment:
+    settings = from_flat({"width": 16, "depth": 1, "heads": 1, "batch.max": 16})
+    task = ModularArithmetic(name="modular_arithmetic", operation="x_plus_y", modulus=5)
+    objective = Objective(horizon=20, evaluate_every=5, until="val_accuracy > 2")
+    return Assignment(0, settings, task, objective, (0, 1), 1.0)
+
+
+def steady(folder: Path, rests: float, assignment: Assignment) -> Iterator[Chunk]:
+    """A chunk every `rests` seconds for as long as one listens; says in `folder` that it is there."""
+    (folder / str(os.getpid())).touch()
+    for step in range(5):
+        time.sleep(rests)
+        yield chunk(step)
+
+
+def crowded(folder: Path, most: int, assignment: Assignment) -> Iterator[Chunk]:
+    """Runs out of memory once more than `most` processes are there."""
+    for each in steady(folder, 0.05, assignment):
+        if len(list(folder.iterdir())) > most:
+            raise MemoryError("CUDA out of memory.")
+        yield each
+
+
+def dies(assignment: Assignment) -> Iterator[Chunk]:
+    yield chunk(0)
+    os._exit(1)
+
+
+def memory(folder: Path) -> Callable[[], int]:
+    """Free bytes of a device on which every process takes 2 GiB."""
+    return lambda: ROOM - len(list(folder.iterdir())) * 2 * GIB
+
+
+def test_processes_that_do_not_hinder_each_other_are_added_while_there_are_cores(tmp_path: Path) -> None:
+    found = measure(partial(steady, tmp_path, 0.1), small(), 4, memory(tmp_path), 1.0)
+    assert found.ended == "there are cores for 4 at once"
+    assert [(each.trials, each.memory) for each in found.companies] == [(1, 2 * GIB), (2, 4 * GIB), (4, 8 * GIB)]
+    assert best(found.companies).trials == 4
+    # Ten chunks a second, with one evaluation of 5 updates each.
+    assert found.companies[0].rate == pytest.approx(50, rel=0.4)
+    assert [each.rate / found.companies[0].rate for each in found.companies] == pytest.approx([1, 2, 4], rel=0.4)
+    assert not any(alive(int(process.name)) for process in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes", "ended"),
+    [
+        (0, [], "1 at once: MemoryError: CUDA out of memory."),
+        (2, [1, 2], "4 at once: MemoryError: CUDA out of memory."),
+    ],
+)
+def test_a_company_that_runs_out_of_memory_is_not_taken(
+    tmp_path: Path, most: int, sizes: list[int], ended: str
+) -> None:
+    found = measure(partial(crowded, tmp_path, most), small(), 8, memory(tmp_path), 0.5)
+    assert ([each.trials for each in found.companies], found.ended) == (sizes, ended)
+    assert not any(alive(int(process.name)) for process in tmp_path.iterdir())
+
+
+def test_a_process_that_dies_and_one_that_says_nothing_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert measure(dies, small(), 8, memory(tmp_path), 0.5) == Probe((), "1 at once: a process died")
+    monkeypatch.setattr(probe, "_PATIENCE", 1.0)
+    silent = partial(steady, tmp_path, 60.0)
+    assert measure(silent, small(), 8, memory(tmp_path), 0.5) == Probe((), "1 at once: not measured within 1 seconds")
+
+
+def test_the_public_training_function_is_measured_though_its_horizon_is_near() -> None:
+    found = measure(train, small(), 1, lambda: ROOM, 0.5)
+    assert found.ended == "there are cores for 1 at once"
+    assert found.companies[0].rate > 0
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
