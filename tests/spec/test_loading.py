@@ -52,6 +52,7 @@ def quickstart() -> dict[str, Any]:
             horizon=1500,
             horizon_seconds=None,
             evaluate_every=10,
+            tail=0,
             replicates=3,
         ),
         "search": {
@@ -78,6 +79,7 @@ def quickstart() -> dict[str, Any]:
         "confirm": None,
         "budget": Budget(trials=24, hours=None),
         "resources": Resources(cpu=1.0, gpu=0.0),
+        "precision": "float32",
         "results": "results",
     }
 
@@ -123,6 +125,7 @@ def test_what_is_left_out_has_its_default() -> None:
         "confirm": None,
         "budget": Budget(trials=4),
         "resources": Resources(cpu=1.0, gpu=0.0),
+        "precision": "float32",
         "results": "results",
     }
 
@@ -144,6 +147,18 @@ def test_the_ends_of_lines_change_nothing(line_end: str) -> None:
 def test_one_requirement_and_one_operation_need_no_list() -> None:
     loaded = small("search: {depth: {int: [1, 2]}}", "require: depth < 3")
     assert (loaded.spec.require, loaded.spec.task.operation) == (("depth < 3",), ("x_plus_y",))
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_every_precision_is_read(precision: str) -> None:
+    assert small("search: {depth: {int: [1, 2]}}", f"precision: {precision}").spec.precision == precision
+
+
+@pytest.mark.parametrize("tail", [0, 1, 10_000_000])
+def test_a_tail_is_read_and_may_be_longer_than_the_horizon(tail: int) -> None:
+    text = SMALL.decode().replace("{horizon: 100}", f"{{horizon: 100, tail: {tail}}}")
+    loaded = check(parse((text + "search: {depth: {int: [1, 2]}}\n").encode(), "small.yaml"))
+    assert loaded.spec.objective == Objective(horizon=100, tail=tail)
 
 
 # ---- other names of schedules
@@ -200,6 +215,8 @@ def test_a_step_far_below_the_range_is_a_mistake_or_lists_few_values() -> None:
         ("require=[]", {"require": ()}),
         ("task.operation=[x_plus_y, x_div_y]", None),
         ("resources.gpu=0.25", {"resources": Resources(cpu=1.0, gpu=0.25)}),
+        ("precision=bfloat16", {"precision": "bfloat16"}),
+        ("objective.tail=300", {"objective": quickstart()["objective"].model_copy(update={"tail": 300})}),
         ("resources.gpu=auto", {"resources": Resources(cpu=1.0, gpu="auto")}),
         ("sampler.name=random", {"sampler": Sampler(name="random", seed=0, startup_trials=8)}),
         ("fixed.width=128", {"fixed": quickstart()["fixed"] | {"width": 128}}),
@@ -263,7 +280,7 @@ def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
             "budgte.trials=3",
             "--set budgte.trials=3: budgte: unknown key (did you mean 'budget'?); known here: "
             "name, task, objective, search, require, fixed, baselines, sampler, stop, confirm, budget, resources, "
-            "results",
+            "precision, results",
         ),
         (
             "budget={trials: 3, trials: 4}",

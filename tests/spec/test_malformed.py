@@ -21,7 +21,8 @@ SOUND = {
 """Five sections, one a line; a mistake replaces one of them or comes in line 6 and later."""
 
 SECTIONS = (
-    "name, task, objective, search, require, fixed, baselines, sampler, stop, confirm, budget, resources, results"
+    "name, task, objective, search, require, fixed, baselines, sampler, stop, confirm, budget, resources, precision, "
+    "results"
 )
 HYPERPARAMETERS = (
     "depth, width, heads, feedforward, learning_rate, betas, epsilon, weight_decay, warmup_steps, coupling, "
@@ -419,6 +420,28 @@ MISTAKES: dict[str, tuple[str, str]] = {
         space("objective: {horizon: 100, minimize: seconds}"),
         "space.yaml:3: objective: to minimize seconds, say with horizon_seconds when a run is given up",
     ),
+    "negative_tail": (
+        space("objective: {horizon: 100, tail: -1}"),
+        "space.yaml:3: objective.tail: got -1; it must be at least 0",
+    ),
+    "tail_beyond_the_longest_horizon": (
+        space("objective: {horizon: 100, tail: 10000001}"),
+        "space.yaml:3: objective.tail: got 10000001; it must be at most 10000000",
+    ),
+    "fraction_for_a_tail": (
+        space("objective: {horizon: 100, tail: 0.5}"),
+        "space.yaml:3: objective.tail: got 0.5; it must be a whole number",
+    ),
+    "exponent_for_a_tail": (
+        space("objective: {horizon: 100, tail: 1e3}"),
+        "space.yaml:3: objective.tail: got the text '1e3'; it must be a whole number. "
+        "YAML reads 1e3 as text: write 1000",
+    ),
+    "tail_typo": (
+        space("objective: {horizon: 100, tial: 10}"),
+        "space.yaml:3: objective.tial: unknown key (did you mean 'tail'?); known here: "
+        "minimize, until, sustained, horizon, horizon_seconds, evaluate_every, tail, replicates",
+    ),
     # ---- conditions and requirements
     "unknown_word_in_when": (
         space(
@@ -531,6 +554,22 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "space.yaml:6: sampler.name: grid needs a space of at most 100,000 configurations; give every float a step",
     ),
     "no_limit": (space("budget: {}"), "space.yaml:5: budget: give trials, hours or both"),
+    "unknown_precision": (
+        space("precision: float16"),
+        "space.yaml:6: precision: got 'float16' (did you mean 'bfloat16'?); allowed: float32, tf32, bfloat16",
+    ),
+    "number_for_a_precision": (
+        space("precision: 32"),
+        "space.yaml:6: precision: got 32; allowed: float32, tf32, bfloat16",
+    ),
+    "nothing_for_a_precision": (
+        space("precision:"),
+        "space.yaml:6: precision: got nothing; allowed: float32, tf32, bfloat16",
+    ),
+    "precision_in_a_section": (
+        space("resources: {precision: tf32}"),
+        "space.yaml:6: resources.precision: unknown key; known here: cpu, gpu",
+    ),
     "two_mistakes_in_a_section": (
         space("confirm: {top: 0, replicates: ten}"),
         "space.yaml:6: confirm.replicates: got the text 'ten'; it must be a whole number\n"

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sweeper.training import kernels
 from sweeper.training.adamw import AdamW
 
 RUNS, SIZE = 3, 7
@@ -87,3 +88,23 @@ def test_the_gradients_are_left_as_they_were() -> None:
     optimiser, _ = stacked()
     optimiser.step([given], column([0.1] * RUNS), column([0.1] * RUNS))
     assert torch.equal(given, gradient(0))
+
+
+@pytest.mark.skipif(kernels.library() is None, reason="no C compiler made the kernels")
+def test_the_kernel_updates_pieces_longer_than_a_thread_takes_as_float64_does() -> None:
+    # A thread takes 16,384 parameters at a time; 40,000 are not a multiple, and the pieces begin anywhere.
+    lengths = [1, 39_990, 9]
+    generator = torch.Generator().manual_seed(3)
+    start = torch.randn(RUNS, sum(lengths), generator=generator)
+    gradients = [torch.randn(start.shape, generator=generator) for _ in range(4)]
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        parameters = start.to(dtype, copy=True)
+        optimiser = AdamW(parameters, torch.tensor(BETAS, dtype=dtype), column(EPSILON).to(dtype))
+        assert (kernels.serve(parameters) is None) == (dtype == torch.float64)
+        for update, given in enumerate(gradients):
+            rate = column([rate_of(run, update) for run in range(RUNS)]).to(dtype)
+            optimiser.step(given.to(dtype).split(lengths, dim=1), rate, rate * column(DECAY).to(dtype))
+        found.append([parameters, optimiser.first, optimiser.second])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-6)

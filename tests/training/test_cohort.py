@@ -1,5 +1,8 @@
 """The stacked program against a plain model, and runs that do not influence each other."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +10,11 @@ import torch.nn.functional as F
 
 from sweeper import hyperparameters
 from sweeper.batch_schedules import batch_sizes
+from sweeper.outcomes import FINISHED, Outcome, outcome_of
 from sweeper.seeds import seeds_of
 from sweeper.spec.model import ModularArithmetic, Objective
-from sweeper.training import draws
-from sweeper.training.cohort import Cohort, Run, bucket
+from sweeper.training import draws, kernels
+from sweeper.training.cohort import Cohort, Run, Techniques, bucket
 from sweeper.training.tasks.modular_arithmetic import build_table, split
 from tests.training.reference import PlainTransformer
 
@@ -171,3 +175,215 @@ def test_buckets_are_never_too_small_and_at_most_a_quarter_too_large() -> None:
     for size in range(1, 5000):
         assert size <= bucket(size) <= max(size * 1.25, size + 1)
     assert bucket(512) == 512 and bucket(513) == 640
+
+
+# ---- what makes it fast changes nothing
+
+
+Curve = dict[str, list[Any]]
+
+SCHEDULES: list[dict[str, object]] = [
+    {},
+    {"batch.shape": "linear", "batch.min": 3, "batch.max": 40, "batch.every": 1, "batch.period": 30},
+    {"batch.shape": "linear", "batch.min": 3, "batch.max": 24, "batch.direction": "falling", "batch.period": 25},
+    {"batch.shape": "doubling", "batch.min": 4, "batch.max": 50, "batch.doubling_steps": 7},
+    {"batch.shape": "cyclic", "batch.min": 6, "batch.max": 20, "batch.cycles": 3},
+    {"batch.shape": "noise_scale", "batch.min": 8, "batch.max": 64, "batch.every": 5},
+]
+
+
+@pytest.fixture
+def without_kernels() -> Iterator[None]:
+    """Torch's own operations instead of the kernels."""
+    before, kernels.enabled = kernels.enabled, False
+    yield
+    kernels.enabled = before
+
+
+def curves_of(trained: Cohort) -> dict[int, Curve]:
+    """Replicate -> the columns of its evaluations, but for the time that they took."""
+    found: dict[int, Curve] = {}
+    for columns in trained.train():
+        for row, replicate in enumerate(columns["replicate"].tolist()):
+            for name, values in columns.items():
+                if name != "seconds":
+                    found.setdefault(replicate, {}).setdefault(name, []).append(values[row].tolist())
+    return found
+
+
+def assert_same_curve(found: Curve, expected: Curve, rtol: float, ignore: tuple[str, ...] = ()) -> None:
+    assert found.keys() == expected.keys()
+    for name in expected.keys() - set(ignore):
+        if name == "operation":
+            assert found[name] == expected[name]
+        else:
+            np.testing.assert_allclose(found[name], expected[name], rtol=rtol, atol=rtol, err_msg=name)
+
+
+@pytest.mark.parametrize("operation", ["x_plus_y", "permutation"])
+def test_sharing_rows_changes_no_curve(operation: str) -> None:
+    runs = [make_run(n, operation, **SCHEDULES[n]) for n in (0, 1)]
+    shared, unshared = (
+        curves_of(
+            Cohort(runs, objective(horizon=20), False, CPU, dtype=torch.float64, techniques=Techniques(share=share))
+        )
+        for share in (True, False)
+    )
+    for replicate, curve in shared.items():
+        assert_same_curve(curve, unshared[replicate], 1e-10)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_merging_repeated_examples_changes_no_curve(sampled: bool) -> None:
+    # Of 36 examples, batches of up to 40 hold many twice.
+    runs = [make_run(n, "permutation", **SCHEDULES[n]) for n in (0, 1)]
+    merged, unmerged = (
+        curves_of(
+            Cohort(runs, objective(horizon=20), sampled, CPU, dtype=torch.float64, techniques=Techniques(merge=merge))
+        )
+        for merge in (True, False)
+    )
+    for replicate, curve in merged.items():
+        assert_same_curve(curve, unmerged[replicate], 1e-10)
+
+
+def test_asking_for_graphs_on_a_cpu_changes_no_bit() -> None:
+    asked, not_asked = (
+        curves_of(Cohort([make_run()], objective(horizon=20), False, CPU, techniques=Techniques(graphs=graphs)))
+        for graphs in (True, False)
+    )
+    assert asked == not_asked
+
+
+@pytest.mark.skipif(kernels.library() is None, reason="no C compiler made the kernels")
+@pytest.mark.parametrize("operation", ["x_plus_y", "permutation"])
+def test_training_by_kernels_is_training_without_them_up_to_float32(
+    operation: str, request: pytest.FixtureRequest
+) -> None:
+    runs = [make_run(n, operation, **SCHEDULES[n]) for n in (0, 3, 5)]
+    by_kernels = curves_of(Cohort(runs, objective(horizon=20, evaluate_every=5), False, CPU))
+    request.getfixturevalue("without_kernels")
+    assert kernels.serve(torch.zeros(1)) is None
+    by_torch = curves_of(Cohort(runs, objective(horizon=20, evaluate_every=5), False, CPU))
+    in_float64 = curves_of(cohort(runs, horizon=20, evaluate_every=5))
+    for replicate, curve in by_torch.items():
+        assert_same_curve(by_kernels[replicate], curve, 1e-4)
+        assert_same_curve(by_kernels[replicate], in_float64[replicate], 1e-4)
+    assert by_kernels != by_torch
+
+
+def test_runs_of_different_batch_schedules_are_each_what_they_are_alone() -> None:
+    runs = [make_run(n, **schedule) for n, schedule in enumerate(SCHEDULES)]
+    together = curves_of(cohort(runs, horizon=20, evaluate_every=5))
+    assert len({tuple(curve["batch_size"]) for curve in together.values()}) == len(SCHEDULES)
+    for run in runs:
+        alone = curves_of(cohort([run], horizon=20, evaluate_every=5))
+        assert_same_curve(together[run.replicate], alone[run.replicate], 1e-8)
+
+
+# ---- precision
+
+
+def test_bfloat16_gives_other_numbers_and_learns_as_much() -> None:
+    runs = [make_run(0)]
+    exact, rounded = (
+        curves_of(Cohort(runs, objective(horizon=80), False, CPU, precision)) for precision in ("float32", "bfloat16")
+    )
+    for replicate, curve in rounded.items():
+        assert curve["train_loss"] != exact[replicate]["train_loss"]
+        # From log(11) = 2.4, chance.
+        assert curve["train_loss"][0] > 2.3 and curve["train_loss"][-1] < 2.0
+        np.testing.assert_allclose(curve["train_loss"], exact[replicate]["train_loss"], rtol=0.02)
+
+
+def test_runs_in_bfloat16_do_not_influence_each_other() -> None:
+    runs = [make_run(0), make_run(1, **SCHEDULES[1])]
+    together = curves_of(Cohort(runs, objective(horizon=20), False, CPU, "bfloat16"))
+    for run in runs:
+        alone = curves_of(Cohort([run], objective(horizon=20), False, CPU, "bfloat16"))
+        assert_same_curve(
+            together[run.replicate], alone[run.replicate], 1e-2, ignore=("train_accuracy", "val_accuracy")
+        )
+
+
+# ---- the tail
+
+
+ENDS = {"until": "train_accuracy > 0.3", "horizon": 120, "evaluate_every": 5}
+"""Replicates 0, 1 and 2 cross at different evaluations; replicate 1 falls back soon after."""
+
+
+@pytest.fixture(scope="module")
+def with_and_without() -> dict[int, dict[int, Curve]]:
+    """Tail -> replicate -> curve, of three runs in one stack."""
+    return {tail: curves_of(cohort([make_run(n) for n in range(3)], tail=tail, **ENDS)) for tail in (0, 30)}
+
+
+def outcome(curve: Curve, **changes: object) -> Outcome:
+    values = np.array(curve["train_accuracy"])
+    finite = np.isfinite(curve["train_loss"]) & np.isfinite(curve["val_loss"])
+    return outcome_of(objective(**(ENDS | changes)).event, np.array(curve["step"]), values, finite, FINISHED)
+
+
+def test_a_run_stays_as_many_updates_after_its_event_as_the_tail_says(
+    with_and_without: dict[int, dict[int, Curve]],
+) -> None:
+    for replicate, bare in with_and_without[0].items():
+        assert with_and_without[30][replicate]["step"][-1] == bare["step"][-1] + 30
+    assert len({bare["step"][-1] for bare in with_and_without[0].values()}) == 3
+
+
+@pytest.mark.parametrize(("tail", "longer"), [(6, 10), (1000, 20)])
+def test_a_tail_ends_at_the_next_evaluation_and_at_the_horizon(
+    tail: int, longer: int, with_and_without: dict[int, dict[int, Curve]]
+) -> None:
+    event = with_and_without[0][1]["step"][-1]
+    ends = ENDS | {"horizon": event + 20, "tail": tail}
+    assert curves_of(cohort([make_run(1)], **ends))[1]["step"][-1] == event + longer
+
+
+def test_a_tail_changes_no_outcome(with_and_without: dict[int, dict[int, Curve]]) -> None:
+    for curves in with_and_without.values():
+        for replicate, bare in with_and_without[0].items():
+            assert outcome(curves[replicate]) == outcome(bare) == Outcome("reached", bare["step"][-1])
+
+
+def test_a_tail_adds_evaluations_and_changes_none_before_it(with_and_without: dict[int, dict[int, Curve]]) -> None:
+    for replicate, bare in with_and_without[0].items():
+        longer = with_and_without[30][replicate]
+        begun = {name: values[: len(bare["step"])] for name, values in longer.items()}
+        # Another run leaves the stack at another time, and sums are taken in another order.
+        assert_same_curve(begun, bare, 1e-8)
+
+
+def test_a_run_that_falls_back_in_its_tail_stays_to_its_end(with_and_without: dict[int, dict[int, Curve]]) -> None:
+    curve = with_and_without[30][1]
+    event = curve["step"].index(outcome(curve).step)
+    assert min(curve["train_accuracy"][event:]) < 0.3 < curve["train_accuracy"][event]
+    assert curve["step"][-1] == curve["step"][event] + 30
+
+
+def test_a_run_beside_runs_in_their_tails_is_what_it_is_alone(with_and_without: dict[int, dict[int, Curve]]) -> None:
+    # Replicate 2 trains while 1 is in its tail and has left, and in its own tail beside 0.
+    alone = curves_of(cohort([make_run(2)], tail=30, **ENDS))[2]
+    assert_same_curve(with_and_without[30][2], alone, 1e-8)
+
+
+def test_a_tail_begins_where_a_sustained_event_is_known() -> None:
+    sustained: dict[str, object] = {"sustained": 2, "tail": 10}
+    curve = curves_of(cohort([make_run(1)], **(ENDS | sustained)))[1]
+    past = np.array(curve["train_accuracy"]) > 0.3
+    known = int(np.flatnonzero(past[1:] & past[:-1])[0]) + 1
+    assert curve["step"][-1] == curve["step"][known] + 10
+    assert outcome(curve, **sustained) == Outcome("reached", curve["step"][known - 1])
+
+
+def test_a_run_that_diverges_in_its_tail_ends_there_and_has_reached_its_event() -> None:
+    wild = make_run(0, learning_rate=100.0, weight_decay=100.0)
+    ends = {"until": "train_loss > 0", "horizon": 50, "tail": 40, "evaluate_every": 1}
+    curve = curves_of(cohort([wild], **ends))[0]
+    finite = np.isfinite(curve["train_loss"]) & np.isfinite(curve["val_loss"])
+    assert 1 < curve["step"][-1] < 41 and not finite[-1] and finite[:-1].all()
+    event = objective(**ends).event
+    found = outcome_of(event, np.array(curve["step"]), np.array(curve["train_loss"]), finite, FINISHED)
+    assert found == Outcome("reached", 1)
