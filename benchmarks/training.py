@@ -33,7 +33,7 @@ STEPS_OF_A_RUN = 7500
 BATCHES = (32, 128, 512)
 REPLICATES = (1, 3, 8)
 GPU_PROCESSES = (1, 2, 4, 8)
-SCHEDULE = tuple(int(size) for size in np.geomspace(32, 512, 12).round())
+SCHEDULE = tuple(int(size) for size in np.geomspace(32, 512, 8).round())
 """Sizes of a schedule that grows from 32 to 512 by a constant factor, each for one period."""
 
 
@@ -181,10 +181,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "figures")
     options = parser.parse_args()
     console = Console(width=120)
-    columns = [(f"batch {b}", (b,) * max(1, 128 // b), r) for b in options.batches for r in options.replicates]
+    columns = [(f"batch {b}", (b,) * max(1, 128 // b), r) for r in options.replicates for b in options.batches]
     if not options.no_schedule:
         columns.append(("batch 32 -> 512", SCHEDULE, 3))
-    record = []
+    # Three replicates, the usual number, come first: whoever stops early has them.
+    columns.sort(key=lambda column: column[2] != 3)
+    record: list[dict[str, Any]] = []
     for name, sizes, replicates in columns:
         rivals = contestants(sizes, replicates, options)
         cores = 1 if options.device == "cuda" else options.cores
@@ -193,18 +195,17 @@ def main() -> None:
             race(rivals, options.rounds)
         show(f"{name}, {replicates} replicates, {options.rounds} rounds", rivals, console)
         record += [asdict(rival) | {"column": name, "milliseconds": rival.milliseconds} for rival in rivals]
-    _write(options, record, console)
+        _write(options, record)
 
 
-def _write(options: argparse.Namespace, record: list[dict[str, Any]], console: Console) -> None:
+def _write(options: argparse.Namespace, record: list[dict[str, Any]]) -> None:
     device = torch.cuda.get_device_name() if options.device == "cuda" else _cpu_name()
     for each in record:
-        each["job"] = {key: value for key, value in each["job"].items() if key != "checkout"}
+        each["job"].pop("checkout", None)
     about = {"device": device, "cores": options.cores, "torch": torch.__version__, "python": platform.python_version()}
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"training-{options.device}.json"
     path.write_text(json.dumps(about | {"rounds": options.rounds, "contestants": record}, indent=1) + "\n")
-    console.print(f"raw figures in {path}")
 
 
 def _cpu_name() -> str:

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Test processes share the cores already: threads of their own would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:

@@ -15,6 +15,7 @@
 
 #define BLOCK 64 /* rows whose sums are taken by one thread */
 #define MOST_KEYS 64
+#define MANY(work) ((work) > 32768) /* numbers to work on, for which waking threads pays */
 #define PRAGMA(text) _Pragma(#text)
 #define SUM(s) PRAGMA(omp simd reduction(+ : s))
 #define EACH PRAGMA(omp simd)
@@ -66,7 +67,7 @@ static void add_blocks(const float *partial, size runs, size count, size width, 
 /* y = GELU(x + bias), exact (Hendrycks and Gimpel 2016), with Φ from Abramowitz and Stegun 7.1.26 (error < 1e-7).
    slope, if asked for, is dy/dx; it may be x itself, and so may y. */
 void gelu(const float *x, const float *bias, size stride, float *y, float *slope, size runs, size rows, size width) {
-#pragma omp parallel for
+#pragma omp parallel for if (MANY(runs * rows * width))
     for (size row = 0; row < runs * rows; row++) {
         const float *b = bias + row / rows * stride;
         size first = row * width;
@@ -96,7 +97,7 @@ void gelu(const float *x, const float *bias, size stride, float *y, float *slope
 void gelu_backward(const float *dy, const float *slope, float *dx, float *dbias, size runs, size rows, size width) {
     size count = blocks(rows);
     float *partial = malloc(runs * count * width * sizeof *partial);
-#pragma omp parallel for
+#pragma omp parallel for if (MANY(runs * rows * width))
     for (size task = 0; task < runs * count; task++) {
         size run = task / count, from = task % count * BLOCK;
         float *sum = partial + task * width;
@@ -118,7 +119,7 @@ void gelu_backward(const float *dy, const float *slope, float *dx, float *dbias,
    reciprocal of the standard deviation. r and bias may be null. */
 void add_norm(const float *x, const float *r, const float *bias, const float *gain, const float *shift, size stride,
               float *y, float *normal, float *scale, size runs, size rows, size width) {
-#pragma omp parallel for
+#pragma omp parallel for if (MANY(runs * rows * width))
     for (size row = 0; row < runs * rows; row++) {
         size offset = row / rows * stride, first = row * width;
         const float *g = gain + offset, *s = shift + offset;
@@ -153,7 +154,7 @@ void add_norm_backward(const float *dy, const float *normal, const float *scale,
                        float *dx, float *sums, size runs, size rows, size width) {
     size count = blocks(rows);
     float *partial = malloc(runs * count * 3 * width * sizeof *partial);
-#pragma omp parallel for
+#pragma omp parallel for if (MANY(runs * rows * width))
     for (size task = 0; task < runs * count; task++) {
         size run = task / count, from = task % count * BLOCK;
         const float *g = gain + run * stride;
@@ -233,7 +234,7 @@ void attend(const float *q, size q_rows, const place *asker, const float *kv, si
             size keys, float *out, size out_start, size out_rows, float *weights, size runs, size n, size heads,
             size dim) {
     size width = heads * dim;
-#pragma omp parallel for
+#pragma omp parallel for if (MANY(runs * n * keys * width))
     for (size task = 0; task < runs * n; task++) {
         size run = task / n, e = task % n;
         const float *ask = q + (run * q_rows + row_of(asker, run, e)) * width, *k[MOST_KEYS];
@@ -278,7 +279,7 @@ void attend_backward(const float *dout, size out_start, size out_rows, const flo
                      size q_rows, const place *asker, const float *kv, float *dkv, size kv_rows, const place *places,
                      size keys, size runs, size n, size heads, size dim) {
     size width = heads * dim;
-#pragma omp parallel for
+#pragma omp parallel for if (MANY(runs * n * keys * width))
     for (size task = 0; task < runs * heads; task++) {
         size run = task / heads, h = task % heads, at[MOST_KEYS];
         for (size e = 0; e < n; e++) {
@@ -295,7 +296,7 @@ void attend_backward(const float *dout, size out_start, size out_rows, const flo
    hit: whether the target scores highest; saturated: whether the softmax is exactly 1 somewhere. */
 void cross_entropy(const float *logits, const int64_t *targets, float *loss, float *slope, float *hit,
                    float *saturated, size rows, size classes) {
-#pragma omp parallel for
+#pragma omp parallel for if (MANY(rows * classes))
     for (size row = 0; row < rows; row++) {
         const float *z = logits + row * classes;
         size target = targets[row];
@@ -330,7 +331,7 @@ void cross_entropy(const float *logits, const int64_t *targets, float *loss, flo
 void adamw(float *parameters, float *first, float *second, size stride, const float *gradients, const float *constants,
            size runs, size count) {
     size pieces = (count + 16383) / 16384;
-#pragma omp parallel for
+#pragma omp parallel for if (MANY(runs * count))
     for (size task = 0; task < runs * pieces; task++) {
         size run = task / pieces, from = task % pieces * 16384, to = least(from + 16384, count);
         const float *k = constants + run * 7;
@@ -349,7 +350,7 @@ void adamw(float *parameters, float *first, float *second, size stride, const fl
 /* out[run][out_start + e] = values[run][the row that reader e reads]. */
 void spread(const float *values, size rows, const place *from, float *out, size out_start, size out_rows, size runs,
             size n, size width) {
-#pragma omp parallel for
+#pragma omp parallel for if (MANY(runs * n * width))
     for (size task = 0; task < runs * n; task++) {
         size run = task / n, e = task % n;
         memcpy(out + (run * out_rows + out_start + e) * width,
@@ -360,7 +361,7 @@ void spread(const float *values, size rows, const place *from, float *out, size 
 /* dvalues[run][row] += the sum of dout over the readers of the row, in their order. */
 void spread_backward(const float *dout, size out_start, size out_rows, float *dvalues, size rows, const place *from,
                      size runs, size n, size width) {
-#pragma omp parallel for
+#pragma omp parallel for if (MANY(runs * n * width))
     for (size run = 0; run < runs; run++)
         for (size e = 0; e < n; e++) {
             const float *d = dout + (run * out_rows + out_start + e) * width;
@@ -371,7 +372,7 @@ void spread_backward(const float *dout, size out_start, size out_rows, float *dv
 
 /* y = x rounded to the nearest bfloat16, ties to even. */
 void round_bfloat16(const float *x, float *y, size count) {
-#pragma omp parallel for simd
+#pragma omp parallel for simd if (MANY(count))
     for (size i = 0; i < count; i++) {
         union { float f; uint32_t i; } v = {.f = x[i]};
         uint32_t rounded = (v.i + 0x7fffu + ((v.i >> 16) & 1u)) & 0xffff0000u;

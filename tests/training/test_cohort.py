@@ -287,7 +287,8 @@ def test_runs_of_different_batch_schedules_are_each_what_they_are_alone() -> Non
 def test_bfloat16_gives_other_numbers_and_learns_as_much() -> None:
     runs = [make_run(0)]
     exact, rounded = (
-        curves_of(Cohort(runs, objective(horizon=80), False, CPU, precision)) for precision in ("float32", "bfloat16")
+        curves_of(Cohort(runs, objective(horizon=80), False, CPU, precision=precision))
+        for precision in ("float32", "bfloat16")
     )
     for replicate, curve in rounded.items():
         assert curve["train_loss"] != exact[replicate]["train_loss"]
@@ -298,9 +299,9 @@ def test_bfloat16_gives_other_numbers_and_learns_as_much() -> None:
 
 def test_runs_in_bfloat16_do_not_influence_each_other() -> None:
     runs = [make_run(0), make_run(1, **SCHEDULES[1])]
-    together = curves_of(Cohort(runs, objective(horizon=20), False, CPU, "bfloat16"))
+    together = curves_of(Cohort(runs, objective(horizon=20), False, CPU, precision="bfloat16"))
     for run in runs:
-        alone = curves_of(Cohort([run], objective(horizon=20), False, CPU, "bfloat16"))
+        alone = curves_of(Cohort([run], objective(horizon=20), False, CPU, precision="bfloat16"))
         assert_same_curve(
             together[run.replicate], alone[run.replicate], 1e-2, ignore=("train_accuracy", "val_accuracy")
         )

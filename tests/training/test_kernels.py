@@ -120,6 +120,7 @@ def test_a_compiler_that_is_broken_means_no_kernels_and_no_word(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("CC", compiler(tmp_path, script))
+    monkeypatch.setenv("PATH", "")
     assert load() is None
     assert capfd.readouterr() == ("", "")
     # Nothing half made is left: at most a file under its full name.
