@@ -1,5 +1,6 @@
 """AdamW over a stack of runs, each with its own hyperparameters (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
 
+import ctypes
 from collections.abc import Sequence
 
 import torch
@@ -57,9 +58,8 @@ class AdamW:
 
     def _step_in_one_pass(self, gradients: Sequence[torch.Tensor], constants: torch.Tensor) -> None:
         runs, stride = self._parameters.shape
-        start = 0
-        for gradient in gradients:
-            count = gradient.shape[1]
-            states = [each[:, start:] for each in (self._parameters, self.first, self.second)]
-            kernels.call("adamw", *states, stride, gradient.contiguous(), constants, runs, count)
-            start += count
+        pieces = [gradient.contiguous() for gradient in gradients]
+        addresses = (ctypes.c_void_p * len(pieces))(*(piece.data_ptr() for piece in pieces))
+        counts = (ctypes.c_int64 * len(pieces))(*(piece.shape[1] for piece in pieces))
+        states = (self._parameters, self.first, self.second)
+        kernels.call("adamw", *states, stride, addresses, counts, len(pieces), constants, runs)

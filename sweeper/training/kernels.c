@@ -326,23 +326,27 @@ void cross_entropy(const float *logits, const int64_t *targets, float *loss, flo
     }
 }
 
-/* AdamW (Loshchilov and Hutter 2019) on one piece of the flat parameters of every run: count of them, stride from run
-   to run; gradients [runs][count]. constants [runs][7]: beta1, beta2, epsilon, 1 - beta1^t, 1 - beta2^t, rate, decay. */
-void adamw(float *parameters, float *first, float *second, size stride, const float *gradients, const float *constants,
-           size runs, size count) {
-    size pieces = (count + 16383) / 16384;
+/* AdamW (Loshchilov and Hutter 2019) on runs rows of flat parameters, which stride numbers lie apart. The gradients come
+   in pieces [runs][counts[i]] that make up a row. constants [runs][7]: beta1, beta2, epsilon, 1 - beta1^t, 1 - beta2^t,
+   rate, decay. */
+void adamw(float *parameters, float *first, float *second, size stride, const float *const *gradients,
+           const size *counts, size pieces, const float *constants, size runs) {
+    size start = 0;
+    for (size piece = 0; piece < pieces; start += counts[piece++]) {
+        size count = counts[piece], parts = (count + 16383) / 16384;
 #pragma omp parallel for if (MANY(runs * count))
-    for (size task = 0; task < runs * pieces; task++) {
-        size run = task / pieces, from = task % pieces * 16384, to = least(from + 16384, count);
-        const float *k = constants + run * 7;
-        float beta1 = k[0], beta2 = k[1], epsilon = k[2], root = 1.0f / sqrtf(k[4]), rate = k[5] / k[3];
-        float keep = 1.0f - k[6];
-        float *p = parameters + run * stride, *m = first + run * stride, *v = second + run * stride;
-        const float *g = gradients + run * count;
-        EACH for (size i = from; i < to; i++) {
-            m[i] += (g[i] - m[i]) * (1.0f - beta1);
-            v[i] = v[i] * beta2 + g[i] * g[i] * (1.0f - beta2);
-            p[i] = p[i] * keep - rate * m[i] / (sqrtf(v[i]) * root + epsilon);
+        for (size task = 0; task < runs * parts; task++) {
+            size run = task / parts, from = task % parts * 16384, to = least(from + 16384, count);
+            const float *k = constants + run * 7, *g = gradients[piece] + run * count;
+            float beta1 = k[0], beta2 = k[1], epsilon = k[2], root = 1.0f / sqrtf(k[4]), rate = k[5] / k[3];
+            float keep = 1.0f - k[6];
+            size offset = run * stride + start;
+            float *p = parameters + offset, *m = first + offset, *v = second + offset;
+            EACH for (size i = from; i < to; i++) {
+                m[i] += (g[i] - m[i]) * (1.0f - beta1);
+                v[i] = v[i] * beta2 + g[i] * g[i] * (1.0f - beta2);
+                p[i] = p[i] * keep - rate * m[i] / (sqrtf(v[i]) * root + epsilon);
+            }
         }
     }
 }

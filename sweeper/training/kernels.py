@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -47,17 +48,14 @@ def use_threads(count: int) -> None:
         call("use_threads", count)
 
 
-def call(name: str, *arguments: "torch.Tensor | int | ctypes.Array[Place] | None") -> None:
-    """Call a kernel: tensors pass as pointers to their memory, whole numbers as int64."""
+Argument = torch.Tensor | int | ctypes.Array[Any] | None
+
+
+def call(name: str, *arguments: Argument) -> None:
+    """Call a kernel: tensors pass as the addresses of their memory."""
     loaded = library()
     assert loaded is not None, "callers ask `serve` first"
-    getattr(loaded, name)(*map(_c_argument, arguments))
-
-
-def _c_argument(argument: "torch.Tensor | int | ctypes.Array[Place] | None") -> object:
-    if isinstance(argument, torch.Tensor):
-        return ctypes.c_void_p(argument.data_ptr())
-    return ctypes.c_int64(argument) if isinstance(argument, int) else argument
+    getattr(loaded, name)(*[each.data_ptr() if isinstance(each, torch.Tensor) else each for each in arguments])
 
 
 @functools.cache
@@ -80,15 +78,29 @@ def _built_by(compiler: str) -> ctypes.CDLL | None:
     # A user may have no home, a cache that cannot be written, a compiler that fails, or a file that is no library.
     except (OSError, RuntimeError, subprocess.CalledProcessError):
         return None
-    for name in _FUNCTIONS:
-        getattr(loaded, name).restype = None
+    for name, signature in _SIGNATURES.items():
+        function = getattr(loaded, name)
+        function.restype = None
+        function.argtypes = [_TYPES[letter] for letter in signature]
     return loaded
 
 
-_FUNCTIONS = (
-    *("gelu", "gelu_backward", "add_norm", "add_norm_backward", "attend", "attend_backward"),
-    *("use_threads", "cross_entropy", "adamw", "spread", "spread_backward", "round_bfloat16"),
-)
+_TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_int64}
+_SIGNATURES = {
+    "use_threads": "n",
+    "gelu": "ppnppnnn",
+    "gelu_backward": "ppppnnn",
+    "add_norm": "pppppnpppnnn",
+    "add_norm_backward": "ppppnppnnn",
+    "attend": "pnppnpnpnnpnnnn",
+    "attend_backward": "pnnpppnpppnpnnnnn",
+    "cross_entropy": "ppppppnn",
+    "adamw": "pppnppnpn",
+    "spread": "pnppnnnnn",
+    "spread_backward": "pnnpnpnnn",
+    "round_bfloat16": "ppn",
+}
+"""The arguments of every kernel: pointers and whole numbers."""
 
 
 def cache_folder() -> Path:
