@@ -185,7 +185,7 @@ def main() -> None:
     if not options.no_schedule:
         columns.append(("batch 32 -> 512", SCHEDULE, 3))
     # Three replicates, the usual number, come first: whoever stops early has them.
-    columns.sort(key=lambda column: column[2] != 3)
+    columns.sort(key=lambda column: (column[2] != 3, -len(set(column[1])), -max(column[1])))
     record: list[dict[str, Any]] = []
     for name, sizes, replicates in columns:
         rivals = contestants(sizes, replicates, options)

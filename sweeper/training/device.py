@@ -1,12 +1,19 @@
 """Which device a trial trains on, with how many threads, and how its matrix units round."""
 
+import ctypes
+import functools
 import math
 import platform
+import sys
 
 import torch
 
 from sweeper.spec.model import Precision
 from sweeper.training import kernels
+
+# Parameters of glibc's mallopt(3).
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 2**30
 
 
 def prepare(cpu: float, precision: Precision = "float32") -> torch.device:
@@ -17,8 +24,22 @@ def prepare(cpu: float, precision: Precision = "float32") -> torch.device:
     threads = max(1, math.floor(cpu))
     torch.set_num_threads(threads)
     kernels.use_threads(threads)
+    _keep_freed_memory()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Ask glibc to keep up to 1 GiB that is freed; elsewhere nothing.
+
+    A step allocates tensors of megabytes that the next one allocates again. By default their pages go back to the
+    system in between, which has to clear them each time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def name_of(device: torch.device) -> str:
