@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -143,6 +144,11 @@ def _places(places: Sequence[Place]) -> ctypes.Array[kernels.Place]:
     return (kernels.Place * len(places))(*map(_struct, places))
 
 
+def _starts(places: Sequence[Place]) -> list[int]:
+    """The row at which each group of readers begins in the output, and then how many rows that has."""
+    return [0, *accumulate(place.count for place in places)]
+
+
 def _struct(place: Place) -> kernels.Place:
     if place.index is None:
         return kernels.Place(None, 0, place.start, 0 if place.single else 1)
@@ -204,25 +210,22 @@ class _Spread(torch.autograd.Function):
     def forward(ctx: Any, values: torch.Tensor, places: Sequence[Place]) -> torch.Tensor:
         values = values.contiguous()
         runs, rows, width = values.shape
-        total = sum(place.count for place in places)
+        *starts, total = _starts(places)
         out = values.new_empty(runs, total, width)
-        start = 0
-        for place in places:
+        for place, start in zip(places, starts, strict=True):
             kernels.call("spread", values, rows, _places([place]), out, start, total, runs, place.count, width)
-            start += place.count
         ctx.places, ctx.rows = places, rows
         return out
 
     @staticmethod
     def backward(ctx: Any, dout: torch.Tensor) -> tuple[torch.Tensor, None]:
         dout = dout.contiguous()
-        runs, total, width = dout.shape
+        runs, _, width = dout.shape
+        *starts, total = _starts(ctx.places)
         dvalues = dout.new_zeros(runs, ctx.rows, width)
-        start = 0
-        for place in ctx.places:
+        for place, start in zip(ctx.places, starts, strict=True):
             ends = (_places([place]), runs, place.count, width)
             kernels.call("spread_backward", dout, start, total, dvalues, ctx.rows, *ends)
-            start += place.count
         return dvalues, None
 
 
@@ -238,11 +241,10 @@ class _Attend(torch.autograd.Function):
     ) -> torch.Tensor:
         queries, keys_values = queries.contiguous(), keys_values.contiguous()
         runs, _, width = queries.shape
-        total = sum(asker.count for asker in askers)
+        *starts, total = _starts(askers)
         out = queries.new_empty(runs, total, width)
         ctx.shares = []
-        start = 0
-        for asker, places in zip(askers, sources, strict=True):
+        for asker, places, start in zip(askers, sources, starts, strict=True):
             n, keys = asker.count, len(places)
             shares = queries.new_empty(runs, n, heads, keys) if any(ctx.needs_input_grad[:2]) else None
             kernels.call(
@@ -252,7 +254,6 @@ class _Attend(torch.autograd.Function):
                 *(out, start, total, shares, runs, n, heads, width // heads),
             )
             ctx.shares.append(shares)
-            start += n
         ctx.save_for_backward(queries, keys_values)
         ctx.askers, ctx.sources, ctx.heads = askers, sources, heads
         return out
@@ -261,10 +262,10 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, dout: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         queries, keys_values = ctx.saved_tensors
         dout = dout.contiguous()
-        runs, total, width = dout.shape
+        runs, _, width = dout.shape
         dqueries, dkeys_values = torch.zeros_like(queries), torch.zeros_like(keys_values)
-        start = 0
-        for asker, places, shares in zip(ctx.askers, ctx.sources, ctx.shares, strict=True):
+        *starts, total = _starts(ctx.askers)
+        for asker, places, shares, start in zip(ctx.askers, ctx.sources, ctx.shares, starts, strict=True):
             kernels.call(
                 "attend_backward",
                 *(dout, start, total, shares),
@@ -272,7 +273,6 @@ class _Attend(torch.autograd.Function):
                 *(keys_values, dkeys_values, keys_values.shape[1], _places(places), len(places)),
                 *(runs, asker.count, ctx.heads, width // ctx.heads),
             )
-            start += asker.count
         return dqueries, dkeys_values, None, None, None
 
 

@@ -64,8 +64,19 @@ static void add_blocks(const float *partial, size runs, size count, size width, 
     }
 }
 
-/* y = GELU(x + bias), exact (Hendrycks and Gimpel 2016), with Φ from Abramowitz and Stegun 7.1.26 (error < 1e-7).
-   slope, if asked for, is dy/dx; it may be x itself, and so may y. */
+/* The normal distribution's Φ(z), given e = exp(-z^2 / 2): Abramowitz and Stegun 7.1.26 (error < 1e-7). */
+ALWAYS float normal_below(float z, float e) {
+    float t = 1.0f / (1.0f + 0.231641888f * fabsf(z)), p = 1.061405429f;
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    float tail = 0.5f * e * t * p;
+    return z > 0 ? 1.0f - tail : tail;
+}
+
+/* y = GELU(x + bias), exact (Hendrycks and Gimpel 2016). slope, if asked for, is dy/dx; it may be x itself, and so may
+   y. */
 void gelu(const float *x, const float *bias, size stride, float *y, float *slope, size runs, size rows, size width) {
 #pragma omp parallel for if (MANY(runs * rows * width))
     for (size row = 0; row < runs * rows; row++) {
@@ -73,21 +84,14 @@ void gelu(const float *x, const float *bias, size stride, float *y, float *slope
         size first = row * width;
         if (slope) {
             EACH for (size c = 0; c < width; c++) {
-                float z = x[first + c] + b[c];
-                float e = exponential(-0.5f * z * z);
-                float t = 1.0f / (1.0f + 0.231641888f * fabsf(z));
-                float tail = 0.5f * e * t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
-                float below = z > 0 ? 1.0f - tail : tail;
+                float z = x[first + c] + b[c], e = exponential(-0.5f * z * z), below = normal_below(z, e);
                 y[first + c] = z * below;
                 slope[first + c] = below + z * e * 0.398942280f;
             }
         } else {
             EACH for (size c = 0; c < width; c++) {
                 float z = x[first + c] + b[c];
-                float e = exponential(-0.5f * z * z);
-                float t = 1.0f / (1.0f + 0.231641888f * fabsf(z));
-                float tail = 0.5f * e * t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
-                y[first + c] = z * (z > 0 ? 1.0f - tail : tail);
+                y[first + c] = z * normal_below(z, exponential(-0.5f * z * z));
             }
         }
     }

@@ -27,13 +27,15 @@ def exact(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = Non
 
 def native_bfloat16(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """The product by units that multiply bfloat16."""
-    product = torch.bmm(x.bfloat16(), weight.bfloat16()).to(x.dtype)
-    return product if bias is None else product + bias[:, None]
+    return _biased(torch.bmm(x.bfloat16(), weight.bfloat16()).to(x.dtype), bias)
 
 
 def rounded_bfloat16(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """The same numbers where there are no such units, up to the order of summation."""
-    product: torch.Tensor = _Rounded.apply(x, weight)  # type: ignore[no-untyped-call]
+    return _biased(_Rounded.apply(x, weight), bias)  # type: ignore[no-untyped-call]
+
+
+def _biased(product: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     return product if bias is None else product + bias[:, None]
 
 

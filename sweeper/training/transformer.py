@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 
 from sweeper.training import fused
 from sweeper.training.prefixes import Layout, Place
@@ -142,12 +141,9 @@ class Stack:
 
     def _embed(self, layout: Layout) -> torch.Tensor:
         """Token plus position, [R, M, width]."""
-        p = self._parameters
-        table = p["embedding.token"]
-        runs, vocabulary, width = table.shape
-        rows = torch.arange(runs, device=table.device)[:, None] * vocabulary + layout.tokens
-        tokens = F.embedding(rows, table.reshape(runs * vocabulary, width))
-        return tokens + p["embedding.position"][:, layout.positions]
+        p, count = self._parameters, len(layout.positions)
+        tokens = fused.spread(p["embedding.token"], [Place(0, count, layout.tokens)])
+        return tokens + fused.spread(p["embedding.position"], [Place(0, count, layout.positions[None])])
 
     def _block(self, name: str, x: torch.Tensor, places: list[list[Place]], readers: list[int]) -> torch.Tensor:
         """One block at the positions `readers`: rows [R, M, width] -> [R, N, width], position after position."""

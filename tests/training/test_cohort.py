@@ -220,31 +220,28 @@ def assert_same_curve(found: Curve, expected: Curve, rtol: float, ignore: tuple[
             np.testing.assert_allclose(found[name], expected[name], rtol=rtol, atol=rtol, err_msg=name)
 
 
+def assert_changes_no_curve(technique: str, runs: list[Run], sampled: bool = False) -> None:
+    used, unused = (
+        curves_of(
+            Cohort(
+                runs, objective(horizon=20), sampled, CPU, dtype=torch.float64, techniques=Techniques(**{technique: on})
+            )
+        )
+        for on in (True, False)
+    )
+    for replicate, curve in used.items():
+        assert_same_curve(curve, unused[replicate], 1e-10)
+
+
 @pytest.mark.parametrize("operation", ["x_plus_y", "permutation"])
 def test_sharing_rows_changes_no_curve(operation: str) -> None:
-    runs = [make_run(n, operation, **SCHEDULES[n]) for n in (0, 1)]
-    shared, unshared = (
-        curves_of(
-            Cohort(runs, objective(horizon=20), False, CPU, dtype=torch.float64, techniques=Techniques(share=share))
-        )
-        for share in (True, False)
-    )
-    for replicate, curve in shared.items():
-        assert_same_curve(curve, unshared[replicate], 1e-10)
+    assert_changes_no_curve("share", [make_run(n, operation, **SCHEDULES[n]) for n in (0, 1)])
 
 
 @pytest.mark.parametrize("sampled", [False, True])
 def test_merging_repeated_examples_changes_no_curve(sampled: bool) -> None:
     # Of 36 examples, batches of up to 40 hold many twice.
-    runs = [make_run(n, "permutation", **SCHEDULES[n]) for n in (0, 1)]
-    merged, unmerged = (
-        curves_of(
-            Cohort(runs, objective(horizon=20), sampled, CPU, dtype=torch.float64, techniques=Techniques(merge=merge))
-        )
-        for merge in (True, False)
-    )
-    for replicate, curve in merged.items():
-        assert_same_curve(curve, unmerged[replicate], 1e-10)
+    assert_changes_no_curve("merge", [make_run(n, "permutation", **SCHEDULES[n]) for n in (0, 1)], sampled)
 
 
 def test_asking_for_graphs_on_a_cpu_changes_no_bit() -> None:
