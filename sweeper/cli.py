@@ -109,6 +109,23 @@ def query(
 
 
 @app.command()
+def replay(
+    sweep: Sweep,
+    rule: Annotated[
+        Literal["none", "cap", "race", "asha", "median"] | None, typer.Option(help="One rule; all of them by default.")
+    ] = None,
+    at_once: Annotated[int, typer.Option(help="Trials that train at the same time.", min=1)] = 1,
+) -> None:
+    """Replay a sweep's whole curves under other rules for stopping trials: steps spent, and was the winner stopped?"""
+    from sweeper import replay as replaying
+    from sweeper.paths import SweepFolder
+
+    folder = SweepFolder(sweep)
+    _must_exist(folder.space, sweep)
+    out.print(replaying.render(replaying.replay(folder, [rule] if rule else replaying.RULES, at_once)))
+
+
+@app.command()
 def doctor() -> None:
     """Say what hardware and versions were found, and whether they fit together."""
     from sweeper import doctor as examination

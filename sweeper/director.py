@@ -5,23 +5,28 @@ outcomes durable and *then* tells the study, so that a crash between the two los
 is told from the tables. Phases follow each other: trials taken up again, baselines, the search, confirmations.
 """
 
+import math
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sweeper import objective
 from sweeper.hyperparameters import identity
-from sweeper.outcomes import Ending
-from sweeper.results.summary import TrialSummary, is_over, observe, run_rows, summarise, trial_row
+from sweeper.outcomes import FINISHED, Ending
+from sweeper.results.record import Observations, Settled
+from sweeper.results.summary import TrialSummary, is_over, observe, run_rows, score, summarise, trial_row
 from sweeper.results.writer import Writer
 from sweeper.runners.protocol import WAIT, Wait
-from sweeper.search import capping
+from sweeper.search.pruning import Pruner
+from sweeper.search.racing import Race, stages
 from sweeper.search.study import Proposal, Study
 from sweeper.space import Space
 from sweeper.spec.model import SweepSpec
 from sweeper.trial import Assignment, Chunk, join
 
+_WHOLE = ("finished", "failed")
+"""Endings of trials whose value stands."""
 CONFIRMATION_REPLICATES = 1000
 """The first replicate number of confirmations: seeds that the search has not seen."""
 _HOPELESS = 3
@@ -30,12 +35,23 @@ _HOPELESS = 3
 
 @dataclass
 class _Live:
-    """A trial in training."""
+    """A trial in training.
+
+    Attributes:
+        assignment: the stage that trains: some of its replicates.
+        before: replicates of earlier stages.
+    """
 
     proposal: Proposal
     assignment: Assignment
     started: datetime
+    before: tuple[int, ...] = ()
     chunks: list[Chunk] = field(default_factory=list)
+
+    @property
+    def whole(self) -> Assignment:
+        """The stages so far as one assignment."""
+        return replace(self.assignment, replicates=self.before + self.assignment.replicates)
 
 
 @dataclass(frozen=True)
@@ -62,16 +78,22 @@ class SweepDirector:
         spec, space: the checked question.
         study: remembers trials.
         writer: the sweep's tables.
-        settled: trial -> value of what the tables already hold.
+        settled: what the tables already hold of trials that are over.
         limit: where the restricted mean is restricted, on the objective's clock.
     """
 
     def __init__(
-        self, spec: SweepSpec, space: Space, *, study: Study, writer: Writer, settled: dict[int, float], limit: float
+        self, spec: SweepSpec, space: Space, *, study: Study, writer: Writer, settled: dict[int, Settled], limit: float
     ):
         self._spec, self._space, self._study, self._writer, self._limit = spec, space, study, writer, limit
         self._queue: deque[Proposal] = deque()
         self._live: dict[int, _Live] = {}
+        self._between: dict[int, _Live] = {}
+        first, slack = (spec.race.first, spec.race.slack) if spec.race else (spec.objective.replicates, 0.0)
+        self._race = Race(stages(first, spec.objective.replicates), study.places, slack)
+        self._asha = None
+        if spec.stop == "asha":
+            self._asha = Pruner("asha", spec.objective.horizon, spec.objective.event.comparison == ">")
         self._begun_at = time.monotonic()
         self._exhausted = not spec.search
         self._confirmed = spec.confirm is None
@@ -80,9 +102,6 @@ class SweepDirector:
         self.steps_trained = 0
         self.stopping = ""
         self._take_up(settled)
-        self._places_that_matter = capping.places_that_matter(
-            spec.budget.trials, spec.confirm.top if spec.confirm else 1
-        )
 
     @property
     def earlier(self) -> int:
@@ -122,14 +141,20 @@ class SweepDirector:
         self.steps_trained += len(chunk) * self._spec.objective.evaluate_every
         if self.stopping:
             return Ending("stopped", self.stopping)
-        return self._capped(live)
+        return self._out(live)
 
     def end(self, number: int, ending: Ending) -> None:
         """See `Director`."""
         live = self._live[number]
+        if ending == FINISHED and len(live.whole.replicates) < self._replicates(live.proposal)[-1]:
+            ending = self._out(live) or (Ending("stopped", self.stopping) if self.stopping else FINISHED)
+            if ending == FINISHED:
+                self._between[number] = self._live.pop(number)
+                self._queue.appendleft(live.proposal)
+                return
         columns = join(live.chunks)
         summary = summarise(
-            live.assignment,
+            live.whole,
             columns=columns,
             ending=ending,
             limit=self._limit,
@@ -137,6 +162,8 @@ class SweepDirector:
             finished=datetime.now(UTC),
             device=live.chunks[-1].device if live.chunks else "",
         )
+        if ending.kind == "lost":
+            summary = replace(summary, value=self._race.told(summary.value, len(live.whole.replicates)))
         proposal = live.proposal
         row = trial_row(
             summary,
@@ -149,6 +176,10 @@ class SweepDirector:
         self._writer.put(number, columns, run_rows(summary, number), row)
         if ending.final:
             self._study.tell(number, summary.value)
+            if ending.kind in _WHOLE and self._study.in_space(number):
+                self._race.finished(self._values_by_stage(summary.observations))
+        if self._asha is not None:
+            self._asha.ended(number, score(live.whole, columns), ending.kind == "pruned")
         del self._live[number]
         self.finished.append(Finished(proposal, summary))
         self._give_up_when_hopeless()
@@ -164,19 +195,39 @@ class SweepDirector:
         if hours is not None and self.elapsed() >= hours * 3600:
             self.stop("the time budget is used up")
 
-    def _take_up(self, settled: dict[int, float]) -> None:
+    def _take_up(self, settled: dict[int, Settled]) -> None:
         """Settle what a crash left between tables and study, queue unfinished trials, and open missing baselines."""
         for proposal in self._study.unfinished():
             if proposal.number in settled:
-                self._study.tell(proposal.number, settled[proposal.number])
+                self._study.tell(proposal.number, settled[proposal.number].value)
             else:
                 self._queue.append(proposal)
         opened = self._study.opened()
+        self._earlier = len(opened) - len(self._queue)
         for name, values in self._spec.baselines.items():
             settings = self._space.settings(values)
             if self._study.known(settings) is None:
                 self._queue.append(self._study.begin(settings, "baseline", name))
-        self._earlier = len(opened) - sum(proposal in opened for proposal in self._queue)
+        current = {number: settled[number] for number in self._study.values() if number in settled}
+        for number, trial in current.items():
+            if trial.state in _WHOLE and self._study.in_space(number):
+                self._race.finished(self._values_by_stage(trial.observations))
+        # A larger budget makes more places matter, and what was capped under the smaller one may be among them.
+        cap = self._race.cap(self._spec.objective.replicates)
+        again = [n for n, trial in current.items() if trial.state == "capped" and (trial.bound or -math.inf) <= cap]
+        self._queue.extend(self._study.again(opened[number]) for number in again)
+        if again:
+            self.notices.append(
+                f"the larger budget takes up again {len(again)} trials that were capped under the smaller"
+            )
+
+    def _values_by_stage(self, observations: Observations) -> dict[int, float]:
+        """The value of a trial's first replicates, for every stage of the race."""
+        event = self._spec.objective.event
+        return {
+            stage: objective.value({name: seen[:stage] for name, seen in observations.items()}, event, self._limit)
+            for stage in self._race.stages
+        }
 
     def _next_proposal(self) -> Proposal | None:
         if self._queue:
@@ -203,33 +254,54 @@ class SweepDirector:
             if str(number) not in confirmed:
                 self._queue.append(self._study.begin(opened[number].settings, "confirm", str(number)))
 
-    def _start(self, proposal: Proposal) -> Assignment:
-        first, count = 0, self._spec.objective.replicates
+    def _replicates(self, proposal: Proposal) -> tuple[int, ...]:
+        """How many replicates a trial has trained after each of its stages: only the search races."""
         if proposal.phase == "confirm" and self._spec.confirm is not None:
-            first, count = CONFIRMATION_REPLICATES, self._spec.confirm.replicates
+            return (self._spec.confirm.replicates,)
+        return self._race.stages if proposal.phase == "search" else self._race.stages[-1:]
+
+    def _start(self, proposal: Proposal) -> Assignment:
+        """The trial's next stage."""
+        earlier = self._between.pop(proposal.number, None)
+        before = earlier.whole.replicates if earlier else ()
+        first = CONFIRMATION_REPLICATES if proposal.phase == "confirm" else 0
+        count = next(stage for stage in self._replicates(proposal) if stage > len(before))
         assignment = Assignment(
             proposal.number,
             proposal.settings,
             self._spec.task,
             self._spec.objective,
-            tuple(range(first, first + count)),
+            tuple(range(first + len(before), first + count)),
             self._spec.resources.cpu,
             self._spec.precision,
         )
-        self._live[proposal.number] = _Live(proposal, assignment, datetime.now(UTC))
+        started = earlier.started if earlier else datetime.now(UTC)
+        self._live[proposal.number] = _Live(proposal, assignment, started, before, earlier.chunks if earlier else [])
         return assignment
 
-    def _capped(self, live: _Live) -> Ending | None:
-        """The ending of a trial that can no longer matter. Baselines and confirmations always train to their end."""
-        if self._spec.stop != "cap" or live.proposal.phase != "search":
+    def _out(self, live: _Live) -> Ending | None:
+        """The ending of a trial that is to train no further. Baselines and confirmations always train to their end."""
+        if self._spec.stop == "none" or live.proposal.phase != "search":
             return None
-        cap = capping.cap(self._study.values().values(), self._places_that_matter)
-        columns = join(live.chunks)
-        bound = objective.lower_bound(observe(live.assignment, columns))
-        if bound <= cap or is_over(live.assignment, columns):
+        columns, stage, replicates = join(live.chunks), len(live.whole.replicates), self._spec.objective.replicates
+        if stage == replicates and is_over(live.whole, columns):
             return None
-        place = self._places_that_matter
-        return Ending("capped", f"its value is at least {bound:.4f}; place {place} is at {cap:.4f}")
+        if self._asha is not None:
+            step, height = int(columns["step"].max()), score(live.whole, columns)
+            pruned = self._asha.stops(live.proposal.number, step, height)
+            metric = self._spec.objective.event.metric
+            return Ending("pruned", f"asha: {metric} is {height:.4f} at step {step}") if pruned else None
+        bound, cap, place = (
+            objective.lower_bound(observe(live.whole, columns)),
+            self._race.cap(stage),
+            self._race.places,
+        )
+        if bound <= cap:
+            return None
+        if stage == replicates:
+            return Ending("capped", f"its value is at least {bound:.4f}; place {place} is at {cap:.4f}")
+        some = f"with {stage} of {replicates} replicates"
+        return Ending("lost", f"{some} its value is at least {bound:.4f}; place {place} and slack are at {cap:.4f}")
 
     def _give_up_when_hopeless(self) -> None:
         ended = [finished.summary for finished in self.finished if finished.summary.ending.kind != "stopped"]

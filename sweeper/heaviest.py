@@ -5,6 +5,7 @@ from typing import Any
 
 from sweeper.batch_schedules import BatchSchedule
 from sweeper.hyperparameters import Hyperparameters, Value
+from sweeper.objective import limit_of
 from sweeper.parameters import Choice
 from sweeper.space import Space
 from sweeper.spec.model import SweepSpec
@@ -22,6 +23,12 @@ def largest_batch(spec: SweepSpec) -> int:
     sizes += [size for values in written for _, size in values.get("batch.stages", ())]
     default = [] if "batch.max" in {**spec.fixed, **spec.search} else [BatchSchedule().max]
     return max([*sizes, *default])
+
+
+def limit(spec: SweepSpec) -> float:
+    """Where restricted means are restricted, on the objective's clock: what no run can exceed."""
+    asked = spec.objective
+    return limit_of(asked.minimize, asked.horizon, largest_batch(spec), asked.horizon_seconds)
 
 
 def heaviest(spec: SweepSpec, space: Space) -> Assignment:

@@ -13,16 +13,18 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from sweeper import objective, provenance
+from sweeper import provenance
 from sweeper.director import SweepDirector
 from sweeper.errors import Interrupted, SweepFailed, UserError
-from sweeper.heaviest import heaviest, largest_batch
+from sweeper.heaviest import heaviest, limit
 from sweeper.paths import SweepFolder, write_text
 from sweeper.progress import progress
 from sweeper.report import leaderboard
-from sweeper.results.writer import Writer, settled
+from sweeper.results.record import settled
+from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import Runner, SharesGpus
+from sweeper.search import capping
 from sweeper.search.study import Study
 from sweeper.spec.loading import Loaded, load
 from sweeper.spec.model import SweepSpec
@@ -76,10 +78,10 @@ def launch(
         record = _open(folder, loaded, space, measured)
         # Tables before the study: what a crash left between the two is settled when the director takes up the trials.
         writer = Writer(folder, record)
-        study = Study(folder.journal, loaded.space, spec.sampler)
-        director = SweepDirector(
-            spec, loaded.space, study=study, writer=writer, settled=settled(folder), limit=_limit(spec)
-        )
+        places = capping.places_that_matter(spec.budget.trials, spec.confirm.top if spec.confirm else 1)
+        study = Study(folder.journal, loaded.space, spec.sampler, places)
+        known = settled(folder, spec.objective.minimize)
+        director = SweepDirector(spec, loaded.space, study=study, writer=writer, settled=known, limit=limit(spec))
         opening = f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}"
         console.print(opening, markup=False, highlight=False, soft_wrap=True)
         with _interruptible(director), progress(director, spec, runner, console):
@@ -128,12 +130,6 @@ def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, console: Conso
     runner.share_gpus(share)
     say(f"gpu: auto: {words}")
     return {"share": share, "words": words, "probe": asdict(measured) if measured else None}
-
-
-def _limit(spec: SweepSpec) -> float:
-    """Where restricted means are restricted, on the objective's clock."""
-    asked = spec.objective
-    return objective.limit_of(asked.minimize, asked.horizon, largest_batch(spec), asked.horizon_seconds)
 
 
 @contextmanager

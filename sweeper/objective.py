@@ -13,6 +13,9 @@ import numpy as np
 
 from sweeper.outcomes import Clock, Event
 
+SHORTEST = 1e-9
+"""Times below this count as this: the logarithm of 0 is not finite."""
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -64,9 +67,10 @@ def limit_of(clock: Clock, horizon: int, largest_batch: int, horizon_seconds: fl
 def value(by_operation: Mapping[str, Sequence[Observation]], event: Event, limit: float) -> float:
     """What the sampler is told, to be minimised: the mean over operations of log RMST.
 
-    A run that did not reach the event counts a little more than the limit, the more the further its best metric stayed
-    away; so a trial none of whose runs reached it ranks after every trial whose runs all did, and a flat region still
-    has a slope. Differences of values are log-ratios of RMST; with several operations their mean.
+    A run that did not reach the event counts as the limit and up to one percent more, the more the further its best
+    metric stayed away: a trial none of whose runs reached it ranks after every trial whose runs all did, and a region
+    where none do still has a slope. Up to that percent, differences of values are log-ratios of RMST; with several
+    operations their mean.
     """
     logs = [
         math.log(
@@ -82,15 +86,16 @@ def value(by_operation: Mapping[str, Sequence[Observation]], event: Event, limit
 def lower_bound(by_operation: Mapping[str, Sequence[Observation]]) -> float:
     """The least that `value` can become while runs go on: those not there yet arrive at once."""
     logs = [
-        math.log(max(float(np.mean([o.time for o in observations])), 1e-9)) for observations in by_operation.values()
+        math.log(max(float(np.mean([o.time for o in observations])), SHORTEST))
+        for observations in by_operation.values()
     ]
     return float(np.mean(logs))
 
 
 def _overtime(best: float, event: Event) -> float:
-    """Between 1.1 and 1.5: how far the best metric stayed from the threshold, as a multiple of the limit."""
+    """Between 1.001 and 1.01: how far the best metric stayed from the threshold, as a multiple of the limit."""
     if math.isnan(best):
-        return 1.5
+        return 1.01
     gap = event.threshold - best if event.comparison == ">" else best - event.threshold
     distance = max(gap, 0.0) / (abs(event.threshold) or 1.0)
-    return 1.1 + 0.4 * distance / (1 + distance)
+    return 1.001 + 0.008 * distance / (1 + distance)

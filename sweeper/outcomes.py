@@ -66,7 +66,7 @@ class Outcome:
     Attributes:
         kind: `reached` the event, `censored` before it, `diverged` to a non-finite loss, or `failed`.
         step: update at which it was reached, censored or diverged; 0 for a run that failed at once.
-        why: horizon | cap | stopped for censored; out of memory | error | node lost for failed.
+        why: horizon | cap | race | pruned | stopped for censored; out of memory | error | node lost for failed.
     """
 
     kind: Kind
@@ -82,11 +82,11 @@ class Ending:
     """Why a trial's training ended, as its runner saw it.
 
     `finished`: every run reached its event, its horizon or a non-finite loss. `stopped`: by the user or the time
-    budget; such a trial is taken up again. `capped`: it could no longer matter. `failed`: `why` says how, `detail` is
-    the traceback.
+    budget; such a trial is taken up again. `capped`: it could no longer matter. `lost`: a race, after some of its
+    replicates. `pruned`: by the height of its curve. `failed`: `why` says how, `detail` is the traceback.
     """
 
-    kind: Literal["finished", "stopped", "capped", "failed"]
+    kind: Literal["finished", "stopped", "capped", "lost", "pruned", "failed"]
     why: str = ""
     detail: str = ""
 
@@ -124,6 +124,10 @@ def outcome_of(
             return Outcome("censored", last, "horizon")
         case "capped":
             return Outcome("censored", last, "cap")
+        case "lost":
+            return Outcome("censored", last, "race")
+        case "pruned":
+            return Outcome("censored", last, "pruned")
         case "stopped":
             return Outcome("censored", last, "stopped")
         case "failed":

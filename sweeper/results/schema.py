@@ -8,7 +8,7 @@ from sweeper import hyperparameters
 from sweeper.outcomes import CLOCKS
 from sweeper.results.summary import LEVELS, column_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Goes up when a column changes its name, type or meaning."""
 
 _CLOCK_TYPE = {"steps": pa.int64(), "examples": pa.int64(), "seconds": pa.float64()}
@@ -50,6 +50,7 @@ TRIALS = pa.schema(
         pa.field("rmst_error", pa.float64()),
         pa.field("rmst_by_operation", pa.map_(pa.string(), pa.float64())),
         pa.field("value", pa.float64()),
+        pa.field("bound", pa.float64()),
         pa.field("steps_trained", pa.int64()),
         pa.field("seconds", pa.float64()),
         pa.field("started", pa.timestamp("us", tz="UTC")),

@@ -1,7 +1,7 @@
 """From a trial's curves to its rows in `runs` and `trials`."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.hyperparameters import Hyperparameters, described
-from sweeper.objective import Observation, Rmst, rmst, value
-from sweeper.outcomes import CLOCKS, Ending, Event, Outcome, outcome_of
+from sweeper.objective import Observation, Rmst, lower_bound, rmst, value
+from sweeper.outcomes import CLOCKS, Clock, Ending, Event, Outcome, outcome_of
 from sweeper.results import diagnosis
 from sweeper.seeds import seeds_of
 from sweeper.trial import Assignment
@@ -19,7 +19,12 @@ from sweeper.trial import Assignment
 LEVELS = {"90": 0.90, "95": 0.95, "99": 0.99}
 """Validation accuracies whose first and sustained crossings are recorded."""
 
-_COLUMN = {"steps": "step", "examples": "examples", "seconds": "seconds"}
+CUT_SHORT = ("capped", "lost", "pruned", "stopped")
+"""Endings of trials that could have trained on: means over their runs are upper bounds."""
+
+COLUMN: dict[Clock, str] = {"steps": "step", "examples": "examples", "seconds": "seconds"}
+"""Clock -> its column in `curves`."""
+
 _FINAL = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
 Curve = Mapping[str, npt.NDArray[Any]]
 
@@ -42,12 +47,14 @@ class TrialSummary:
     Attributes:
         rmst: operation -> RMST on the objective's clock.
         value: what the sampler is told.
+        bound: the least that the value could have become when training ended.
     """
 
     ending: Ending
     runs: tuple[RunSummary, ...]
     rmst: dict[str, Rmst]
     value: float
+    bound: float
     started: datetime
     finished: datetime
     device: str
@@ -61,6 +68,11 @@ class TrialSummary:
         mean = math.exp(sum(math.log(part.mean) for part in parts) / len(parts))
         relative = math.sqrt(sum((part.error / part.mean) ** 2 for part in parts)) / len(parts)
         return Rmst(mean, mean * relative)
+
+    @property
+    def observations(self) -> dict[str, list[Observation]]:
+        """Operation -> what became of each run, by replicate."""
+        return _by_operation(self.runs)
 
     def count(self, kind: str) -> int:
         """How many runs ended that way."""
@@ -92,19 +104,24 @@ def summarise(
         for operation in assignment.task.operation
         for replicate in assignment.replicates
     )
-    by_operation: dict[str, list[Observation]] = {
-        operation: [run.observation for run in runs if run.operation == operation]
-        for operation in assignment.task.operation
-    }
+    by_operation = _by_operation(runs)
     return TrialSummary(
         ending,
         runs,
         {operation: rmst(observations, limit) for operation, observations in by_operation.items()},
         value(by_operation, assignment.objective.event, limit),
+        lower_bound(by_operation),
         started,
         finished,
         device,
     )
+
+
+def _by_operation(runs: Sequence[RunSummary]) -> dict[str, list[Observation]]:
+    found: dict[str, list[Observation]] = {}
+    for run in runs:
+        found.setdefault(run.operation, []).append(run.observation)
+    return found
 
 
 def observe(assignment: Assignment, columns: Curve) -> dict[str, list[Observation]]:
@@ -115,6 +132,17 @@ def observe(assignment: Assignment, columns: Curve) -> dict[str, list[Observatio
         ]
         for operation in assignment.task.operation
     }
+
+
+def score(assignment: Assignment, columns: Curve) -> float:
+    """The event's metric, mean over the runs, each at its last evaluation; NaN where a run has none."""
+    last = [
+        curve[assignment.objective.event.metric][-1] if curve and len(curve["step"]) else math.nan
+        for operation in assignment.task.operation
+        for replicate in assignment.replicates
+        for curve in (_curve_of(columns, operation, replicate),)
+    ]
+    return float(np.mean(last))
 
 
 def is_over(assignment: Assignment, columns: Curve) -> bool:
@@ -144,7 +172,7 @@ def _curve_of(columns: Curve, operation: str, replicate: int) -> Curve:
 
 def _observation(assignment: Assignment, curve: Curve) -> Observation:
     event = assignment.objective.event
-    clock = _COLUMN[assignment.objective.minimize]
+    clock = COLUMN[assignment.objective.minimize]
     if not curve or not len(curve["step"]):
         return Observation(0.0, False)
     values = curve[event.metric].astype(np.float64)
@@ -181,7 +209,7 @@ def _times(prefix: str, index: int | None, curve: Curve) -> dict[str, Any]:
     """The three clocks at an evaluation; nothing where there was none."""
     if index is None:
         return {}
-    return {f"{prefix}_{clock}": curve[_COLUMN[clock]][index].item() for clock in CLOCKS}
+    return {f"{prefix}_{clock}": curve[COLUMN[clock]][index].item() for clock in CLOCKS}
 
 
 def _diagnose(curve: Curve) -> dict[str, Any]:
@@ -218,6 +246,7 @@ def trial_row(
         "rmst_error": None if math.isnan(overall.error) else overall.error,
         "rmst_by_operation": [(operation, part.mean) for operation, part in summary.rmst.items()],
         "value": summary.value,
+        "bound": summary.bound if summary.ending.kind in CUT_SHORT else None,
         "steps_trained": sum(run.row.get("final_step", 0) for run in summary.runs),
         "seconds": (summary.finished - summary.started).total_seconds(),
         "started": summary.started,

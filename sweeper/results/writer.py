@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from pyarrow import dataset
 
 from sweeper.errors import UserError
-from sweeper.outcomes import Ending
 from sweeper.paths import TABLES, SweepFolder, write_atomically
 from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
 
@@ -96,16 +95,6 @@ class Writer:
         self._tables["curves"].put(trial, rows)
         self._tables["runs"].put(trial, pa.Table.from_pylist(runs, schema=SCHEMAS["runs"]))
         self._tables["trials"].put(trial, pa.Table.from_pylist([trial_row], schema=SCHEMAS["trials"]))
-
-
-def settled(folder: SweepFolder) -> dict[int, float]:
-    """Trial -> value of every trial that the tables hold as over for good."""
-    found: dict[int, float] = {}
-    for path in sorted(folder.table("trials").glob("part-*.parquet")):
-        for row in _read(path, ["trial", "state", "why", "value"]).to_pylist():
-            if Ending(row["state"], row["why"]).final:
-                found[row["trial"]] = row["value"]
-    return found
 
 
 def table(folder: SweepFolder, name: str) -> dataset.Dataset:

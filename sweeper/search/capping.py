@@ -1,24 +1,48 @@
 """Stop a trial as soon as its result can no longer matter, without changing the search.
 
-TPE splits finished trials into the gamma(n) best and the rest (Optuna: gamma(n) = min(ceil(n / 10), 25)), and looks
-at nothing but which side a trial is on. Let m be at least the largest gamma the sweep will use and the number of
-finalists. The m-th best value can only fall as trials finish, so a trial whose lower bound exceeds it now is beyond
-the m best for good: it is neither the incumbent, nor a finalist, nor ever on the good side. What it would have scored
-does not matter.
+Who looks at the values of finished trials? The user, who wants the best one; the confirmations, which take the best
+few; and TPE, which splits trials into a good side and a bad side and looks at nothing but the side (Bergstra et al.
+2011, "Algorithms for hyper-parameter optimization"; Optuna's `_split_trials`). Let m, the `places`, be at least as
+many as any of them ever takes. The m-th best value, the cap, can only fall as trials finish. So a trial whose lower
+bound exceeds the cap now is beyond the m best for good: neither the incumbent, nor a finalist, nor ever on the good
+side. What it would have scored does not matter, as long as what is told in its place exceeds the cap too.
 """
 
-import heapq
+import bisect
 import math
-from collections.abc import Iterable
+
+_MOST = 25
+_UNKNOWN = 1000
+"""Trials that a sweep without a budget of trials is taken to have; with more of them the good side stays as it is."""
+
+
+def good_side(finished: int, places: int) -> int:
+    """How many of the finished trials TPE calls good: a quarter of the root of their number, at most `places`.
+
+    The rule of Bergstra et al.'s own implementation (hyperopt). Optuna's default, a tenth, grows so fast that a cap
+    which respects it could stop hardly anything early in a sweep.
+    """
+    return min(math.ceil(0.25 * math.sqrt(finished)), _MOST, places)
 
 
 def places_that_matter(trials: int | None, finalists: int) -> int:
-    """How many of the best trials can still matter: m for a sweep of that many trials (None: unknown)."""
-    gamma = 25 if trials is None else min(math.ceil(trials / 10), 25)
-    return max(gamma, finalists, 1)
+    """m for a sweep of that many trials (None: not known), of which so many finalists are confirmed."""
+    return max(good_side(_UNKNOWN if trials is None else trials, _MOST), finalists, 1)
 
 
-def cap(values: Iterable[float], places: int) -> float:
-    """The value past which a trial can no longer matter; infinite while fewer than `places` trials have finished."""
-    best = heapq.nsmallest(places, values)
-    return best[-1] if len(best) == places else math.inf
+class Cap:
+    """The value past which a trial can no longer matter: that of the m-th best trial so far."""
+
+    def __init__(self, places: int):
+        self.places = places
+        self._best: list[float] = []
+
+    def add(self, value: float) -> None:
+        """Take in the value of a finished trial."""
+        bisect.insort(self._best, value)
+        del self._best[self.places :]
+
+    @property
+    def value(self) -> float:
+        """The cap; infinite while fewer than m trials have finished."""
+        return self._best[-1] if len(self._best) == self.places else math.inf

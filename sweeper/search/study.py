@@ -1,15 +1,17 @@
-"""The Optuna study behind a sweep: asks for configurations, remembers every trial, survives a killed driver.
+"""The Optuna study behind a sweep: remembers every trial, survives a killed driver, and asks the sampler for more.
 
-Optuna's journal is the truth about trials. The sampler works in the space's fixed coordinates; the configuration that
-a trial really ran, its phase and its identity are attributes of the trial. Configurations that lie outside the space,
-as a baseline may, are trials without coordinates: TPE counts them but does not model them.
+Optuna's journal is the truth about trials. A trial's parameters there are its coordinates in the space; the
+configuration that it really ran and its phase are attributes. Configurations that lie outside the space, as a baseline
+may, are trials without coordinates. The journal holds what is trained and nothing else: what the sampler suggests
+besides, a configuration that has been run already, is told to the sampler and forgotten.
 """
 
 import json
 import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,23 +20,24 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeper import hyperparameters
 from sweeper.errors import UserError
 from sweeper.hyperparameters import Hyperparameters
 from sweeper.parameters import Choice, Float, Int
+from sweeper.search.sampler import Suggestions
 from sweeper.space import Coordinates, Space
 from sweeper.spec.model import Sampler
 
 Phase = Literal["baseline", "search", "confirm"]
 
-_DESCRIPTION, _SAME_AS = "trial", "same_as"
-"""User attributes: what a trial runs, or the number of the trial that it repeats."""
+_DESCRIPTION = "trial"
+"""User attribute: what a trial runs."""
 _LARGEST_GRID = 100_000
 """Configurations up to which a space is listed, for the grid sampler and to notice that all have been run."""
-_STUBBORN = 50
-"""Suggestions in a row of configurations already run before the space counts as exhausted or an unseen one is drawn."""
+_STUBBORN = 20
+"""Suggestions in a row of configurations already run before one that has not been run is drawn from the list."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Proposal:
         number: the trial's number in the study.
         settings: canonical hyperparameters.
         phase: what it is for.
-        name: the baseline's name; for a confirmation the number of the trial it repeats; otherwise empty.
+        name: the baseline's name; of a confirmation the number of the trial it repeats, of a search trial that of the
+            capped trial it takes up again; otherwise empty.
     """
 
     number: int
@@ -54,23 +58,20 @@ class Proposal:
     name: str = ""
 
 
-class _FixedSpaceTPE(optuna.samplers.TPESampler):
-    """TPE over the coordinates of the space, whatever trials without coordinates the study holds."""
-
-    def __init__(self, coordinates: Mapping[str, BaseDistribution], **settings: Any):
-        super().__init__(**settings)
-        self._coordinates = {key: each for key, each in coordinates.items() if not each.single()}
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return dict(self._coordinates)
-
-
 class Study:
-    """One sweep's study. One process uses it at a time."""
+    """One sweep's study. One process uses it at a time.
 
-    def __init__(self, journal: Path, space: Space, sampler: Sampler):
+    Args:
+        journal: the file.
+        space: the search space.
+        sampler: how the next configuration is chosen.
+        places: how many of the best trials the sampler may call good (`sweeper.search.capping`).
+    """
+
+    def __init__(self, journal: Path, space: Space, sampler: Sampler, places: int):
+        self.places = places
         self._space = space
-        self._sampler = sampler
+        self._in_order = sampler.name == "grid"
         self._distributions = {key: _distribution(parameter) for key, parameter in space.parameters.items()}
         _recover(journal)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -82,28 +83,26 @@ class Study:
         except (ValueError, KeyError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(f"{journal}: damaged ({reason}); move it away, or use another sweep name") from None
-        self._study.sampler = self._make_sampler()
+        trials = self._trials()
+        self._count = len(trials)
+        self._suggestions = Suggestions(self._distributions, sampler, places, earlier=len(trials))
+        self._order = np.random.default_rng([sampler.seed, len(trials)])
         self._numbers: dict[str, int] = {}
-        self._waiting_copies: dict[int, list[int]] = {}
-        for trial in self._trials():
+        self._handles: dict[int, int] = {}
+        self._repeats: dict[int, list[int]] = {}
+        self._values: dict[int, float] = {}
+        for trial in trials:
             self._remember(trial)
+        for number in self._numbers.values():
+            self._teach(trials[number])
 
     def unfinished(self) -> list[Proposal]:
-        """Trials that a dead driver left running, to be taken up again; ones it had not described yet are dropped."""
-        found = []
-        for trial in self._trials(TrialState.RUNNING):
-            if _trained(trial):
-                found.append(_proposal(trial))
-            elif _SAME_AS not in trial.user_attrs:
-                self._study.tell(trial.number, state=TrialState.FAIL)
-        for twin in list(self._waiting_copies):
-            if (scored := self._trials()[twin].value) is not None:
-                self._tell_copies(twin, scored)
-        return found
+        """Trials that a dead driver left running, to be taken up again."""
+        return [_proposal(trial) for trial in self._trials(TrialState.RUNNING)]
 
     def opened(self) -> list[Proposal]:
-        """Every trial that was opened to be trained, finished or not."""
-        return [_proposal(trial) for trial in self._trials() if _trained(trial)]
+        """Every trial that was opened, finished or not."""
+        return [_proposal(trial) for trial in self._trials()]
 
     @property
     def count(self) -> int:
@@ -111,41 +110,50 @@ class Study:
         return len(self._numbers)
 
     def values(self) -> dict[int, float]:
-        """Number -> value of every finished trial of the baselines and the search."""
-        trials = [trial for trial in self._trials(TrialState.COMPLETE) if _trained(trial)]
-        searched = [trial for trial in trials if trial.user_attrs[_DESCRIPTION]["phase"] != "confirm"]
-        return {trial.number: float(trial.value) for trial in searched if trial.value is not None}
+        """Number -> value of every finished trial of the baselines and the search that no other has taken up again."""
+        current = set(self._numbers.values())
+        return {number: value for number, value in self._values.items() if number in current}
+
+    def in_space(self, number: int) -> bool:
+        """Whether a trial lies in the space, so that the sampler learns from it."""
+        return number in self._handles
 
     def suggest(self) -> Proposal | None:
         """The sampler's next configuration that has not been run; None when there is none left.
 
         A configuration already run is answered from the record: the sampler is told its value and asked again.
         """
-        if self._sampler.name == "grid":
-            return self._begin_unseen()
-        for _ in range(_STUBBORN):
-            trial = self._study.ask(self._distributions)
-            settings = self._space.settings(self._space.decode(self._coordinates(trial)))
+        for _ in range(0 if self._in_order else _STUBBORN):
+            handle, parameters = self._suggestions.ask()
+            settings = self._space.settings(self._space.decode(self._coordinates(parameters)))
             twin = self.known(settings)
             if twin is None:
-                trial.set_user_attr(_DESCRIPTION, _description(settings, "search", ""))
-                return self._opened_as(trial.number, Proposal(0, settings, "search"))
-            self._answer(trial, twin)
-        return self._begin_unseen()
+                number = self._open(parameters, settings, "search", "")
+                self._handles[number] = handle
+                return Proposal(number, settings, "search")
+            if twin in self._values:
+                self._suggestions.tell(handle, self._values[twin])
+            else:
+                self._repeats.setdefault(twin, []).append(handle)
+        settings_left = next(self._unseen, None)
+        return None if settings_left is None else self.begin(settings_left, "search", "")
 
     def begin(self, settings: Hyperparameters, phase: Phase, name: str) -> Proposal:
         """Open a trial of a given configuration, with coordinates where it lies in the space."""
-        coordinates = None if phase == "confirm" else self._locate(settings)
-        # One record in the journal, description included: a crash leaves all of the trial or nothing.
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.RUNNING,
-                params=coordinates or {},
-                distributions={} if coordinates is None else self._distributions,
-                user_attrs={_DESCRIPTION: _description(settings, phase, name)},
-            )
-        )
-        return self._opened_as(self._trials()[-1].number, Proposal(0, settings, phase, name))
+        parameters = None if phase == "confirm" else self._locate(settings)
+        number = self._open(parameters, settings, phase, name)
+        if parameters is not None:
+            self._handles[number] = self._suggestions.add(parameters)
+        return Proposal(number, settings, phase, name)
+
+    def again(self, proposal: Proposal) -> Proposal:
+        """Open a finished trial's configuration once more, under a new number; the sampler forgets what it was told."""
+        handle = self._handles.pop(proposal.number, None)
+        parameters = None if handle is None else self._suggestions.forget(handle)
+        number = self._open(parameters, proposal.settings, proposal.phase, str(proposal.number))
+        if handle is not None:
+            self._handles[number] = handle
+        return Proposal(number, proposal.settings, proposal.phase, str(proposal.number))
 
     def known(self, settings: Hyperparameters) -> int | None:
         """The number of the trial that ran, or is running, this configuration."""
@@ -153,43 +161,51 @@ class Study:
 
     def tell(self, number: int, value: float) -> None:
         """Record a trial's value; telling it again changes nothing."""
-        self._study.tell(number, value, skip_if_finished=True)
-        self._tell_copies(number, value)
+        if self._study.tell(number, value, skip_if_finished=True).value != value:
+            return
+        self._learn(number, value)
 
-    def _tell_copies(self, number: int, value: float) -> None:
-        for copy in self._waiting_copies.pop(number, []):
-            self._study.tell(copy, value, skip_if_finished=True)
+    def _learn(self, number: int, value: float) -> None:
+        self._values[number] = value
+        for handle in (self._handles.get(number), *self._repeats.pop(number, [])):
+            if handle is not None:
+                self._suggestions.tell(handle, value)
 
-    def _answer(self, trial: Trial, twin: int) -> None:
-        """Tell a repeated suggestion what its twin scored, now or when the twin finishes."""
-        trial.set_user_attr(_SAME_AS, twin)
-        scored = self._trials()[twin].value
-        if scored is not None:
-            self._study.tell(trial, scored)
-        else:
-            self._waiting_copies.setdefault(twin, []).append(trial.number)
-
-    def _opened_as(self, number: int, proposal: Proposal) -> Proposal:
-        """The proposal under its number, remembered unless it confirms another."""
-        if proposal.phase != "confirm":
-            self._numbers[self._identity(proposal.settings)] = number
-        return replace(proposal, number=number)
+    def _open(self, parameters: Mapping[str, Any] | None, settings: Hyperparameters, phase: Phase, name: str) -> int:
+        """Open a trial in one record of the journal: a crash leaves all of it or nothing. Returns its number."""
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=dict(parameters or {}),
+                distributions={} if parameters is None else self._distributions,
+                user_attrs={_DESCRIPTION: _description(settings, phase, name)},
+            )
+        )
+        number, self._count = self._count, self._count + 1
+        if phase != "confirm":
+            self._numbers[self._identity(settings)] = number
+        return number
 
     def _remember(self, trial: FrozenTrial) -> None:
-        if _trained(trial):
-            proposal = _proposal(trial)
-            if proposal.phase != "confirm":
-                self._numbers[self._identity(proposal.settings)] = trial.number
-        elif trial.state == TrialState.RUNNING and _SAME_AS in trial.user_attrs:
-            self._waiting_copies.setdefault(trial.user_attrs[_SAME_AS], []).append(trial.number)
+        """Take in a trial of an earlier launch."""
+        proposal = _proposal(trial)
+        if trial.value is not None:
+            self._values[trial.number] = trial.value
+        if proposal.phase != "confirm":
+            self._numbers[self._identity(proposal.settings)] = trial.number
 
-    def _begin_unseen(self) -> Proposal | None:
-        """Open the first configuration of a listable space that has not been run; None where there is none."""
-        for values in self._space.grid(_LARGEST_GRID) or ():
-            settings = self._space.settings(values)
-            if self.known(settings) is None:
-                return self.begin(settings, "search", "")
-        return None
+    def _teach(self, trial: FrozenTrial) -> None:
+        """Tell the sampler of a trial of an earlier launch."""
+        if trial.params:
+            self._handles[trial.number] = self._suggestions.add(trial.params, trial.value)
+
+    @cached_property
+    def _unseen(self) -> Iterator[Hyperparameters]:
+        """Configurations of a listable space that have not been run when they are taken: in order, or shuffled."""
+        listed = list(self._space.grid(_LARGEST_GRID) or ())
+        places = range(len(listed)) if self._in_order else self._order.permutation(len(listed))
+        settings = (self._space.settings(listed[place]) for place in places)
+        return (each for each in settings if self.known(each) is None)
 
     def _locate(self, settings: Hyperparameters) -> dict[str, Any] | None:
         """Optuna's parameters of a configuration; None where it lies outside the space."""
@@ -208,29 +224,16 @@ class Study:
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
-    def _coordinates(self, trial: Trial) -> Coordinates:
+    def _coordinates(self, parameters: Mapping[str, Any]) -> Coordinates:
         found = {}
         for key, parameter in self._space.parameters.items():
-            asked = trial.params[key]
+            asked = parameters[key]
             found[key] = _labels(parameter).index(asked) if isinstance(parameter, Choice) else asked
         return found
 
     def _label(self, key: str, coordinate: Any) -> Any:
         parameter = self._space.parameters[key]
         return _labels(parameter)[coordinate] if isinstance(parameter, Choice) else coordinate
-
-    def _make_sampler(self) -> optuna.samplers.BaseSampler:
-        """The sampler, seeded by the seed and by how far the study is: a reopened study must not repeat itself."""
-        seed = int(np.random.SeedSequence([self._sampler.seed, len(self._trials())]).generate_state(1)[0])
-        if self._sampler.name == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        return _FixedSpaceTPE(
-            self._distributions,
-            n_startup_trials=self._sampler.startup_trials,
-            multivariate=True,
-            constant_liar=True,
-            seed=seed,
-        )
 
 
 def _proposal(trial: FrozenTrial) -> Proposal:
@@ -241,10 +244,6 @@ def _proposal(trial: FrozenTrial) -> Proposal:
 
 def _description(settings: Hyperparameters, phase: Phase, name: str) -> dict[str, Any]:
     return {"phase": phase, "name": name, "settings": settings.model_dump(mode="json")}
-
-
-def _trained(trial: FrozenTrial) -> bool:
-    return _DESCRIPTION in trial.user_attrs
 
 
 def _labels(parameter: Choice) -> list[Any]:

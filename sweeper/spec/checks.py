@@ -31,6 +31,7 @@ def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[
     checks: list[tuple[set[str], Callable[[SweepSpec], Found]]] = [
         ({"task"}, _task),
         ({"objective"}, _event),
+        ({"objective", "race", "stop"}, _race),
         ({"search"}, _search),
         ({"fixed"}, lambda s: _values(("fixed",), s.fixed)),
         ({"search", "fixed"}, _twice),
@@ -63,6 +64,16 @@ def _event(spec: SweepSpec) -> Found:
     metric, known = spec.objective.event.metric, spec.task.metrics
     if metric not in known:
         yield ("objective", "until"), f"unknown metric {metric!r}{nearest(metric, known)}; logged: {', '.join(known)}"
+
+
+def _race(spec: SweepSpec) -> Found:
+    if spec.race is None:
+        return
+    if spec.stop != "cap":
+        yield ("race",), f"stop is {spec.stop}; a race needs stop: cap"
+    if spec.race.first >= spec.objective.replicates:
+        some = f"fewer than the {spec.objective.replicates} replicates of objective.replicates"
+        yield ("race", "first"), f"got {spec.race.first}; a race begins with {some}"
 
 
 def _search(spec: SweepSpec) -> Found:

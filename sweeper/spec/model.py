@@ -103,6 +103,15 @@ class Sampler(Section):
     startup_trials: Positive = Field(20, description="Random trials before tpe starts to learn.")
 
 
+class Race(Section):
+    """Later replicates only for trials whose first ones keep them in the race."""
+
+    first: Positive = Field(1, description="Replicates a trial begins with; then twice as many each time, up to all.")
+    slack: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.2, description="How far behind the best an incomplete trial may be: 0.2 is 20 % slower."
+    )
+
+
 class Confirm(Section):
     """Fresh seeds for the finalists, so that the winner is not merely the luckiest."""
 
@@ -171,9 +180,12 @@ class SweepSpec(Section):
         default_factory=dict, description="Named configurations that are always run, before the search."
     )
     sampler: Sampler = Field(default_factory=Sampler)
-    stop: Literal["cap", "none"] = Field(
-        "cap", description="cap: end a trial as soon as its result can no longer matter; none: never."
+    stop: Literal["cap", "asha", "none"] = Field(
+        "cap",
+        description="cap: end a trial as soon as its result can no longer matter; asha: when its curve is low at a "
+        "rung, which may stop the winner; none: never.",
     )
+    race: Race | None = Field(None, description="Give a trial its later replicates only while it is in the race.")
     confirm: Confirm | None = Field(None, description="Run the finalists again on fresh seeds.")
     budget: Budget
     resources: Resources = Field(default_factory=Resources)

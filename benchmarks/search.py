@@ -1,0 +1,161 @@
+"""How many training steps each tuner spends until it has found one of the best: `python -m benchmarks.search`.
+
+Tuners search tables of whole curves (`tables.py`), so that hundreds of sweeps take minutes. Every repetition is a sweep
+of its own, with its own seed, and on the synthetic table its own landscape. `README.md` has the figures and how to
+read them.
+"""
+
+import argparse
+import json
+import logging
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import tables
+from benchmarks.tables import Table
+from benchmarks.tuners import Ours, PlainTpe, RayOptuna, Tuner
+from sweeper.search import simulation
+
+FIGURES = Path(__file__).parent / "figures"
+GRACE = {"OptunaSearch + ASHA": 1 / 16, "OptunaSearch + ASHA, early": 1 / 100, "OptunaSearch + ASHA, late": 1 / 4}
+"""First rung of each ASHA, in horizons; Ray's default is the first report."""
+TUNERS = (
+    *("random", "Optuna TPE", "OptunaSearch", *GRACE),
+    *("sweeper, no cap", "sweeper, cap", "sweeper, race"),
+)
+BUDGET = 60
+"""Average configurations, trained to their end, whose steps a sweep may spend."""
+NEAR = 0.05
+LOOK = 100 / 7500
+"""Horizons between two looks at a trial: 100 steps of the published experiment."""
+REGRET_AT = (5, 10, 20, 30, 45, 60)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep of one tuner.
+
+    Attributes:
+        found: steps spent, in average configurations, until the incumbent was within 5 % of the best; None when it
+            never was.
+        curve: (steps spent, in average configurations; regret) at every new incumbent; regret is how much slower than
+            the best, 0.1 is 10 %.
+        trials, stopped: how many ended, and how many of them a rule stopped.
+        best_tried, best_killed: whether the best configuration was tried, and stopped.
+        overhead: milliseconds of asking and telling a trial, on average.
+    """
+
+    table: str
+    tuner: str
+    at_once: int
+    seed: int
+    found: float | None
+    curve: list[tuple[float, float]]
+    trials: int
+    stopped: int
+    best_tried: bool
+    best_killed: bool
+    overhead: float
+
+
+def tuner_of(name: str, table: Table, seed: int, folder: Path) -> Tuner:
+    """A tuner by its name, with nothing learned yet."""
+    if name in GRACE:
+        return RayOptuna(table, seed, GRACE[name])
+    makers: dict[str, Callable[[], Tuner]] = {
+        "random": lambda: Ours(table, seed, folder, "random", "none", BUDGET),
+        "Optuna TPE": lambda: PlainTpe(table, seed),
+        "OptunaSearch": lambda: RayOptuna(table, seed),
+        "sweeper, no cap": lambda: Ours(table, seed, folder, "tpe", "none", 4 * BUDGET),
+        "sweeper, cap": lambda: Ours(table, seed, folder, "tpe", "cap", 4 * BUDGET),
+        "sweeper, race": lambda: Ours(table, seed, folder, "tpe", "race", 4 * BUDGET),
+    }
+    return makers[name]()
+
+
+def sweep(table: Table, name: str, at_once: int, seed: int, folder: Path) -> Sweep:
+    """One sweep, until the budget is spent or nothing is left to try."""
+    tuner = tuner_of(name, table, seed, folder)
+    pace = max(round(LOOK * table.question.horizon / table.question.every), 1)
+    spent_on_asking = 0.0
+
+    def ask() -> simulation.Recorded | None:
+        nonlocal spent_on_asking
+        begun = time.perf_counter()
+        trial = tuner.ask()
+        spent_on_asking += time.perf_counter() - begun
+        return trial
+
+    incumbent, curve, trials, stopped = np.inf, [], 0, 0
+    best_tried = best_killed = False
+    for ended in simulation.replay(ask, tuner.rule, at_once, pace):
+        begun = time.perf_counter()
+        tuner.tell(ended)
+        spent_on_asking += time.perf_counter() - begun
+        trials, stopped = trials + 1, stopped + ended.stopped
+        if ended.trial.number == table.best:
+            best_tried, best_killed = True, best_killed or ended.stopped
+        truth = table.truths[ended.trial.number]
+        if not ended.stopped and truth < incumbent:
+            incumbent = truth
+            curve.append((ended.total / table.cost, float(np.expm1(truth - table.truths[table.best]))))
+        if ended.total >= BUDGET * table.cost:
+            break
+    found = next((spent for spent, regret in curve if regret <= NEAR), None)
+    overhead = 1000 * spent_on_asking / trials
+    return Sweep(table.name, name, at_once, seed, found, curve, trials, stopped, best_tried, best_killed, overhead)
+
+
+def _repetition(job: tuple[str, str, int, int]) -> Sweep:
+    which, name, at_once, seed = job
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    table = tables.synthetic(seed) if which == "synthetic" else tables.modular(tuple(which.split()[1:]))
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        return sweep(table, name, at_once, seed, Path(folder))
+
+
+def main() -> None:
+    """Run every tuner on every table, print a summary, write raw figures and pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=50)
+    parser.add_argument("--tables", nargs="+", default=["modular-23", "synthetic"])
+    parser.add_argument("--tuners", nargs="+", default=list(TUNERS))
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=FIGURES / "search.json")
+    asked = parser.parse_args()
+    jobs = [
+        (table, tuner, at_once, seed)
+        for table in asked.tables
+        for seed in range(asked.repetitions)
+        for at_once in asked.at_once
+        for tuner in asked.tuners
+    ]
+    sweeps: list[Sweep] = []
+    with ProcessPoolExecutor(asked.processes, mp_context=get_context("forkserver")) as pool:
+        for done in pool.map(_repetition, jobs, chunksize=len(asked.tuners)):
+            sweeps.append(done)
+            print(f"\r{len(sweeps)} of {len(jobs)} sweeps", end="", flush=True)
+    print()
+    machine = {"python": platform.python_version(), "processor": platform.machine(), "processes": asked.processes}
+    rows = [asdict(each) for each in sweeps]
+    asked.output.write_text(json.dumps({"machine": machine, "budget": BUDGET, "sweeps": rows}) + "\n")
+    from benchmarks.search_figures import summary
+
+    print(summary(rows))
+
+
+if __name__ == "__main__":
+    main()

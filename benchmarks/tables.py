@@ -1,0 +1,152 @@
+"""What `search.py` searches: tables of whole curves, recorded ones and made-up ones of the same structure.
+
+A table is a finite space and, for each of its configurations, the curves of every replicate. A tuner that asks for a
+configuration is given its recorded curves; nothing is trained.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+
+from sweeper.hyperparameters import Hyperparameters, identity, to_flat
+from sweeper.parameters import Choice, Int
+from sweeper.paths import SweepFolder
+from sweeper.replay import question, recorded
+from sweeper.results.query import query
+from sweeper.search.simulation import Question, Recorded
+from sweeper.space import Space
+from sweeper.spec.loading import load
+
+DATA = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finite space with curves.
+
+    Attributes:
+        name: for figures.
+        space: the space that tuners search.
+        question: event, horizon and replicates.
+        trials: identity of a configuration -> its curves.
+    """
+
+    name: str
+    space: Space
+    question: Question
+    trials: Mapping[str, Recorded]
+
+    def trial(self, settings: Hyperparameters) -> Recorded:
+        """A configuration's curves."""
+        return self.trials[identity(settings, self.space.horizon)]
+
+    @cached_property
+    def truths(self) -> dict[int, float]:
+        """Trial -> log of its restricted mean time, mean over operations; a run that did not arrive counts as the limit."""
+        return {
+            trial.number: float(
+                np.log(np.where(trial.reached, trial.elapsed[:, :, -1], self.question.limit).mean(1)).mean()
+            )
+            for trial in self.trials.values()
+        }
+
+    @cached_property
+    def best(self) -> int:
+        """The trial with the smallest truth."""
+        return min(self.truths, key=self.truths.__getitem__)
+
+    @cached_property
+    def cost(self) -> float:
+        """Steps that an average configuration trains to its end, over all its runs."""
+        return float(np.mean([trial.spent[:, :, -1].sum() for trial in self.trials.values()]))
+
+
+@cache
+def modular(operations: tuple[str, ...] = ()) -> Table:
+    """The recorded table; of some operations or, by default, of all."""
+    folder = SweepFolder(DATA / "modular-23")
+    loaded = load(folder.space)
+    names = loaded.spec.task.operation
+    kept = [names.index(each) for each in operations or names]
+    trials, _ = recorded(folder, loaded.spec)
+    identities = {row["trial"]: row["identity"] for row in query(folder, "SELECT trial, identity FROM trials").to_pylist()}
+    some = {
+        identities[each.number]: Recorded(
+            each.number, each.last[kept], each.elapsed[kept], each.spent[kept], each.metric[kept], each.reached[kept]
+        )
+        for each in trials
+    }
+    name = " ".join(("modular-23", *operations))
+    return Table(name, loaded.space, question(loaded.spec), some)
+
+
+SYNTHETIC = {
+    "batch.shape": Choice(choice=("constant", "linear", "geometric", "logarithmic", "doubling", "cyclic")),
+    "batch.max": Choice(choice=(64, 128, 256, 512)),
+    "weight_decay": Choice(choice=(0.01, 0.02, 0.05, 0.1, 0.2)),
+    "depth": Int(int=(1, 3)),
+    "heads": Choice(choice=(1, 2, 4, 8)),
+}
+_EFFECTS = {"batch.shape": 0.15, "batch.max": 0.2, "weight_decay": 0.1, "depth": 0.2, "heads": 0.12}
+"""Standard deviation of a value's effect on the log of the time."""
+_INTERACTION, _NOISE, _CURVATURE = 0.06, 0.25, 0.25
+_FASTEST = 0.25
+"""The best configuration's time, in horizons."""
+_HORIZON, _EVERY, _REPLICATES = 7500, 75, 5
+
+
+@cache
+def _listed() -> tuple[Space, list[tuple[str, dict[str, int]]]]:
+    """The synthetic space, and for each configuration its identity and the index of each value."""
+    fixed = {"width": 128, "batch.min": 32, "batch.period": 4000, "batch.doubling_steps": 1000, "batch.cycles": 3}
+    space = Space(SYNTHETIC, fixed, (), _HORIZON)
+    found = []
+    for values in space.grid(100_000) or ():
+        settings = space.settings(values)
+        flat = to_flat(settings)
+        index = {key: list(parameter.grid()).index(flat[key]) for key, parameter in SYNTHETIC.items()}
+        found.append((identity(settings, _HORIZON), index))
+    return space, found
+
+
+def synthetic(seed: int) -> Table:
+    """A made-up landscape: main effects, interactions, an optimum in weight decay; curves at a height of their own,
+    which says nothing about the time of the jump.
+    """
+    rng = np.random.default_rng(seed)
+    space, listed = _listed()
+    sizes = {key: len(list(parameter.grid())) for key, parameter in SYNTHETIC.items()}
+    effects = {key: rng.normal(0, _EFFECTS[key], size) for key, size in sizes.items()}
+    middle = rng.uniform(1, 4)
+    effects["weight_decay"] += _CURVATURE * (np.arange(5) - middle) ** 2 / 2
+    keys = list(sizes)
+    pairs = [(a, b) for i, a in enumerate(keys) for b in keys[i + 1 :]]
+    together = {(a, b): rng.normal(0, _INTERACTION, (sizes[a], sizes[b])) for a, b in pairs}
+    logs = np.array(
+        [
+            sum(effects[key][index[key]] for key in keys) + sum(together[a, b][index[a], index[b]] for a, b in pairs)
+            for _, index in listed
+        ]
+    )
+    logs += np.log(_FASTEST * _HORIZON) - logs.min()
+    event = load(DATA / "modular-23" / "space.yaml").spec.objective.event
+    asked = Question(event, float(_HORIZON), _HORIZON, _EVERY, _REPLICATES)
+    times = np.exp(logs[:, None] + rng.normal(0, _NOISE, (len(logs), _REPLICATES)))
+    heights = rng.uniform(0.05, 0.7, times.shape)
+    trials = {name: _made_up(i, times[i], heights[i]) for i, (name, _) in enumerate(listed)}
+    return Table("synthetic", space, asked, trials)
+
+
+def _made_up(number: int, times: np.ndarray, heights: np.ndarray) -> Recorded:
+    """Curves that creep up to a height of their own and jump at the time."""
+    steps = np.arange(_EVERY, _HORIZON + 1, _EVERY)
+    reached = times <= _HORIZON
+    last = np.where(reached, np.minimum(np.ceil(times / _EVERY).astype(np.int64), len(steps)) - 1, len(steps) - 1)
+    at = np.minimum(np.arange(len(steps)), last[:, None])
+    clock = steps[at].astype(np.float64)
+    creep = heights[:, None] * (1 - np.exp(-clock / 1500))
+    metric = np.where((at == last[:, None]) & reached[:, None], 1.0, creep)
+    return Recorded(number, last[None], clock[None], clock[None].copy(), metric[None], reached[None])

@@ -1,0 +1,158 @@
+"""Who searches in `search.py`: each tuner asks for a configuration, and is told what became of it.
+
+Ours are the product's own parts: the study with its journal, the cap, the race. Ray's OptunaSearch and ASHA and
+Optuna's TPE are those packages' own classes, driven as Tune and as `ask` and `tell` drive them. Each is told the log of
+the restricted mean time so far, a run that has not arrived counting as the horizon.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import optuna
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from benchmarks.tables import Table
+from sweeper.parameters import Choice
+from sweeper.search import capping
+from sweeper.search.racing import Race, stages
+from sweeper.search.simulation import Ended, Raced, Recorded, Rule, Uncapped
+from sweeper.search.study import Study
+from sweeper.spec.model import Sampler
+
+STARTUP = 10
+"""Random trials before a TPE begins to learn, in every tuner; Optuna's own default."""
+
+
+class Tuner(Protocol):
+    """What searches a table."""
+
+    rule: Rule
+
+    def ask(self) -> Recorded | None:
+        """The next configuration's curves."""
+        ...
+
+    def tell(self, ended: Ended) -> None:
+        """What became of it."""
+        ...
+
+
+class Ours:
+    """The product's study, with or without its cap or race."""
+
+    def __init__(self, table: Table, seed: int, folder: Path, name: str, stop: str, budget: int):
+        places = capping.places_that_matter(budget, 3)
+        asked = table.question
+        self._table = table
+        self._study = Study(
+            folder / "study.journal", table.space, Sampler(name=name, seed=seed, startup_trials=STARTUP), places
+        )
+        self._numbers: dict[int, int] = {}
+        self.rule: Rule = Uncapped(asked)
+        if stop == "cap":
+            self.rule = Raced(asked, Race((asked.replicates,), places))
+        if stop == "race":
+            self.rule = Raced(asked, Race(stages(1, asked.replicates), places, 0.2))
+
+    def ask(self) -> Recorded | None:
+        """The study's suggestion."""
+        proposal = self._study.suggest()
+        if proposal is None:
+            return None
+        trial = self._table.trial(proposal.settings)
+        self._numbers[trial.number] = proposal.number
+        return trial
+
+    def tell(self, ended: Ended) -> None:
+        """Tell the study."""
+        self._study.tell(self._numbers[ended.trial.number], ended.told)
+
+
+def _distributions(table: Table) -> dict[str, Any]:
+    return {
+        key: optuna.distributions.CategoricalDistribution(each.choice)
+        if isinstance(each, Choice)
+        else optuna.distributions.IntDistribution(*each.bounds)  # type: ignore[union-attr]
+        for key, each in table.space.parameters.items()
+    }
+
+
+class PlainTpe:
+    """Optuna's TPE with its defaults, one study in memory."""
+
+    def __init__(self, table: Table, seed: int):
+        self._table = table
+        self.rule: Rule = Uncapped(table.question)
+        self._distributions = _distributions(table)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
+        self._study = optuna.create_study(direction="minimize", sampler=sampler)
+        self._running: list[tuple[Recorded, optuna.Trial]] = []
+
+    def ask(self) -> Recorded | None:
+        """Optuna's suggestion; it may have been run already, and then is run again."""
+        asked = self._study.ask(self._distributions)
+        trial = replace(self._table.trial(self._table.space.settings(asked.params)))
+        self._running.append((trial, asked))
+        return trial
+
+    def tell(self, ended: Ended) -> None:
+        """Tell Optuna."""
+        place = next(i for i, (trial, _) in enumerate(self._running) if trial is ended.trial)
+        self._study.tell(self._running.pop(place)[1], ended.told)
+
+
+class RayOptuna:
+    """Ray's OptunaSearch, alone or with its ASHA on validation accuracy."""
+
+    def __init__(self, table: Table, seed: int, grace: float | None = None):
+        self._table = table
+        self._search = OptunaSearch(_distributions(table), metric="steps", mode="min", seed=seed)
+        self.rule: Rule = Uncapped(table.question) if grace is None else _Asha(table, grace)
+        self._running: list[tuple[Recorded, str]] = []
+        self._asked = 0
+
+    def ask(self) -> Recorded | None:
+        """OptunaSearch's suggestion; it may have been run already, and then is run again."""
+        self._asked += 1
+        name = f"trial-{self._asked}"
+        trial = replace(self._table.trial(self._table.space.settings(self._search.suggest(name))))
+        self._running.append((trial, name))
+        return trial
+
+    def tell(self, ended: Ended) -> None:
+        """Tell OptunaSearch."""
+        place = next(i for i, (trial, _) in enumerate(self._running) if trial is ended.trial)
+        self._search.on_trial_complete(self._running.pop(place)[1], {"steps": ended.told})
+
+
+class _Asha(Uncapped):
+    """Ray's AsyncHyperBandScheduler on the mean validation accuracy."""
+
+    def __init__(self, table: Table, grace: float):
+        super().__init__(table.question)
+        evaluations = table.question.horizon // table.question.every
+        self._asha = AsyncHyperBandScheduler(
+            metric="val_accuracy", mode="max", max_t=evaluations, grace_period=max(round(grace * evaluations), 1)
+        )
+        self._running: dict[int, SimpleNamespace] = {}
+
+    def stops(self, trial: Recorded, stage: int, evaluation: int) -> bool:
+        """What the scheduler says to a result."""
+        mine = self._running.get(id(trial))
+        if mine is None:
+            mine = self._running[id(trial)] = SimpleNamespace(trial_id=object())
+            self._asha.on_trial_add(None, mine)
+        return bool(self._asha.on_trial_result(None, mine, self._result(trial, evaluation)) == TrialScheduler.STOP)
+
+    def ended(self, trial: Recorded, stage: int, evaluation: int, stopped: bool) -> float:
+        """Tell the scheduler, and say what the search is told."""
+        mine = self._running.pop(id(trial), None)
+        if mine is not None:
+            self._asha.on_trial_complete(None, mine, self._result(trial, evaluation))
+        return super().ended(trial, stage, evaluation, stopped)
+
+    def _result(self, trial: Recorded, evaluation: int) -> dict[str, Any]:
+        return {"training_iteration": evaluation + 1, "val_accuracy": float(trial.scores[evaluation])}

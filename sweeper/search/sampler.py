@@ -1,0 +1,128 @@
+"""Which coordinates next: Optuna's samplers over the space's fixed coordinates, in memory.
+
+The sampler is told coordinates and values and nothing else; what survives a crash is the study's business
+(`sweeper.search.study`). So a suggestion costs no write, and the sampler may forget: TPE weighs old results less and
+less, and models the best and the newest ones alone, so that asking stays fast after 10,000 trials.
+"""
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.search import capping
+from sweeper.spec.model import Sampler
+
+Parameters = dict[str, Any]
+"""Optuna's parameters: coordinate by coordinate."""
+
+MODELLED = 400
+"""Newest trials that TPE models, besides the best ones; at twice as many it forgets the others."""
+
+
+class _Tpe(optuna.samplers.TPESampler):
+    """TPE over all coordinates at once, with a good side that the cap knows of (`capping.good_side`)."""
+
+    def __init__(self, coordinates: Mapping[str, BaseDistribution], places: int, **settings: Any):
+        super().__init__(multivariate=True, constant_liar=True, **settings)
+        self._coordinates = {key: each for key, each in coordinates.items() if not each.single()}
+        # Optuna deprecates the argument and gives no other way; tests/search/test_sampler.py watches over it.
+        self._gamma = lambda finished: capping.good_side(finished, places)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return dict(self._coordinates)
+
+
+@dataclass
+class _Known:
+    """One trial as the sampler knows it; running while it has no value."""
+
+    parameters: Parameters
+    value: float | None = None
+
+
+class Suggestions:
+    """A stream of coordinates that learns from what it is told. A trial's handle is its place in the stream.
+
+    Args:
+        distributions: of every coordinate.
+        sampler: which one, its seed and its start-up trials.
+        places: how many of the best trials TPE may call good at most (see `capping`).
+        earlier: trials that earlier launches opened: a reopened stream must not repeat itself.
+    """
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], sampler: Sampler, places: int, earlier: int = 0):
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        seed = int(np.random.SeedSequence([sampler.seed, earlier]).generate_state(1)[0])
+        self._distributions = dict(distributions)
+        self._sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
+        if sampler.name == "tpe":
+            self._sampler = _Tpe(self._distributions, places, n_startup_trials=sampler.startup_trials, seed=seed)
+        self._places, self._newest = places, max(MODELLED, sampler.startup_trials)
+        self._known: list[_Known] = []
+        self._numbers: dict[int, int] = {}
+        self._study = self._empty()
+
+    def ask(self) -> tuple[int, Parameters]:
+        """The next coordinates, and the handle under which their value may be told."""
+        trial = self._study.ask(self._distributions)
+        return self._take_in(_Known(dict(trial.params)), trial.number), dict(trial.params)
+
+    def add(self, parameters: Parameters, value: float | None = None) -> int:
+        """Coordinates that somebody else chose, with their value or still running. Returns their handle."""
+        known = _Known(parameters, value)
+        handle = self._take_in(known, self._insert(known))
+        self._forget_some()
+        return handle
+
+    def tell(self, handle: int, value: float) -> None:
+        """The value of coordinates; telling another one changes nothing."""
+        known = self._known[handle]
+        if known.value is None:
+            known.value = value
+            self._study.tell(self._numbers[handle], value)
+            self._forget_some()
+
+    def forget(self, handle: int) -> Parameters:
+        """Take back what was told of coordinates: their trial runs again. Returns the coordinates."""
+        known = self._known[handle]
+        known.value = None
+        self._rebuild([each for each in self._numbers if each != handle] + [handle])
+        return dict(known.parameters)
+
+    def _take_in(self, known: _Known, number: int) -> int:
+        self._known.append(known)
+        handle = len(self._known) - 1
+        self._numbers[handle] = number
+        return handle
+
+    def _insert(self, known: _Known) -> int:
+        """Add to Optuna's study. Returns the number there."""
+        state = TrialState.RUNNING if known.value is None else TrialState.COMPLETE
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=state, value=known.value, params=known.parameters, distributions=self._distributions
+            )
+        )
+        return len(self._study.get_trials(deepcopy=False)) - 1
+
+    def _forget_some(self) -> None:
+        """Once in a while keep what runs, the best and the newest alone."""
+        if len(self._numbers) <= 2 * self._newest:
+            return
+        finished = [(known.value, handle) for handle, known in enumerate(self._known) if known.value is not None]
+        running = {handle for handle in self._numbers if self._known[handle].value is None}
+        best = {handle for _, handle in heapq.nsmallest(self._places, finished)}
+        self._rebuild(sorted({*running, *best, *sorted(self._numbers)[-self._newest :]}))
+
+    def _rebuild(self, handles: list[int]) -> None:
+        self._study = self._empty()
+        self._numbers = {handle: self._insert(self._known[handle]) for handle in handles}
+
+    def _empty(self) -> optuna.Study:
+        return optuna.create_study(direction="minimize", sampler=self._sampler)
