@@ -176,16 +176,17 @@ def test_equal_configurations_are_rarely_separated(replicates: int) -> None:
 
 
 def test_the_replicates_needed_give_about_the_power_promised() -> None:
-    # The pilot stands for all the runs that there could be: what it estimated then holds.
+    # Each pilot stands for all the runs that there could be: what it estimated then holds.
     random = np.random.default_rng(17)
-    a, b = simulated(random, 8, -0.25)
-    pilot = compare(a, b)
-    assert pilot.needed is not None
-    more = 8 + pilot.needed
-    assert 10 <= more <= 16
-    drawn = [random.integers(0, 8, more) for _ in range(300)]
-    power = np.mean([compare(a[:, seeds], b[:, seeds]).separated for seeds in drawn])
-    assert 0.65 < power < 0.95
+    pilots = [simulated(random, 6, -0.3) for _ in range(60)]
+    found = []
+    for a, b in pilots:
+        more = 6 + (compare(a, b).needed or math.inf)
+        if 9 <= more <= 14:
+            drawn = [random.integers(0, 6, more) for _ in range(40)]
+            found.append(np.mean([compare(a[:, seeds], b[:, seeds]).separated for seeds in drawn]))
+    assert len(found) >= 8
+    assert 0.65 < np.mean(found) < 0.95
 
 
 def test_more_than_10_000_more_is_hopeless() -> None:
