@@ -72,7 +72,9 @@ def modular(operations: tuple[str, ...] = ()) -> Table:
     names = loaded.spec.task.operation
     kept = [names.index(each) for each in operations or names]
     trials, _ = recorded(folder, loaded.spec)
-    identities = {row["trial"]: row["identity"] for row in query(folder, "SELECT trial, identity FROM trials").to_pylist()}
+    identities = {
+        row["trial"]: row["identity"] for row in query(folder, "SELECT trial, identity FROM trials").to_pylist()
+    }
     some = {
         identities[each.number]: Recorded(
             each.number, each.last[kept], each.elapsed[kept], each.spent[kept], each.metric[kept], each.reached[kept]
@@ -85,14 +87,14 @@ def modular(operations: tuple[str, ...] = ()) -> Table:
 
 SYNTHETIC = {
     "batch.shape": Choice(choice=("constant", "linear", "geometric", "logarithmic", "doubling", "cyclic")),
-    "batch.max": Choice(choice=(64, 128, 256, 512)),
-    "weight_decay": Choice(choice=(0.01, 0.02, 0.05, 0.1, 0.2)),
-    "depth": Int(int=(1, 3)),
-    "heads": Choice(choice=(1, 2, 4, 8)),
+    "batch.max": Choice(choice=(64, 128, 512)),
+    "weight_decay": Choice(choice=(0.01, 0.03, 0.1, 0.3)),
+    "depth": Int(int=(1, 2)),
+    "heads": Choice(choice=(2, 4, 8)),
 }
 _EFFECTS = {"batch.shape": 0.15, "batch.max": 0.2, "weight_decay": 0.1, "depth": 0.2, "heads": 0.12}
 """Standard deviation of a value's effect on the log of the time."""
-_INTERACTION, _NOISE, _CURVATURE = 0.06, 0.25, 0.25
+_INTERACTION, _NOISE, _CURVATURE = 0.06, 0.2, 0.3
 _FASTEST = 0.25
 """The best configuration's time, in horizons."""
 _HORIZON, _EVERY, _REPLICATES = 7500, 75, 5
@@ -120,8 +122,8 @@ def synthetic(seed: int) -> Table:
     space, listed = _listed()
     sizes = {key: len(list(parameter.grid())) for key, parameter in SYNTHETIC.items()}
     effects = {key: rng.normal(0, _EFFECTS[key], size) for key, size in sizes.items()}
-    middle = rng.uniform(1, 4)
-    effects["weight_decay"] += _CURVATURE * (np.arange(5) - middle) ** 2 / 2
+    middle = rng.uniform(0.5, 2.5)
+    effects["weight_decay"] += _CURVATURE * (np.arange(4) - middle) ** 2 / 2
     keys = list(sizes)
     pairs = [(a, b) for i, a in enumerate(keys) for b in keys[i + 1 :]]
     together = {(a, b): rng.normal(0, _INTERACTION, (sizes[a], sizes[b])) for a, b in pairs}

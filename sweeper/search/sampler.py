@@ -6,13 +6,13 @@ less, and models the best and the newest ones alone, so that asking stays fast a
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.search import capping
@@ -20,22 +20,44 @@ from sweeper.spec.model import Sampler
 
 Parameters = dict[str, Any]
 """Optuna's parameters: coordinate by coordinate."""
+Seen = Callable[[Parameters], bool]
+"""Whether coordinates mean a configuration that has been run, or is running."""
 
-MODELLED = 400
+CANDIDATES = 128
+"""Draws from the good side among which TPE takes the most promising that has not been run."""
+MODELLED = 250
 """Newest trials that TPE models, besides the best ones; at twice as many it forgets the others."""
 
 
 class _Tpe(optuna.samplers.TPESampler):
-    """TPE over all coordinates at once, with a good side that the cap knows of (`capping.good_side`)."""
+    """TPE over all coordinates at once that proposes the best of its candidates that has not been run.
 
-    def __init__(self, coordinates: Mapping[str, BaseDistribution], places: int, **settings: Any):
-        super().__init__(multivariate=True, constant_liar=True, **settings)
+    Its good side is one that the cap knows of (`capping.good_side`). Three of Optuna's inner methods are replaced, for
+    want of arguments; tests/search/test_sampler.py watches over them.
+    """
+
+    def __init__(self, coordinates: Mapping[str, BaseDistribution], seen: Seen, places: int, **settings: Any):
+        super().__init__(multivariate=True, constant_liar=True, n_ei_candidates=CANDIDATES, **settings)
         self._coordinates = {key: each for key, each in coordinates.items() if not each.single()}
-        # Optuna deprecates the argument and gives no other way; tests/search/test_sampler.py watches over it.
+        self._single = {key: _only_value(each) for key, each in coordinates.items() if each.single()}
+        self._seen = seen
         self._gamma = lambda finished: capping.good_side(finished, places)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return dict(self._coordinates)
+
+    def _compute_acquisition_func(self, samples: dict[str, Any], *estimators: Any) -> Any:
+        values = super()._compute_acquisition_func(samples, *estimators)
+        for place in np.argsort(-values, kind="stable"):
+            drawn = {key: each.to_external_repr(samples[key][place].item()) for key, each in self._coordinates.items()}
+            if not self._seen(self._single | drawn):
+                break
+            values[place] = -np.inf
+        return values
+
+
+def _only_value(distribution: BaseDistribution) -> Any:
+    return distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else distribution.low  # type: ignore[attr-defined]  # the other two kinds have it
 
 
 @dataclass
@@ -52,17 +74,25 @@ class Suggestions:
     Args:
         distributions: of every coordinate.
         sampler: which one, its seed and its start-up trials.
+        seen: tells coordinates that are not worth asking for.
         places: how many of the best trials TPE may call good at most (see `capping`).
         earlier: trials that earlier launches opened: a reopened stream must not repeat itself.
     """
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution], sampler: Sampler, places: int, earlier: int = 0):
+    def __init__(
+        self,
+        distributions: Mapping[str, BaseDistribution],
+        sampler: Sampler,
+        seen: Seen,
+        places: int,
+        earlier: int = 0,
+    ):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         seed = int(np.random.SeedSequence([sampler.seed, earlier]).generate_state(1)[0])
         self._distributions = dict(distributions)
         self._sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
         if sampler.name == "tpe":
-            self._sampler = _Tpe(self._distributions, places, n_startup_trials=sampler.startup_trials, seed=seed)
+            self._sampler = _Tpe(self._distributions, seen, places, n_startup_trials=sampler.startup_trials, seed=seed)
         self._places, self._newest = places, max(MODELLED, sampler.startup_trials)
         self._known: list[_Known] = []
         self._numbers: dict[int, int] = {}
@@ -87,6 +117,10 @@ class Suggestions:
             known.value = value
             self._study.tell(self._numbers[handle], value)
             self._forget_some()
+
+    def withdraw(self, handle: int) -> None:
+        """Take back coordinates that nobody will train."""
+        self._study.tell(self._numbers.pop(handle), state=TrialState.FAIL)
 
     def forget(self, handle: int) -> Parameters:
         """Take back what was told of coordinates: their trial runs again. Returns the coordinates."""

@@ -2,8 +2,8 @@
 
 Optuna's journal is the truth about trials. A trial's parameters there are its coordinates in the space; the
 configuration that it really ran and its phase are attributes. Configurations that lie outside the space, as a baseline
-may, are trials without coordinates. The journal holds what is trained and nothing else: what the sampler suggests
-besides, a configuration that has been run already, is told to the sampler and forgotten.
+may, are trials without coordinates. The journal holds what is trained and nothing else: a suggestion that has
+been run already leaves no trace.
 """
 
 import json
@@ -36,7 +36,7 @@ _DESCRIPTION = "trial"
 """User attribute: what a trial runs."""
 _LARGEST_GRID = 100_000
 """Configurations up to which a space is listed, for the grid sampler and to notice that all have been run."""
-_STUBBORN = 20
+_STUBBORN = 10
 """Suggestions in a row of configurations already run before one that has not been run is drawn from the list."""
 
 
@@ -85,11 +85,10 @@ class Study:
             raise UserError(f"{journal}: damaged ({reason}); move it away, or use another sweep name") from None
         trials = self._trials()
         self._count = len(trials)
-        self._suggestions = Suggestions(self._distributions, sampler, places, earlier=len(trials))
+        self._suggestions = Suggestions(self._distributions, sampler, self._seen, places, earlier=len(trials))
         self._order = np.random.default_rng([sampler.seed, len(trials)])
         self._numbers: dict[str, int] = {}
         self._handles: dict[int, int] = {}
-        self._repeats: dict[int, list[int]] = {}
         self._values: dict[int, float] = {}
         for trial in trials:
             self._remember(trial)
@@ -121,20 +120,17 @@ class Study:
     def suggest(self) -> Proposal | None:
         """The sampler's next configuration that has not been run; None when there is none left.
 
-        A configuration already run is answered from the record: the sampler is told its value and asked again.
+        A configuration already run is answered from the record, and the sampler asked for another. It is not told the
+        value once more: copies of the best trials would crowd out the others on its good side.
         """
         for _ in range(0 if self._in_order else _STUBBORN):
             handle, parameters = self._suggestions.ask()
-            settings = self._space.settings(self._space.decode(self._coordinates(parameters)))
-            twin = self.known(settings)
-            if twin is None:
+            settings = self._settings(parameters)
+            if self.known(settings) is None:
                 number = self._open(parameters, settings, "search", "")
                 self._handles[number] = handle
                 return Proposal(number, settings, "search")
-            if twin in self._values:
-                self._suggestions.tell(handle, self._values[twin])
-            else:
-                self._repeats.setdefault(twin, []).append(handle)
+            self._suggestions.withdraw(handle)
         settings_left = next(self._unseen, None)
         return None if settings_left is None else self.begin(settings_left, "search", "")
 
@@ -167,9 +163,8 @@ class Study:
 
     def _learn(self, number: int, value: float) -> None:
         self._values[number] = value
-        for handle in (self._handles.get(number), *self._repeats.pop(number, [])):
-            if handle is not None:
-                self._suggestions.tell(handle, value)
+        if number in self._handles:
+            self._suggestions.tell(self._handles[number], value)
 
     def _open(self, parameters: Mapping[str, Any] | None, settings: Hyperparameters, phase: Phase, name: str) -> int:
         """Open a trial in one record of the journal: a crash leaves all of it or nothing. Returns its number."""
@@ -223,6 +218,13 @@ class Study:
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)
+
+    def _settings(self, parameters: Mapping[str, Any]) -> Hyperparameters:
+        """The configuration at some coordinates."""
+        return self._space.settings(self._space.decode(self._coordinates(parameters)))
+
+    def _seen(self, parameters: Mapping[str, Any]) -> bool:
+        return self.known(self._settings(parameters)) is not None
 
     def _coordinates(self, parameters: Mapping[str, Any]) -> Coordinates:
         found = {}
