@@ -76,7 +76,14 @@ def schema() -> None:
 
 
 @app.command()
-def top(sweep: Sweep, count: Annotated[int, typer.Option("-n", help="Trials to list.", min=1)] = 10) -> None:
+def top(
+    sweep: Sweep,
+    count: Annotated[int, typer.Option("-n", help="Trials to list.", min=1)] = 10,
+    clock: Annotated[
+        Literal["steps", "examples", "seconds"] | None,
+        typer.Option(help="Rank on this clock; by default as asked for."),
+    ] = None,
+) -> None:
     """Print a sweep's leaderboard, also while it runs."""
     from sweeper.paths import SweepFolder
     from sweeper.report import leaderboard
@@ -85,7 +92,7 @@ def top(sweep: Sweep, count: Annotated[int, typer.Option("-n", help="Trials to l
     folder = SweepFolder(sweep)
     _must_exist(folder.space, sweep)
     spec = load(folder.space).spec
-    board = leaderboard.leaderboard(folder, spec.objective.minimize, spec.objective.until, list(spec.search), count)
+    board = leaderboard.leaderboard(folder, spec, count, clock)
     out.print(leaderboard.render(board, out))
 
 

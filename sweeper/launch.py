@@ -208,7 +208,7 @@ def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, cons
             f"every trial failed; above is the traceback of trial {first.proposal.number}, "
             f"{folder.table('trials')} has the others"
         )
-    board = leaderboard.leaderboard(folder, spec.objective.minimize, spec.objective.until, list(spec.search), _TOP)
+    board = leaderboard.leaderboard(folder, spec, _TOP)
     console.print(leaderboard.render(board, console))
     if failed:
         console.print(

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from sweeper import hyperparameters
 from sweeper.director import Finished, SweepDirector
+from sweeper.results.summary import CUT_SHORT
 from sweeper.runners.protocol import Runner
 from sweeper.spec.model import SweepSpec
 
@@ -60,7 +61,7 @@ def sentence(finished: Finished, spec: SweepSpec) -> str:
     label = f"trial {proposal.number}"
     label += f" ({proposal.phase} {proposal.name})" if proposal.name else ""
     reached, runs = summary.count("reached"), len(summary.runs)
-    bound = "" if reached == runs else "≤ " if summary.ending.kind in ("capped", "stopped") else "≥ "
+    bound = "" if reached == runs else "≤ " if summary.ending.kind in CUT_SHORT else "≥ "
     mean = f"{bound}{summary.overall.mean:,.0f} {spec.objective.minimize}"
     others = [f"{summary.count(kind)} {kind}" for kind in ("censored", "diverged", "failed") if summary.count(kind)]
     state = "" if summary.ending.kind == "finished" else f" [{summary.ending.kind}]"

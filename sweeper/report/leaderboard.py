@@ -1,6 +1,6 @@
 """The leaderboard: trials in the order of their restricted mean time to the event."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,19 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.heaviest import largest_batch
+from sweeper.objective import limit_of
+from sweeper.outcomes import Clock
 from sweeper.paths import SweepFolder
+from sweeper.report.summaries import Runs, runs_on
+from sweeper.report.verdicts import Verdict, verdicts
 from sweeper.results.query import query
-from sweeper.results.summary import column_of
+from sweeper.results.summary import CUT_SHORT, column_of
+from sweeper.spec.model import SweepSpec
 
+_FRESH_SEEDS = (
+    "The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones."
+)
 _UNBOUNDED = 10_000
 
 
@@ -20,49 +29,90 @@ class Leaderboard:
     """The best trials as data.
 
     Attributes:
-        clock: what was minimised: steps, examples or seconds.
+        clock: on which times are shown: steps, examples or seconds.
         until: the event.
         parameters: columns of the searched hyperparameters.
-        rows: trials, best first: rows of `trials` with `ratio`, their RMST over the first baseline's, None without one.
-        confirmed: the same for trials that were run again on fresh seeds, baselines included.
-        counts: state -> number of trials.
+        rows: trials, best first: rows of `trials` with `mean` and `error`, the restricted mean on the clock, `median`
+            and `beyond`, Kaplan and Meier's median or, where it was not reached, the time past which it lies, and
+            `ratio`, the mean over the first baseline's, None without one.
+        confirmed: the same for trials that were run again on fresh seeds, baselines included, with `of`, the trial
+            that each repeats, and `success`, the share of runs that reached the event with its interval.
+        verdicts: who is faster than whom, on those fresh seeds.
+        asks_for_fresh_seeds: whether the sweep confirms nobody.
     """
 
-    clock: str
+    clock: Clock
     until: str
     parameters: tuple[str, ...]
     rows: list[dict[str, Any]]
     confirmed: list[dict[str, Any]]
-    counts: dict[str, int]
+    verdicts: list[Verdict]
+    asks_for_fresh_seeds: bool
 
 
-def leaderboard(folder: SweepFolder, clock: str, until: str, searched: Sequence[str], top: int) -> Leaderboard:
+def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | None = None) -> Leaderboard:
     """Read the leaderboard from a sweep's tables.
 
     Args:
         folder: the sweep's folder.
-        clock, until: from its space.yaml.
-        searched: keys of its search section.
+        spec: its space.yaml.
         top: number of trials to list.
+        clock: on which to rank; by default the objective's, and then as the sampler was told.
     """
-    columns = tuple(column_of(key) for key in searched)
-    rows = query(folder, "SELECT * FROM trials WHERE phase <> 'confirm' ORDER BY value, trial").to_pylist()
-    confirmed = query(folder, "SELECT * FROM trials WHERE phase = 'confirm' ORDER BY value, trial").to_pylist()
-    names = {str(row["trial"]): row["name"] for row in rows}
+    asked = clock or spec.objective.minimize
+    everyone = query(folder, "SELECT * FROM trials ORDER BY value, trial").to_pylist()
+    runs = runs_on(folder, asked, limit_on(folder, spec, asked), [row["trial"] for row in everyone])
+    for row in everyone:
+        _add_times(row, runs.get(row["trial"]), asked == spec.objective.minimize)
+    if asked != spec.objective.minimize:
+        everyone.sort(key=lambda row: (row["mean"], row["trial"]))
+    rows = [row for row in everyone if row["phase"] != "confirm"]
+    confirmed = [row for row in everyone if row["phase"] == "confirm"]
+    repeated = {row["trial"]: row for row in rows}
     for row in confirmed:
-        row["of"], row["name"] = int(row["name"]), names.get(row["name"], "")
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["state"]] = counts.get(row["state"], 0) + 1
-    _add_ratios(rows)
-    _add_ratios(confirmed)
-    return Leaderboard(clock, until, columns, rows[:top], confirmed, counts)
+        row["of"] = int(row["name"])
+        row["baseline"] = repeated[row["of"]]["baseline"] if row["of"] in repeated else ""
+    for group in (rows, confirmed):
+        _add_ratios(group)
+    by_search = sorted(confirmed, key=lambda row: repeated[row["of"]]["value"] if row["of"] in repeated else math.inf)
+    return Leaderboard(
+        asked,
+        spec.objective.until,
+        tuple(column_of(key) for key in spec.search),
+        rows[:top],
+        confirmed,
+        verdicts(by_search, runs),
+        spec.confirm is None and bool(spec.search),
+    )
+
+
+def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
+    """Where restricted means are restricted on a clock; for seconds without a horizon, the longest that any run took."""
+    if clock == "seconds" and spec.objective.horizon_seconds is None:
+        (longest,) = query(folder, "SELECT max(seconds) AS seconds FROM curves").to_pylist()
+        return float(longest["seconds"] or 1.0)
+    asked = spec.objective
+    return limit_of(clock, asked.horizon, largest_batch(spec), asked.horizon_seconds)
+
+
+def _add_times(row: dict[str, Any], runs: Runs | None, by_objective: bool) -> None:
+    row["baseline"] = row["name"] if row["phase"] == "baseline" else ""
+    row["mean"], row["error"] = row["rmst"], row["rmst_error"]
+    row["median"] = row["beyond"] = row["success"] = None
+    if runs is None:
+        return
+    if not by_objective:
+        mean, error = runs.mean
+        row["mean"], row["error"] = mean, None if math.isnan(error) else error
+    if len(runs.times) == 1:
+        row["median"], row["beyond"] = runs.median, float(runs.times.max())
+    row["success"] = runs.success
 
 
 def _add_ratios(rows: list[dict[str, Any]]) -> None:
-    baselines = sorted((row for row in rows if row["name"]), key=lambda row: int(row.get("of", row["trial"])))
+    baselines = sorted((row for row in rows if row["baseline"]), key=lambda row: int(row.get("of", row["trial"])))
     for row in rows:
-        row["ratio"] = row["rmst"] / baselines[0]["rmst"] if baselines else None
+        row["ratio"] = row["mean"] / baselines[0]["mean"] if baselines else None
 
 
 def render(board: Leaderboard, console: Console) -> RenderableType:
@@ -74,28 +124,34 @@ def render(board: Leaderboard, console: Console) -> RenderableType:
     parts: list[RenderableType] = [_table(board, board.rows, "trial", f"{board.clock} until {board.until}", wide)]
     if board.confirmed:
         parts += [Text(), _table(board, board.confirmed, "of", "confirmed on fresh seeds", wide)]
+    parts += [Text(f"{each.sentence}.") for each in board.verdicts]
     if not any(row["reached"] for row in board.rows):
         parts.append(Text(f"No run reached {board.until}: raise the horizon, or widen the space.", style="yellow"))
+    elif board.asks_for_fresh_seeds:
+        parts.append(Text(_FRESH_SEEDS, style="dim"))
     return Group(*parts)
 
 
 def _table(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: str, wide: bool) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
     table.add_column("", justify="right")
-    for heading in ("trial", "reached", f"mean {board.clock}", "±", "x baseline"):
+    single = any(row["beyond"] is not None for row in board.rows)
+    median = ("median",) if single else ()
+    for heading in ("trial", "reached", f"mean {board.clock}", "±", *median, "x baseline"):
         table.add_column(heading, justify="right", no_wrap=True)
     for column in board.parameters if wide else ("configuration",):
         table.add_column(column, justify="right" if wide else "left", no_wrap=wide, overflow="fold")
     for rank, row in enumerate(rows, start=1):
-        label = f"{row[number]}" + (f" {row['name']}" if row["name"] else "")
+        label = f"{row[number]} {row['baseline']}".strip()
         cells = {column: _cell(row[column]) for column in board.parameters}
         state = "" if row["state"] == "finished" else f" {row['state']}"
         table.add_row(
             str(rank),
             Text(label),
-            f"{row['reached']}/{row['runs']}{state}",
-            f"{_bound(row)}{row['rmst']:,.0f}",
-            "" if row["rmst_error"] is None else f"{row['rmst_error']:,.0f}",
+            f"{row['reached']}/{row['runs']}{_interval(row)}{state}",
+            f"{_bound(row)}{_time(row['mean'])}",
+            "" if row["error"] is None else _time(row["error"]),
+            *((_median(row),) if single else ()),
             "" if row["ratio"] is None else f"{row['ratio']:.2f}",
             *(cells.values() if wide else (" ".join(f"{key}={cell}" for key, cell in cells.items() if cell != "-"),)),
             style="bold green" if rank == 1 and row["reached"] else None,
@@ -107,7 +163,25 @@ def _bound(row: dict[str, Any]) -> str:
     """How the mean relates to that of runs without a horizon; runs cut short count at the horizon: too much."""
     if row["reached"] == row["runs"]:
         return ""
-    return "≤ " if row["state"] in ("capped", "stopped") else "≥ "
+    return "≤ " if row["state"] in CUT_SHORT else "≥ "
+
+
+def _median(row: dict[str, Any]) -> str:
+    if row["median"] is None:
+        return "" if row["beyond"] is None else f"> {_time(row['beyond'])}"
+    return _time(row["median"])
+
+
+def _time(value: float) -> str:
+    """Whole steps, examples and seconds; a few seconds with a decimal."""
+    return f"{value:,.1f}" if 0 < value < 10 and value != round(value) else f"{value:,.0f}"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    """The interval of the success rate, for confirmations: the search's own seeds are too few for one."""
+    if row["phase"] != "confirm" or row["success"] is None:
+        return ""
+    return f" ({row['success'].low:.0%} to {row['success'].high:.0%})"
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,99 @@
+"""What the runs of each trial say about the time to the event, on any of the three clocks."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sweeper.outcomes import Clock
+from sweeper.paths import SweepFolder
+from sweeper.results.query import frame
+from sweeper.survival import Rate, Survival, kaplan_meier, restricted_mean, success_rate
+
+Times = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one trial on one clock, [operations, replicates], replicates in ascending order.
+
+    Attributes:
+        replicates: [replicates], their numbers: equal numbers mean equal seeds.
+        times: of the event; otherwise how long it was waited for. A run that diverged or failed was given up for good,
+            and counts as if it had been watched up to the limit.
+        reached: whether the event was reached.
+        limit: where restricted means are restricted.
+    """
+
+    replicates: tuple[int, ...]
+    times: Times
+    reached: npt.NDArray[np.bool_]
+    limit: float
+
+    @property
+    def restricted(self) -> Times:
+        """min(T, limit), the limit for a run that did not reach the event."""
+        return np.where(self.reached, np.minimum(self.times, self.limit), self.limit)
+
+    def curves(self) -> list[Survival]:
+        """Each operation's survival curve."""
+        return [kaplan_meier(times, reached) for times, reached in zip(self.times, self.reached, strict=True)]
+
+    @property
+    def success(self) -> Rate:
+        """Share of the runs of all operations that reached the event."""
+        return success_rate(int(self.reached.sum()), self.reached.size)
+
+    @property
+    def mean(self) -> tuple[float, float]:
+        """Area under the survival curve and its error; with several operations the geometric mean of theirs.
+
+        Runs that were cut short leave the risk set when they are last seen, instead of counting at the limit.
+        """
+        parts = [restricted_mean(curve, self.limit) for curve in self.curves()]
+        mean = math.exp(sum(math.log(part) for part, _ in parts) / len(parts))
+        relative = math.sqrt(sum((error / part) ** 2 for part, error in parts)) / len(parts)
+        return mean, mean * relative
+
+    @property
+    def median(self) -> float | None:
+        """Kaplan and Meier's median; None when it lies past what was seen, or there are several operations."""
+        return self.curves()[0].median if len(self.times) == 1 else None
+
+
+def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[int]) -> Mapping[int, Runs]:
+    """Trial -> its runs on a clock.
+
+    Args:
+        folder: the sweep's folder.
+        clock: steps, examples or seconds.
+        limit: where restricted means are restricted, in the clock's units.
+        trials: which trials.
+    """
+    if not trials:
+        return {}
+    wanted = ", ".join(str(int(trial)) for trial in trials)
+    column = {"steps": "step", "examples": "examples", "seconds": "seconds"}[clock]
+    rows = frame(
+        folder,
+        f"""
+        SELECT trial, operation, replicate, sustained_{clock} AS time, outcome, last
+        FROM runs LEFT JOIN (
+            SELECT trial, operation, replicate, max({column}) AS last FROM curves
+            WHERE trial IN ({wanted}) GROUP BY ALL
+        ) USING (trial, operation, replicate)
+        WHERE trial IN ({wanted}) ORDER BY trial, operation, replicate
+        """,
+    )
+    reached = rows["time"].notna().to_numpy()
+    watched = np.where(rows["outcome"] == "censored", rows["last"].fillna(0.0), limit)
+    rows = rows.assign(time=np.where(reached, rows["time"].fillna(0.0), watched), reached=reached)
+    found = {}
+    for trial, mine in rows.groupby("trial"):
+        shape = (mine["operation"].nunique(), -1)
+        replicates = tuple(dict.fromkeys(int(each) for each in mine["replicate"]))
+        times, events = (mine[name].to_numpy().reshape(shape) for name in ("time", "reached"))
+        found[int(trial)] = Runs(replicates, times.astype(np.float64), events.astype(np.bool_), limit)  # type: ignore[arg-type]  # pandas: any key
+    return found

@@ -1,0 +1,61 @@
+"""The sweep's answer in sentences: who is faster than whom, on seeds that nothing was chosen by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.comparison import Comparison, compare, holm, verdict
+from sweeper.report.summaries import Runs
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One comparison of two confirmed configurations.
+
+    Attributes:
+        faster: whom it is about: `trial 17`, or a baseline's name.
+        other: whom it is compared with.
+        comparison: ratio, interval, p and what else would be needed.
+        p: adjusted for the number of comparisons (Holm).
+        sentence: all of it in words.
+    """
+
+    faster: str
+    other: str
+    comparison: Comparison
+    p: float
+    sentence: str
+
+
+def verdicts(confirmed: Sequence[Mapping[str, Any]], runs: Mapping[int, Runs]) -> list[Verdict]:
+    """Compare confirmed configurations, paired on their seeds.
+
+    The search's first choice is compared with every other finalist, and every finalist with every baseline. The first
+    choice is the search's, not the confirmation's: choosing the best of these very runs would flatter it.
+
+    Args:
+        confirmed: rows of `trials` of the confirmations, the search's best first, with `of`, the number of the trial
+            that each repeats, and `baseline`, its name or an empty text. Trials that were cut short, and pairs of
+            which no run reached the event, are left out.
+        runs: trial -> its runs.
+    """
+    whole = [row for row in confirmed if row["state"] == "finished" and row["trial"] in runs]
+    finalists = [row for row in whole if not row["baseline"]]
+    baselines = [row for row in whole if row["baseline"]]
+    pairs = [(finalist, baseline) for finalist in finalists for baseline in baselines]
+    pairs += [(finalists[0], other) for other in finalists[1:]]
+    pairs = [(a, b) for a, b in pairs if _comparable(runs[a["trial"]], runs[b["trial"]])]
+    found = [compare(runs[a["trial"]].restricted, runs[b["trial"]].restricted) for a, b in pairs]
+    adjusted = holm([each.p for each in found]) if len(found) > 1 else [None] * len(found)
+    return [
+        Verdict(_name(a), _name(b), each, each.p if p is None else p, verdict(_name(a), _name(b), each, p))
+        for (a, b), each, p in zip(pairs, found, adjusted, strict=True)
+    ]
+
+
+def _comparable(a: Runs, b: Runs) -> bool:
+    return a.replicates == b.replicates and bool(a.reached.any() or b.reached.any())
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row["baseline"]) or f"trial {row['of']}"
