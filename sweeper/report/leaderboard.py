@@ -87,7 +87,7 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
 
 
 def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
-    """Where restricted means are restricted on a clock; for seconds without a horizon, the longest that any run took."""
+    """Where restricted means are restricted on a clock; of seconds without a horizon, the longest that any run took."""
     if clock == "seconds" and spec.objective.horizon_seconds is None:
         (longest,) = query(folder, "SELECT max(seconds) AS seconds FROM curves").to_pylist()
         return float(longest["seconds"] or 1.0)
