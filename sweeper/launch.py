@@ -83,7 +83,8 @@ def launch(
         known = settled(folder, spec.objective.minimize)
         director = SweepDirector(spec, loaded.space, study=study, writer=writer, settled=known, limit=limit(spec))
         opening = f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}"
-        console.print(opening, markup=False, highlight=False, soft_wrap=True)
+        for line in (opening, *_warnings(spec)):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         with _interruptible(director), progress(director, spec, runner, console):
             runner.run(train, director)
     _conclude(director, folder, loaded, console)
@@ -94,6 +95,16 @@ def _opening(director: SweepDirector, runner: Runner, spec: SweepSpec) -> str:
     runs = len(spec.task.operation) * spec.objective.replicates
     earlier = f"{_counted(director.earlier, 'trial')} from before, " if director.earlier else ""
     return f"{earlier}{_counted(runner.places, 'trial')} at once, {_counted(runs, 'run')} each"
+
+
+def _warnings(spec: SweepSpec) -> list[str]:
+    """What a user should know of the rules that this sweep stops trials by."""
+    found = []
+    if spec.stop == "asha":
+        found.append("stop: asha is inexact: it stops trials that bloom late, the best one perhaps; cap never does")
+    if spec.race is not None:
+        found.append("race is inexact: a trial that is unlucky with its first seeds is lost, the best one perhaps")
+    return found
 
 
 def _counted(number: int, thing: str) -> str:

@@ -36,7 +36,7 @@ _DESCRIPTION = "trial"
 """User attribute: what a trial runs."""
 _LARGEST_GRID = 100_000
 """Configurations up to which a space is listed, for the grid sampler and to notice that all have been run."""
-_STUBBORN = 10
+_STUBBORN = 3
 """Suggestions in a row of configurations already run before one that has not been run is drawn from the list."""
 
 
