@@ -391,8 +391,8 @@ def test_whatever_is_asked_told_and_taken_back_the_best_the_newest_and_the_runni
         assert sorted(map(str, waiting)) == sorted(map(str, expected))
         if step in ("add", "add running", "tell"):
             assert len(in_memory) <= max(2 * newest, len(expected) + places + newest)
-        recent = [value for handle, value in sorted(told.items())[-newest:] if value is not None]
-        assert set(recent) <= set(known)
+        recent = {told.get(handle) for handle in list(parameters)[-newest:]} - {None}
+        assert recent <= set(known)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
