@@ -98,4 +98,4 @@ def _overtime(best: float, event: Event) -> float:
         return 1.01
     gap = event.threshold - best if event.comparison == ">" else best - event.threshold
     distance = max(gap, 0.0) / (abs(event.threshold) or 1.0)
-    return 1.001 + 0.008 * distance / (1 + distance)
+    return 1.001 + 0.008 * (1 - 1 / (1 + distance))

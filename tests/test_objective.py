@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -76,18 +77,19 @@ def test_the_value_is_the_mean_over_operations_of_log_rmst() -> None:
 @pytest.mark.parametrize(
     ("event", "best", "overtime"),
     [
-        (EVENT, 0.99, 1.1),
-        (EVENT, 1.0, 1.1),
-        (EVENT, 0.495, 1.1 + 0.4 / 3),
-        (EVENT, 0.0, 1.3),
-        (EVENT, NAN, 1.5),
-        (BELOW, 0.5, 1.1),
-        (BELOW, 0.25, 1.1),
-        (BELOW, 1.0, 1.3),
-        (BELOW, 2.0, 1.4),
-        (BELOW, 1e300, 1.5),
-        (Event("m", ">", 0.0), -1.0, 1.3),
-        (Event("m", ">", -2.0), -4.0, 1.3),
+        (EVENT, 0.99, 1.001),
+        (EVENT, 1.0, 1.001),
+        (EVENT, 0.495, 1.001 + 0.008 / 3),
+        (EVENT, 0.0, 1.005),
+        (EVENT, NAN, 1.01),
+        (BELOW, 0.5, 1.001),
+        (BELOW, 0.25, 1.001),
+        (BELOW, 1.0, 1.005),
+        (BELOW, 2.0, 1.007),
+        (BELOW, 1e300, 1.009),
+        (BELOW, math.inf, 1.009),
+        (Event("m", ">", 0.0), -1.0, 1.005),
+        (Event("m", ">", -2.0), -4.0, 1.005),
     ],
     ids=str,
 )
@@ -96,7 +98,7 @@ def test_a_run_that_missed_counts_over_the_limit_by_how_far_it_stayed_away(
 ) -> None:
     for time in (0.0, 10.0, LIMIT):
         found = value({"plus": [Observation(time, False, best)]}, event, LIMIT)
-        assert found == pytest.approx(math.log(LIMIT * overtime))
+        assert found == pytest.approx(math.log(LIMIT * overtime), abs=1e-9)
 
 
 @given(st.data())
@@ -114,10 +116,40 @@ def test_a_run_that_reached_just_past_the_limit_still_ranks_before_one_that_neve
     assert value({"plus": late}, EVENT, LIMIT) < value({"plus": [Observation(LIMIT, False, 0.989)]}, EVENT, LIMIT)
 
 
-@given(st.lists(reached | missed, min_size=1, max_size=5), st.sampled_from([EVENT, BELOW]))
-@settings(deadline=None, max_examples=40)
-def test_the_value_is_always_finite(seen: list[Observation], event: Event) -> None:
+anything = st.builds(Observation, st.floats(0, 2 * LIMIT), st.booleans(), st.floats(width=16) | st.just(NAN))
+
+
+@given(st.lists(anything.filter(lambda o: o.time > 0 or not o.reached), min_size=1, max_size=5), st.data())
+@settings(deadline=None, max_examples=60)
+def test_the_value_is_finite_whatever_was_seen(seen: list[Observation], data: st.DataObject) -> None:
+    event = data.draw(st.sampled_from([EVENT, BELOW, Event("m", ">", 0.0), Event("m", "<", -1.0)]))
     assert math.isfinite(value({"plus": seen}, event, LIMIT))
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_the_value_is_the_log_of_rmst_and_at_most_one_percent(data: st.DataObject) -> None:
+    operations = ["plus", "minus", "times"][: data.draw(st.integers(1, 3))]
+    seen = {o: data.draw(st.lists(reached | missed, min_size=1, max_size=5)) for o in operations}
+    logs = float(np.mean([math.log(rmst(each, LIMIT).mean) for each in seen.values()]))
+    found = value(seen, EVENT, LIMIT)
+    assert logs - 1e-12 <= found <= logs + math.log(1.01) + 1e-12
+    if all(o.reached for each in seen.values() for o in each):
+        assert found == pytest.approx(logs, abs=1e-12)
+
+
+@given(missed, st.integers(1, 4))
+@settings(deadline=None, max_examples=40)
+def test_arriving_at_the_limit_ranks_before_not_arriving(never: Observation, count: int) -> None:
+    others = runs(100, 300)[: count // 2]
+    at_the_limit = value({"plus": [*others, Observation(LIMIT, True, 1.0)]}, EVENT, LIMIT)
+    assert at_the_limit < value({"plus": [*others, never]}, EVENT, LIMIT)
+
+
+def test_trials_none_of_whose_runs_arrive_rank_by_how_close_their_best_metric_came() -> None:
+    closest_first = [0.989, 0.9, 0.5, 0.01, 0.0, -3.0, -1e9, NAN]
+    values = [value({"plus": [Observation(LIMIT, False, best)] * 3}, EVENT, LIMIT) for best in closest_first]
+    assert all(before < after for before, after in pairwise(values))
 
 
 @given(st.lists(reached | missed, max_size=4), metrics, metrics)

@@ -54,5 +54,7 @@ class Pruner:
             return
         if stopped:
             self._study.tell(trial, state=TrialState.PRUNED)
+        elif math.isnan(score):
+            self._study.tell(trial, state=TrialState.FAIL)
         else:
             self._study.tell(trial, score)

@@ -201,10 +201,50 @@ class Ended:
 
 @dataclass
 class _Live:
+    """A trial that trains.
+
+    Attributes:
+        stages: of the rule.
+        stage: which of them trains.
+        evaluation: the last one that this stage has come to; -1 before its first.
+        spent: steps trained so far, over all stages.
+    """
+
     trial: Recorded
+    stages: tuple[int, ...]
     stage: int = 0
     evaluation: int = -1
     spent: float = 0.0
+
+    @property
+    def left(self) -> int:
+        """Evaluations until all runs of this stage have ended."""
+        return int(self.trial.last[:, self._replicates].max()) - self.evaluation
+
+    @property
+    def over(self) -> bool:
+        """Whether all runs of all stages have ended."""
+        return self.left == 0 and self.stage == len(self.stages) - 1
+
+    def train(self, evaluations: int) -> float:
+        """Train this stage that much further. Returns the steps that it took."""
+        before = self._spent()
+        self.evaluation += min(evaluations, self.left)
+        took = self._spent() - before
+        self.spent += took
+        return took
+
+    def begin_next_stage(self) -> None:
+        """Go on with the replicates that have not been trained."""
+        self.stage, self.evaluation = self.stage + 1, -1
+
+    @property
+    def _replicates(self) -> slice:
+        return slice(self.stages[self.stage - 1] if self.stage else 0, self.stages[self.stage])
+
+    def _spent(self) -> float:
+        """Steps that this stage has trained."""
+        return float(self.trial.spent[:, self._replicates, self.evaluation].sum()) if self.evaluation >= 0 else 0.0
 
 
 def replay(ask: Callable[[], Recorded | None], rule: Rule, at_once: int, pace: int) -> Iterator[Ended]:
@@ -216,36 +256,26 @@ def replay(ask: Callable[[], Recorded | None], rule: Rule, at_once: int, pace: i
         at_once: trials that train at the same time.
         pace: evaluations between two looks at a trial.
     """
-    rounds: list[tuple[int, int, _Live]] = []
+    looks: list[tuple[int, int, _Live]] = []
     now, begun, total = 0, 0, 0.0
+
+    def look_later(order: int, live: _Live) -> None:
+        heapq.heappush(looks, (now + min(pace, live.left), order, live))
+
     while True:
-        while len(rounds) < at_once and (trial := ask()) is not None:
+        while len(looks) < at_once and (trial := ask()) is not None:
             begun += 1
-            heapq.heappush(rounds, _next_look(now, begun, _Live(trial), rule, pace))
-        if not rounds:
+            look_later(begun, _Live(trial, rule.stages))
+        if not looks:
             return
-        now, order, live = heapq.heappop(rounds)
-        trial, first = live.trial, rule.stages[live.stage - 1] if live.stage else 0
-        mine = slice(first, rule.stages[live.stage])
-        over = int(trial.last[:, mine].max())
-        before = trial.spent[:, mine, live.evaluation].sum() if live.evaluation >= 0 else 0.0
-        live.evaluation = min(live.evaluation + pace, over)
-        trained = float(trial.spent[:, mine, live.evaluation].sum() - before)
-        live.spent += trained
-        total += trained
-        last_stage = live.stage == len(rule.stages) - 1
-        complete = live.evaluation == over
-        stopped = not (complete and last_stage) and not trial.exempt and rule.stops(trial, live.stage, live.evaluation)
-        if stopped or (complete and last_stage):
+        now, order, live = heapq.heappop(looks)
+        total += live.train(pace)
+        trial = live.trial
+        stopped = not live.over and not trial.exempt and rule.stops(trial, live.stage, live.evaluation)
+        if stopped or live.over:
             told = rule.ended(trial, live.stage, live.evaluation, stopped)
             yield Ended(trial, told, stopped, live.spent, total, now)
             continue
-        if complete:
-            live.stage, live.evaluation = live.stage + 1, -1
-        heapq.heappush(rounds, _next_look(now, order, live, rule, pace))
-
-
-def _next_look(now: int, order: int, live: _Live, rule: Rule, pace: int) -> tuple[int, int, _Live]:
-    first = rule.stages[live.stage - 1] if live.stage else 0
-    over = int(live.trial.last[:, first : rule.stages[live.stage]].max())
-    return now + min(pace, over - live.evaluation), order, live
+        if not live.left:
+            live.begin_next_stage()
+        look_later(order, live)

@@ -1,24 +1,54 @@
-"""A cap never refuses a trial that could have mattered, whatever the order in which trials finish."""
+"""A cap never refuses a trial that could have mattered, and a search under it is the search without it."""
 
 import math
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.samplers._tpe.sampler import default_gamma
 
-from sweeper.search.capping import cap, places_that_matter
+from sweeper.hyperparameters import Hyperparameters
+from sweeper.parameters import Choice, Float, Int
+from sweeper.search.capping import Cap, good_side, places_that_matter
+from sweeper.search.racing import Race
+from sweeper.search.simulation import Ended, Raced, Recorded, Rule, Uncapped, replay
+from sweeper.search.study import Study
+from sweeper.space import Space
+from sweeper.spec.model import Sampler
+from tests.search.recordings import HORIZON, Landscape, question, value
 
 values = st.lists(st.floats(-5, 5) | st.integers(-2, 2).map(float), min_size=1, max_size=40)
 
 
+def cap_of(finished: Iterable[float], places: int) -> float:
+    cap = Cap(places)
+    for each in finished:
+        cap.add(each)
+    return cap.value
+
+
 def test_the_cap_is_the_last_of_the_best_places_and_infinite_while_they_are_not_taken() -> None:
-    assert cap([], 1) == math.inf
-    assert cap([3.0, 1.0], 3) == math.inf
-    assert cap([3.0, 1.0, 2.0], 3) == 3.0
-    assert cap([3.0, 1.0, 2.0, 0.0], 3) == 2.0
-    assert cap([1.0, 1.0, 2.0], 2) == 1.0
-    assert cap(iter([3.0, 1.0]), 1) == 1.0
+    assert cap_of([], 1) == math.inf
+    assert cap_of([3.0, 1.0], 3) == math.inf
+    assert cap_of([3.0, 1.0, 2.0], 3) == 3.0
+    assert cap_of([3.0, 1.0, 2.0, 0.0], 3) == 2.0
+    assert cap_of([1.0, 1.0, 2.0], 2) == 1.0
+    assert cap_of([3.0, 1.0], 1) == 1.0
+
+
+@given(values, st.integers(1, 5))
+@settings(deadline=None, max_examples=40)
+def test_the_cap_is_the_m_th_smallest_and_never_rises(finals: list[float], places: int) -> None:
+    cap, seen = Cap(places), [math.inf]
+    for i, final in enumerate(finals, 1):
+        cap.add(final)
+        assert cap.value == (sorted(finals[:i])[places - 1] if i >= places else math.inf)
+        seen.append(cap.value)
+    assert all(after <= before for before, after in pairwise(seen))
 
 
 @given(values, st.integers(1, 5), st.data())
@@ -29,7 +59,7 @@ def test_a_trial_that_is_refused_at_any_moment_is_never_among_the_best_places_at
     # Trials finish one by one; each is asked about, with a bound below its value, at some moment before it finishes.
     moments = [data.draw(st.integers(0, i)) for i in range(len(finals))]
     bounds = [final - data.draw(st.sampled_from([0.0, 0.5, 3.0])) for final in finals]
-    refused = [bounds[i] > cap(finals[: moments[i]], places) for i in range(len(finals))]
+    refused = [bounds[i] > cap_of(finals[: moments[i]], places) for i in range(len(finals))]
     worst_that_matters = sorted(finals)[:places][-1]
     assert all(final > worst_that_matters for final, no in zip(finals, refused, strict=True) if no)
 
@@ -39,9 +69,13 @@ def test_a_trial_that_is_refused_at_any_moment_is_never_among_the_best_places_at
 def test_the_best_places_are_the_same_with_and_without_capping(finals: list[float], places: int) -> None:
     # A refused trial is told something past the cap; here as little past it as can be.
     told: list[float] = []
+    cap = Cap(places)
     for final in finals:
-        limit = cap(told, places)
-        told.append(math.nextafter(limit, math.inf) if final > limit else final)
+        if final > cap.value:
+            told.append(math.nextafter(cap.value, math.inf))
+        else:
+            told.append(final)
+            cap.add(final)
     assert sorted(told)[:places] == sorted(finals)[:places]
 
 
@@ -51,18 +85,143 @@ def test_a_trial_is_refused_exactly_when_enough_finished_trials_are_strictly_bet
     finals: list[float], places: int
 ) -> None:
     for i, final in enumerate(finals):
-        assert (final > cap(finals[:i], places)) == (sum(other < final for other in finals[:i]) >= places)
+        assert (final > cap_of(finals[:i], places)) == (sum(other < final for other in finals[:i]) >= places)
 
 
 @pytest.mark.parametrize(
     ("trials", "finalists", "places"),
-    [(None, 3, 25), (None, 30, 30), (1, 0, 1), (10, 1, 1), (11, 1, 2), (200, 3, 20), (200, 21, 21), (10_000, 3, 25)],
+    [(None, 3, 8), (None, 30, 30), (1, 0, 1), (16, 1, 1), (17, 1, 2), (200, 3, 4), (200, 21, 21), (100_000, 3, 25)],
 )
 def test_places_that_matter(trials: int | None, finalists: int, places: int) -> None:
     assert places_that_matter(trials, finalists) == places
 
 
-def test_the_places_are_never_fewer_than_optunas_good_side_at_any_time_of_the_sweep() -> None:
+def test_the_good_side_is_hyperopts_at_most_the_places() -> None:
+    hyperopt = {0: 0, 1: 1, 16: 1, 17: 2, 64: 2, 65: 3, 400: 5, 10_000: 25, 1_000_000: 25}
+    assert {n: good_side(n, 25) for n in hyperopt} == hyperopt
+    assert [good_side(n, 2) for n in (1, 17, 64, 65, 10_000)] == [1, 2, 2, 2, 2]
+
+
+def test_the_good_side_is_never_larger_than_the_places_at_any_time_of_the_sweep() -> None:
     for trials in range(1, 400):
-        assert places_that_matter(trials, 0) >= max(default_gamma(n) for n in range(trials + 1))
-    assert places_that_matter(None, 0) >= max(default_gamma(n) for n in range(10_000))
+        places = places_that_matter(trials, 0)
+        assert places >= max(good_side(n, 25) for n in range(trials + 1)), "nor do the places make it any smaller"
+    for places in range(1, 30):
+        assert places >= max(good_side(n, places) for n in range(0, 20_000, 7))
+
+
+FINITE = {
+    "depth": Int(int=(1, 4)),
+    "weight_decay": Choice(choice=(0.01, 0.02, 0.04, 0.08)),
+    "heads": Choice(choice=(1, 2, 4, 8)),
+}
+SMOOTH = {"depth": Int(int=(1, 4)), "weight_decay": Float(float=(0.003, 0.3), log=True)}
+STARTUP = 5
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One trial of a search."""
+
+    settings: Hyperparameters
+    ended: Ended
+
+
+def search(landscape: Landscape, capped: bool, places: int, *, budget: int, at_once: int = 1) -> list[Searched]:
+    """A whole search by the real study and sampler, in the order in which trials ended."""
+    asked = question(landscape.replicates)
+    rule: Rule = Raced(asked, Race((asked.replicates,), places)) if capped else Uncapped(asked)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        sampler = Sampler(name="tpe", startup_trials=STARTUP, seed=landscape.seed)
+        study = Study(Path(folder) / "study.journal", landscape.space, sampler, places)
+
+        def ask() -> Recorded | None:
+            proposal = study.suggest() if study.count < budget else None
+            if proposal is None:
+                return None
+            settings_of[proposal.number] = proposal.settings
+            return landscape.trial(proposal.settings, proposal.number)
+
+        settings_of: dict[int, Hyperparameters] = {}
+        for ended in replay(ask, rule, at_once, pace=2):
+            study.tell(ended.trial.number, ended.told)
+            found.append(Searched(settings_of[ended.trial.number], ended))
+    return found
+
+
+def best(found: Iterable[Searched], places: int, landscape: Landscape, *, true: bool) -> list[tuple[float, int]]:
+    """The values of the `places` best trials, and who they are; of two with the same value the earlier."""
+    asked = question(landscape.replicates)
+    everyone = [
+        (value(each.ended.trial, asked) if true else each.ended.told, each.ended.trial.number) for each in found
+    ]
+    return sorted(everyone)[:places]
+
+
+landscapes = st.builds(
+    Landscape,
+    st.sampled_from([FINITE, SMOOTH]).map(lambda parameters: Space(parameters, {}, (), HORIZON)),
+    st.integers(0, 2**20),
+    operations=st.integers(1, 3),
+    replicates=st.integers(1, 4),
+    never=st.sampled_from([0.0, 0.1, 0.5]),
+)
+
+
+@given(landscapes, st.integers(1, 4), st.sampled_from([30, 40]))
+@settings(deadline=None, max_examples=8)
+def test_a_sequential_search_is_the_same_with_and_without_the_cap(
+    landscape: Landscape, places: int, budget: int
+) -> None:
+    with_cap = search(landscape, True, places, budget=budget)
+    without = search(landscape, False, places, budget=budget)
+    assert len(without) == budget
+    assert [each.settings for each in with_cap] == [each.settings for each in without]
+    assert best(with_cap, places, landscape, true=False) == best(without, places, landscape, true=False)
+    assert best(with_cap, places, landscape, true=False) == best(with_cap, places, landscape, true=True)
+    assert with_cap[-1].ended.total <= without[-1].ended.total
+    check_every_moment(with_cap, places, landscape)
+
+
+@pytest.mark.parametrize("parameters", [FINITE, SMOOTH], ids=["finite", "smooth"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_cap_saves_steps_on_a_search_that_stays_the_same(
+    parameters: dict[str, Choice | Int | Float], seed: int
+) -> None:
+    landscape = Landscape(Space(parameters, {}, (), HORIZON), seed, operations=1, replicates=3, never=0.1)
+    with_cap, without = (search(landscape, capped, places=2, budget=40) for capped in (True, False))
+    assert [each.settings for each in with_cap] == [each.settings for each in without]
+    assert best(with_cap, 2, landscape, true=False) == best(without, 2, landscape, true=False)
+    assert sum(each.ended.stopped for each in with_cap) >= 20
+    assert with_cap[-1].ended.total < 0.9 * without[-1].ended.total
+    # The values did decide: under another seed of the times, the same sampler goes elsewhere after its startup.
+    other = Landscape(landscape.space, seed, operations=1, replicates=3, never=0.9)
+    elsewhere = [each.settings for each in search(other, False, places=2, budget=40)]
+    assert elsewhere[:STARTUP] == [each.settings for each in without[:STARTUP]]
+    assert elsewhere != [each.settings for each in without]
+
+
+@given(landscapes, st.integers(1, 4))
+@settings(deadline=None, max_examples=5)
+def test_with_several_at_once_the_good_side_is_what_it_would_be_if_none_were_stopped(
+    landscape: Landscape, places: int
+) -> None:
+    check_every_moment(search(landscape, True, places, budget=30, at_once=4), places, landscape)
+
+
+def check_every_moment(found: list[Searched], places: int, landscape: Landscape) -> None:
+    """After every trial, the best places by what was told are those by the truth, and hold no stopped trial."""
+    asked = question(landscape.replicates)
+    cap = Cap(places)
+    for i, each in enumerate(found, 1):
+        if each.ended.stopped:
+            assert each.ended.told > cap.value
+            assert value(each.ended.trial, asked) > cap.value
+        else:
+            assert each.ended.told == value(each.ended.trial, asked)
+            cap.add(each.ended.told)
+        told = best(found[:i], places, landscape, true=False)
+        assert told == best(found[:i], places, landscape, true=True)
+        whole = {other.ended.trial.number for other in found[:i] if not other.ended.stopped}
+        assert {number for _, number in told} <= whole

@@ -11,16 +11,18 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, ClassVar
 
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.errors import UserError
 from sweeper.hyperparameters import Hyperparameters, identity, to_flat
+from sweeper.search import sampler
 from sweeper.search.study import Proposal, Study
 from sweeper.space import Choice, Float, Int, Space
 from sweeper.spec.model import Sampler
@@ -51,14 +53,23 @@ SMOOTH = space_of({"weight_decay": DECAY, "depth": DEPTH, "heads": HEADS})
 FOUR = space_of({"depth": Int(int=(1, 2)), "heads": Choice(choice=(1, 2))})
 
 
+PLACES = 3
+
+
 def opened(tmp_path: Path, space: Space, name: str = "tpe", **settings: Any) -> Study:
-    return Study(tmp_path / "study.journal", space, Sampler(name=name, **settings))  # type: ignore[arg-type]
+    return Study(tmp_path / "study.journal", space, Sampler(name=name, **settings), PLACES)  # type: ignore[arg-type]
 
 
 def recorded(tmp_path: Path) -> list[FrozenTrial]:
     """What Optuna itself reads in the journal."""
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
     return optuna.load_study(study_name="sweep", storage=storage).trials
+
+
+def records(tmp_path: Path) -> list[dict[str, Any]]:
+    """The journal line by line, without what opens it."""
+    lines = [json.loads(line) for line in (tmp_path / "study.journal").read_text().splitlines()]
+    return [line for line in lines if line["op_code"] != JournalOperation.CREATE_STUDY]
 
 
 def suggested(study: Study) -> Proposal:
@@ -95,6 +106,7 @@ def test_a_baseline_inside_the_ranges_has_coordinates_and_is_never_suggested(tmp
     assert baseline.settings not in [each.settings for each in others]
     assert {each.phase for each in others} == {"search"}
     assert recorded(tmp_path)[0].params == {"depth": 2, "heads": 1}
+    assert study.in_space(0)
     assert study.count == 4
 
 
@@ -108,25 +120,8 @@ def test_a_baseline_outside_the_ranges_is_recorded_without_coordinates(tmp_path:
     assert study.values() == {0: 1.5}
     assert study.known(outside) == 0
     assert study.count == 1
-
-
-@pytest.mark.parametrize("score", [-1.0, 9.0], ids=["the best of all", "the worst of all"])
-def test_after_startup_tpe_draws_all_parameters_together_in_spite_of_outside_baselines(
-    tmp_path: Path, score: float
-) -> None:
-    study = opened(tmp_path, SMOOTH, startup_trials=5)
-    study.begin(SMOOTH.settings({"weight_decay": 0.5}), "baseline", "one")
-    study.begin(SMOOTH.settings({"depth": 9}), "baseline", "two")
-    study.tell(0, score)
-    study.tell(1, score)
-    run(study, 10)
-
-    def drawn_together(trial: FrozenTrial) -> set[str]:
-        return set(json.loads(trial.system_attrs.get("tpe:relative_params:0", "{}")))
-
-    trials = recorded(tmp_path)
-    assert [drawn_together(trial) for trial in trials[:5]] == [set()] * 5
-    assert [drawn_together(trial) for trial in trials[5:]] == [set(SMOOTH.parameters)] * (len(trials) - 5)
+    assert not study.in_space(0)
+    assert not opened(tmp_path, SMOOTH).in_space(0)
 
 
 def test_tpe_concentrates_where_the_objective_is_low_in_spite_of_an_outside_baseline(tmp_path: Path) -> None:
@@ -175,39 +170,40 @@ def test_every_suggestion_is_legal_under_conditions_and_requirements(tmp_path: P
     assert len(shapes) == 3
 
 
-def test_no_configuration_is_returned_twice_and_repeats_are_answered_from_the_record(tmp_path: Path) -> None:
-    study = opened(tmp_path, FOUR, startup_trials=2)
+@pytest.mark.parametrize("name", ["tpe", "random", "grid"])
+def test_the_journal_holds_what_is_trained_and_nothing_else(tmp_path: Path, name: str) -> None:
+    study = opened(tmp_path, FOUR, name, startup_trials=2)
     proposals = run(study, 4)
-    assert len({each.settings for each in proposals}) == 4
-    value_of = {(p.settings.depth, p.settings.heads): distance(p.settings) for p in proposals}
-    trials = recorded(tmp_path)
-    assert len(trials) > 4, "with four configurations there are repeats"
-    assert study.count == 4
-    assert [each.number for each in study.opened()] == [each.number for each in proposals]
-    for trial in trials:
-        assert trial.state == TrialState.COMPLETE
-        assert trial.value == value_of[trial.params["depth"], trial.params["heads"]]
-    assert set(study.values()) == {each.number for each in proposals}
-
-
-def test_a_repeat_of_a_running_trial_is_told_when_its_twin_finishes(tmp_path: Path) -> None:
-    two = space_of({"depth": Int(int=(1, 2))})
-    study = opened(tmp_path, two)
-    first, second = suggested(study), suggested(study)
     assert study.suggest() is None
+    assert len({each.settings for each in proposals}) == 4
+    assert [each.number for each in proposals] == [0, 1, 2, 3]
+    assert study.opened() == proposals
+    trials = recorded(tmp_path)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
+    assert [trial.value for trial in trials] == [distance(each.settings) for each in proposals]
+    assert [trial.params for trial in trials] == [
+        {"depth": each.settings.depth, "heads": each.settings.heads} for each in proposals
+    ]
+    assert [(line["op_code"], line.get("state")) for line in records(tmp_path)] == [
+        (JournalOperation.CREATE_TRIAL, TrialState.RUNNING),
+        (JournalOperation.SET_TRIAL_STATE_VALUES, TrialState.COMPLETE),
+    ] * 4
 
-    def values_at(depth: int) -> set[float | None]:
-        return {trial.value for trial in recorded(tmp_path) if trial.params["depth"] == depth}
 
-    assert sum(trial.state == TrialState.RUNNING for trial in recorded(tmp_path)) > 2
-    study.tell(first.number, 1.25)
-    assert values_at(first.settings.depth) == {1.25}
-    assert values_at(second.settings.depth) == {None}
-    reopened = opened(tmp_path, two)
-    assert [each.number for each in reopened.unfinished()] == [second.number], "repeats are not trained"
-    reopened.tell(second.number, 2.5)
-    assert values_at(second.settings.depth) == {2.5}
-    assert {trial.state for trial in recorded(tmp_path)} == {TrialState.COMPLETE}
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_repeats_of_running_trials_leave_no_trace(tmp_path: Path, name: str) -> None:
+    study = opened(tmp_path, FOUR, name, startup_trials=2)
+    proposals = [suggested(study) for _ in range(4)]
+    assert study.suggest() is None
+    assert len({each.settings for each in proposals}) == 4
+    assert [line["op_code"] for line in records(tmp_path)] == [JournalOperation.CREATE_TRIAL] * 4
+    modelled = study._suggestions._study
+    assert len(modelled.get_trials(states=(TrialState.RUNNING,))) == 4, "nor in the sampler's memory"
+    assert len(modelled.get_trials(states=(TrialState.FAIL,))) > 4, "otherwise nothing was repeated"
+    for each in proposals:
+        study.tell(each.number, distance(each.settings))
+    assert len(modelled.get_trials(states=(TrialState.COMPLETE,))) == 4
+    assert opened(tmp_path, FOUR).values() == {each.number: distance(each.settings) for each in proposals}
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "grid"])
@@ -257,10 +253,19 @@ def test_steps_that_binary_fractions_do_not_hit_stay_within_the_bounds(
     assert all(low <= decay <= high for decay in decays)
 
 
-def test_the_random_sampler_does_not_learn(tmp_path: Path) -> None:
-    study = opened(tmp_path, SMOOTH, "random")
-    run(study, 12)
-    assert not [trial for trial in recorded(tmp_path) if trial.system_attrs]
+@pytest.mark.parametrize(("name", "learns"), [("tpe", True), ("random", False)])
+def test_only_tpe_learns_from_what_it_is_told(tmp_path: Path, name: str, learns: bool) -> None:
+    found = []
+    for sign in (1, -1):
+        folder = tmp_path / str(sign)
+        folder.mkdir()
+        study, settings = opened(folder, SMOOTH, name, startup_trials=4), []
+        for _ in range(12):
+            settings.append(suggested(study).settings)
+            study.tell(len(settings) - 1, sign * distance(settings[-1]))
+        found.append(settings)
+    assert found[0][:4] == found[1][:4]
+    assert (found[0] != found[1]) == learns
 
 
 def test_the_same_seed_gives_the_same_suggestions_and_another_seed_others(tmp_path: Path) -> None:
@@ -314,6 +319,87 @@ def test_a_confirmation_is_no_configuration_of_its_own(tmp_path: Path) -> None:
     assert opened(tmp_path, FOUR).known(first.settings) == first.number
 
 
+@pytest.mark.parametrize("name", ["tpe", "random", "grid"])
+def test_again_opens_a_finished_trials_configuration_under_a_new_number(tmp_path: Path, name: str) -> None:
+    study = opened(tmp_path, FOUR, name)
+    first, second = run(study, 2)
+    again = study.again(first)
+    assert again == Proposal(2, first.settings, "search", "0")
+    assert study.count == 2, "it is no configuration of its own"
+    assert study.known(first.settings) == 2
+    assert study.values() == {1: distance(second.settings)}, "the value of a trial taken up again no longer counts"
+    assert (study.in_space(0), study.in_space(2)) == (False, True)
+    assert study.unfinished() == [again]
+    assert recorded(tmp_path)[2].params == recorded(tmp_path)[0].params
+
+    for reopened in (opened(tmp_path, FOUR, name), opened(tmp_path, FOUR, name)):
+        assert reopened.unfinished() == [again]
+        assert reopened.opened() == [first, second, again]
+        assert (reopened.count, reopened.known(first.settings)) == (2, 2)
+        assert reopened.values() == {1: distance(second.settings)}
+        assert (reopened.in_space(0), reopened.in_space(2)) == (False, True)
+    reopened.tell(2, 7.5)
+    assert reopened.values() == {1: distance(second.settings), 2: 7.5}
+    rest = run(reopened, 2)
+    assert [each.number for each in rest] == [3, 4]
+    assert reopened.suggest() is None
+    assert len({each.settings for each in (first, second, *rest)}) == 4
+
+
+def test_a_trial_is_taken_up_again_as_often_as_is_asked_for(tmp_path: Path) -> None:
+    study = opened(tmp_path, FOUR)
+    proposal = study.begin(FOUR.settings({"depth": 2, "heads": 1}), "baseline", "published")
+    for number in range(3):
+        study.tell(number, float(number))
+        proposal = study.again(proposal)
+        assert proposal == Proposal(number + 1, proposal.settings, "baseline", str(number))
+        assert study.values() == {}
+    study.tell(3, 3.0)
+    assert study.values() == opened(tmp_path, FOUR).values() == {3: 3.0}
+
+
+def test_a_trial_outside_the_space_is_taken_up_again_without_coordinates(tmp_path: Path) -> None:
+    study = opened(tmp_path, SMOOTH)
+    outside = study.begin(SMOOTH.settings({"weight_decay": 0.5}), "baseline", "published")
+    study.tell(0, 1.0)
+    assert study.again(outside) == Proposal(1, outside.settings, "baseline", "0")
+    assert not study.in_space(1)
+    study.tell(1, 2.0)
+    assert study.values() == opened(tmp_path, SMOOTH).values() == {1: 2.0}
+    assert [trial.params for trial in recorded(tmp_path)] == [{}, {}]
+
+
+class Watched(sampler._Tpe):
+    """TPE that notes what its model is built from: weight decays and values, running trials without one."""
+
+    modelled: ClassVar[list[tuple[float, float | None]]] = []
+
+    def _build_parzen_estimator(self, study: Any, search_space: Any, trials: Any, handle_below: bool) -> Any:
+        self.modelled.extend((trial.params["weight_decay"], trial.value) for trial in trials)
+        return super()._build_parzen_estimator(study, search_space, trials, handle_below)
+
+
+@pytest.mark.parametrize("reopen", [False, True])
+@pytest.mark.parametrize("told", [False, True])
+def test_the_sampler_does_not_model_what_a_trial_taken_up_again_was_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reopen: bool, told: bool
+) -> None:
+    monkeypatch.setattr(sampler, "_Tpe", Watched)
+    study = opened(tmp_path, SMOOTH, startup_trials=5)
+    proposals = run(study, 6)
+    again = study.again(proposals[2])
+    if told:
+        study.tell(again.number, 4.5)
+    if reopen:
+        study = opened(tmp_path, SMOOTH, startup_trials=5)
+    Watched.modelled.clear()
+    suggested(study)
+    known = {each.settings.weight_decay: distance(each.settings) for each in proposals}
+    new = {proposals[2].settings.weight_decay: 4.5 if told else None}
+    assert len(Watched.modelled) == 6
+    assert dict(Watched.modelled) == known | new
+
+
 def test_equivalent_spellings_are_one_configuration(tmp_path: Path) -> None:
     space = space_of(CONDITIONAL)
     study = opened(tmp_path, space)
@@ -344,9 +430,9 @@ def test_a_torn_last_line_is_dropped_with_a_warning(tmp_path: Path) -> None:
     size = len(torn) - torn.rfind(b"\n") - 1
     with pytest.warns(UserWarning, match=f"study.journal: dropped an unfinished last record of {size} bytes"):
         reopened = opened(tmp_path, SMOOTH)
-    assert reopened.unfinished() == [], "the trial was not described yet"
+    assert reopened.unfinished() == [], "the trial was not opened yet"
     assert len(reopened.values()) == 2
-    assert suggested(reopened).number == running.number + 1
+    assert suggested(reopened).number == running.number
     assert opened(tmp_path, SMOOTH).count == 3
 
 
@@ -400,21 +486,26 @@ def test_a_lock_that_a_killed_process_left_does_not_hold_up_the_next(tmp_path: P
     assert counts == [1]
 
 
+CAPPED = 99.0
+
+
 def check_sound(tmp_path: Path, space: Space) -> None:
     """What must hold whenever nothing is running: all is told, coordinates mean what ran, nothing ran twice."""
-    trials = recorded(tmp_path)
-    assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
-    proposals = {each.number: each for each in opened(tmp_path, space).opened()}
-    kept = [identity(each.settings, HORIZON) for each in proposals.values() if each.phase != "confirm"]
-    assert len(set(kept)) == len(kept)
-    by_coordinates: dict[str, set[float | None]] = {}
-    for trial in trials:
-        if trial.params and trial.state == TrialState.COMPLETE:
-            by_coordinates.setdefault(json.dumps(trial.params, sort_keys=True), set()).add(trial.value)
-            if trial.number in proposals:
-                flat = to_flat(proposals[trial.number].settings)
-                assert {key: flat[key] for key in trial.params} == trial.params
-    assert all(len(values) == 1 for values in by_coordinates.values()), "a repeat was told another value"
+    study, trials = opened(tmp_path, space), recorded(tmp_path)
+    proposals = study.opened()
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * len(trials)
+    assert [each.number for each in proposals] == [trial.number for trial in trials] == list(range(len(trials)))
+    for trial, proposal in zip(trials, proposals, strict=True):
+        flat = to_flat(proposal.settings)
+        assert {key: flat[key] for key in space.parameters} == trial.params
+        if proposal.phase == "search" and proposal.name:
+            old = int(proposal.name)
+            assert trials[old].value == CAPPED, "only capped trials are taken up again"
+            assert proposals[old].settings == proposal.settings
+    values = study.values()
+    assert values == {number: distance(proposals[number].settings) for number in values}
+    kept = [identity(proposals[number].settings, HORIZON) for number in values]
+    assert sorted(kept) == sorted({identity(each.settings, HORIZON) for each in proposals})
 
 
 @pytest.mark.parametrize("name", ["tpe", "grid"])
@@ -423,21 +514,32 @@ def test_a_crash_between_any_two_records_is_recovered_from(tmp_path: Path, name:
     space = space_of({"depth": Int(int=(1, 3)), "heads": Choice(choice=(1, 2))})
     baselines = {"one": space.settings({"depth": 1, "heads": 2}), "two": space.settings({"depth": 3, "heads": 1})}
 
+    def value(proposal: Proposal) -> float:
+        """Some trials are capped until they are taken up again."""
+        capped = proposal.phase == "search" and proposal.settings.heads == 1 and not proposal.name
+        return CAPPED if capped else distance(proposal.settings)
+
     def launch(folder: Path) -> None:
-        """What the director does with the study, two trials at a time."""
+        """What the director does with the study: two trials at a time, then the capped ones once more."""
         study = opened(folder, space, name, startup_trials=2)
         live = study.unfinished()
         live += [study.begin(each, "baseline", b) for b, each in baselines.items() if study.known(each) is None]
-        while len(live) > 1 or study.count < 4:
-            if study.count < 4:
+        while len(live) > 1 or study.count < 5:
+            if study.count < 5:
                 live.append(suggested(study))
             first = live.pop(0)
-            study.tell(first.number, distance(first.settings))
+            study.tell(first.number, value(first))
         for each in live:
-            study.tell(each.number, distance(each.settings))
+            study.tell(each.number, value(each))
+        opened_before = study.opened()
+        for number, told in study.values().items():
+            if told == CAPPED:
+                again = study.again(opened_before[number])
+                study.tell(again.number, value(again))
 
     launch(tmp_path)
     check_sound(tmp_path, space)
+    assert [each for each in opened(tmp_path, space).opened() if each.phase == "search" and each.name]
     lines = (tmp_path / "study.journal").read_bytes().splitlines(keepends=True)
     wrong: dict[int, str] = {}
     for cut in range(len(lines)):
