@@ -83,10 +83,10 @@ def value(by_operation: Mapping[str, Sequence[Observation]], event: Event, limit
     return float(np.mean(logs))
 
 
-def lower_bound(by_operation: Mapping[str, Sequence[Observation]]) -> float:
+def lower_bound(by_operation: Mapping[str, Sequence[Observation]], limit: float) -> float:
     """The least that `value` can become while runs go on: those not there yet arrive at once."""
     logs = [
-        math.log(max(float(np.mean([o.time for o in observations])), SHORTEST))
+        math.log(max(float(np.mean([min(o.time, limit) for o in observations])), SHORTEST))
         for observations in by_operation.values()
     ]
     return float(np.mean(logs))
