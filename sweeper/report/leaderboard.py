@@ -10,9 +10,12 @@ from rich.text import Text
 
 from sweeper.paths import SweepFolder
 from sweeper.results.query import query
-from sweeper.results.summary import column_of
+from sweeper.results.summary import CUT_SHORT, column_of
 
 _UNBOUNDED = 10_000
+_TRIALS = "SELECT * FROM trials"
+_CURRENT = "trial::text NOT IN (SELECT name FROM trials WHERE phase = 'search')"
+"""No other trial has taken this one up again."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,10 @@ def leaderboard(folder: SweepFolder, clock: str, until: str, searched: Sequence[
         top: number of trials to list.
     """
     columns = tuple(column_of(key) for key in searched)
-    rows = query(folder, "SELECT * FROM trials WHERE phase <> 'confirm' ORDER BY value, trial").to_pylist()
-    confirmed = query(folder, "SELECT * FROM trials WHERE phase = 'confirm' ORDER BY value, trial").to_pylist()
+    rows = query(folder, f"{_TRIALS} WHERE phase <> 'confirm' AND {_CURRENT} ORDER BY value, trial").to_pylist()
+    confirmed = query(folder, f"{_TRIALS} WHERE phase = 'confirm' ORDER BY value, trial").to_pylist()
+    for row in rows:
+        row["name"] = row["name"] if row["phase"] == "baseline" else ""
     names = {str(row["trial"]): row["name"] for row in rows}
     for row in confirmed:
         row["of"], row["name"] = int(row["name"]), names.get(row["name"], "")
@@ -107,7 +112,7 @@ def _bound(row: dict[str, Any]) -> str:
     """How the mean relates to that of runs without a horizon; runs cut short count at the horizon: too much."""
     if row["reached"] == row["runs"]:
         return ""
-    return "≤ " if row["state"] in ("capped", "stopped") else "≥ "
+    return "≤ " if row["state"] in CUT_SHORT else "≥ "
 
 
 def _cell(value: Any) -> str:
