@@ -15,7 +15,17 @@ from sweeper import objective
 from sweeper.hyperparameters import identity
 from sweeper.outcomes import FINISHED, Ending
 from sweeper.results.record import Observations, Settled
-from sweeper.results.summary import TrialSummary, is_over, observe, run_rows, score, summarise, trial_row
+from sweeper.results.summary import (
+    CUT_SHORT,
+    TrialSummary,
+    hindmost,
+    is_over,
+    observe,
+    run_rows,
+    score,
+    summarise,
+    trial_row,
+)
 from sweeper.results.writer import Writer
 from sweeper.runners.protocol import WAIT, Wait
 from sweeper.search.pruning import Pruner
@@ -89,6 +99,7 @@ class SweepDirector:
         self._queue: deque[Proposal] = deque()
         self._live: dict[int, _Live] = {}
         self._between: dict[int, _Live] = {}
+        self._cut_short = {number for number, trial in settled.items() if trial.state in CUT_SHORT}
         first, slack = (spec.race.first, spec.race.slack) if spec.race else (spec.objective.replicates, 0.0)
         self._race = Race(stages(first, spec.objective.replicates), study.places, slack)
         self._asha = None
@@ -128,6 +139,7 @@ class SweepDirector:
     def next_trial(self) -> Assignment | Wait | None:
         """See `Director`."""
         if self.stopping:
+            self._stop_between_stages()
             return None
         proposal = self._next_proposal()
         if proposal is None:
@@ -146,15 +158,19 @@ class SweepDirector:
     def end(self, number: int, ending: Ending) -> None:
         """See `Director`."""
         live = self._live[number]
-        if ending == FINISHED and len(live.whole.replicates) < self._replicates(live.proposal)[-1]:
+        replicates = self._replicates(live.proposal)[-1]
+        if ending == FINISHED and len(live.whole.replicates) < replicates:
             ending = self._out(live) or (Ending("stopped", self.stopping) if self.stopping else FINISHED)
             if ending == FINISHED:
                 self._between[number] = self._live.pop(number)
                 self._queue.appendleft(live.proposal)
                 return
-        columns = join(live.chunks)
+        columns, trained = join(live.chunks), live.whole
+        if ending.kind == "failed":  # so have the replicates still to come: the value is one of all of them
+            first = trained.replicates[0]
+            trained = replace(trained, replicates=tuple(range(first, first + replicates)))
         summary = summarise(
-            live.whole,
+            trained,
             columns=columns,
             ending=ending,
             limit=self._limit,
@@ -163,7 +179,7 @@ class SweepDirector:
             device=live.chunks[-1].device if live.chunks else "",
         )
         if ending.kind == "lost":
-            summary = replace(summary, value=self._race.told(summary.value, len(live.whole.replicates)))
+            summary = replace(summary, value=self._race.told(summary.value, len(trained.replicates)))
         proposal = live.proposal
         row = trial_row(
             summary,
@@ -174,12 +190,14 @@ class SweepDirector:
             settings=proposal.settings,
         )
         self._writer.put(number, columns, run_rows(summary, number), row)
+        if ending.kind in CUT_SHORT:
+            self._cut_short.add(number)
         if ending.final:
             self._study.tell(number, summary.value)
             if ending.kind in _WHOLE and self._study.in_space(number):
                 self._race.finished(self._values_by_stage(summary.observations))
         if self._asha is not None:
-            self._asha.ended(number, score(live.whole, columns), ending.kind == "pruned")
+            self._asha.ended(number, score(trained, columns), stopped=ending.kind == "pruned")
         del self._live[number]
         self.finished.append(Finished(proposal, summary))
         self._give_up_when_hopeless()
@@ -187,6 +205,8 @@ class SweepDirector:
     def again(self, number: int, why: str) -> None:
         """See `Director`."""
         self._queue.appendleft(self._live.pop(number).proposal)
+        if self._asha is not None:
+            self._asha.ended(number, math.nan, stopped=True)
         self.notices.append(f"trial {number} starts again: {why}")
 
     def tick(self) -> None:
@@ -217,9 +237,7 @@ class SweepDirector:
         again = [n for n, trial in current.items() if trial.state == "capped" and (trial.bound or -math.inf) <= cap]
         self._queue.extend(self._study.again(opened[number]) for number in again)
         if again:
-            self.notices.append(
-                f"the larger budget takes up again {len(again)} trials that were capped under the smaller"
-            )
+            self.notices.append(f"trials capped under the smaller budget that the larger takes up again: {len(again)}")
 
     def _values_by_stage(self, observations: Observations) -> dict[int, float]:
         """The value of a trial's first replicates, for every stage of the race."""
@@ -245,7 +263,7 @@ class SweepDirector:
 
     def _open_confirmations(self, top: int) -> None:
         """The finalists and the baselines, to be trained on seeds that nothing was chosen by."""
-        values = self._study.values()
+        values = {number: value for number, value in self._study.values().items() if number not in self._cut_short}
         opened = {proposal.number: proposal for proposal in self._study.opened()}
         confirmed = {proposal.name for proposal in opened.values() if proposal.phase == "confirm"}
         finalists = sorted(values, key=values.__getitem__)[:top]
@@ -287,12 +305,12 @@ class SweepDirector:
         if stage == replicates and is_over(live.whole, columns):
             return None
         if self._asha is not None:
-            step, height = int(columns["step"].max()), score(live.whole, columns)
+            step, height = hindmost(live.whole, columns), score(live.whole, columns)
             pruned = self._asha.stops(live.proposal.number, step, height)
             metric = self._spec.objective.event.metric
             return Ending("pruned", f"asha: {metric} is {height:.4f} at step {step}") if pruned else None
         bound, cap, place = (
-            objective.lower_bound(observe(live.whole, columns)),
+            objective.lower_bound(observe(live.whole, columns), self._limit),
             self._race.cap(stage),
             self._race.places,
         )
@@ -301,7 +319,13 @@ class SweepDirector:
         if stage == replicates:
             return Ending("capped", f"its value is at least {bound:.4f}; place {place} is at {cap:.4f}")
         some = f"with {stage} of {replicates} replicates"
-        return Ending("lost", f"{some} its value is at least {bound:.4f}; place {place} and slack are at {cap:.4f}")
+        return Ending("lost", f"{some} its value is at least {bound:.4f}; the leader's and the slack are {cap:.4f}")
+
+    def _stop_between_stages(self) -> None:
+        """Write what trials that wait for their next stage have trained so far."""
+        for number in list(self._between):
+            self._live[number] = self._between.pop(number)
+            self.end(number, Ending("stopped", self.stopping))
 
     def _give_up_when_hopeless(self) -> None:
         ended = [finished.summary for finished in self.finished if finished.summary.ending.kind != "stopped"]

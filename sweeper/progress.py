@@ -18,6 +18,7 @@ from sweeper import hyperparameters
 from sweeper.director import Finished, SweepDirector
 from sweeper.results.summary import CUT_SHORT
 from sweeper.runners.protocol import Runner
+from sweeper.search.study import Proposal
 from sweeper.spec.model import SweepSpec
 
 _EVERY = 0.5
@@ -59,7 +60,7 @@ def sentence(finished: Finished, spec: SweepSpec) -> str:
     """One finished trial in a line."""
     summary, proposal = finished.summary, finished.proposal
     label = f"trial {proposal.number}"
-    label += f" ({proposal.phase} {proposal.name})" if proposal.name else ""
+    label += f" ({_role(finished.proposal)})" if proposal.name else ""
     reached, runs = summary.count("reached"), len(summary.runs)
     bound = "" if reached == runs else "≤ " if summary.ending.kind in CUT_SHORT else "≥ "
     mean = f"{bound}{summary.overall.mean:,.0f} {spec.objective.minimize}"
@@ -67,6 +68,11 @@ def sentence(finished: Finished, spec: SweepSpec) -> str:
     state = "" if summary.ending.kind == "finished" else f" [{summary.ending.kind}]"
     detail = ", ".join([f"reached {reached}/{runs}", f"mean {mean}", *others])
     return f"{label}: {detail}{state}  {configuration(finished, spec)}"
+
+
+def _role(proposal: Proposal) -> str:
+    """What a trial with a name is for."""
+    return f"{proposal.name} again" if proposal.phase == "search" else f"{proposal.phase} {proposal.name}"
 
 
 def configuration(finished: Finished, spec: SweepSpec) -> str:
@@ -135,7 +141,7 @@ class _Panel:
         table = Table.grid(padding=(0, 2))
         horizon = self._spec.objective.horizon
         for each in self._director.running():
-            label = f"trial {each.proposal.number}" + (f" {each.proposal.name}" if each.proposal.name else "")
+            label = f"trial {each.proposal.number}" + (f" {_role(each.proposal)}" if each.proposal.name else "")
             metric = "" if math.isnan(each.metric) else f"{self._spec.objective.event.metric} {each.metric:.3f}"
             bar = ProgressBar(total=horizon, completed=each.step, width=30)
             table.add_row(label, bar, f"step {each.step:,} of {horizon:,}", metric)

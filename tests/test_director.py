@@ -8,7 +8,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,20 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from sweeper import heaviest
 from sweeper.director import CONFIRMATION_REPLICATES, SweepDirector
-from sweeper.objective import limit_of
 from sweeper.outcomes import FINISHED, Ending
 from sweeper.paths import TABLES, SweepFolder, write_text
-from sweeper.results.writer import Writer, settled
+from sweeper.report.leaderboard import leaderboard
+from sweeper.results.record import settled
+from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import WAIT
+from sweeper.search.capping import places_that_matter
 from sweeper.search.study import Study
-from sweeper.spec.loading import load
+from sweeper.spec.loading import Loaded, load
 from sweeper.trial import Assignment, Chunk, Train
-from tests.results.test_summary import BATCH, EVERY, chunk_of, curve
+from tests.results.test_summary import EVERY, chunk_of, curve
 
 HORIZON = 100
 QUESTION: dict[str, Any] = {
@@ -69,9 +72,9 @@ class Sweep:
         loaded = load(path)
         write_text(self.folder.space, path.read_text())
         writer = Writer(self.folder, {})
-        study = Study(self.folder.journal, loaded.space, loaded.spec.sampler)
-        known = settled(self.folder)
-        limit = limit_of(loaded.spec.objective.minimize, loaded.spec.objective.horizon, BATCH, None)
+        study = self._study(loaded)
+        known = settled(self.folder, loaded.spec.objective.minimize)
+        limit = heaviest.limit(loaded.spec)
         return SweepDirector(loaded.spec, loaded.space, study=study, writer=writer, settled=known, limit=limit)
 
     def launch(self, train: Train) -> SweepDirector:
@@ -89,8 +92,12 @@ class Sweep:
 
     def study(self) -> Study:
         """The study as the next launch would find it."""
-        loaded = load(self.root / "space.yaml")
-        return Study(self.folder.journal, loaded.space, loaded.spec.sampler)
+        return self._study(load(self.root / "space.yaml"))
+
+    def _study(self, loaded: Loaded) -> Study:
+        spec = loaded.spec
+        places = places_that_matter(spec.budget.trials, spec.confirm.top if spec.confirm else 1)
+        return Study(self.folder.journal, loaded.space, spec.sampler, places)
 
     def rows(self, name: str = "trials") -> list[dict[str, Any]]:
         """A table's rows, by trial and replicate."""
@@ -133,6 +140,27 @@ def learns(reach: Reach, evaluations: int = 3, blips: Callable[[int], bool] = la
             if not curves:
                 return
             yield chunk_of(*curves)
+
+    return train
+
+
+def follows(heights: Callable[[Assignment, int], Sequence[float]], evaluations: int = 1) -> Train:
+    """A training function whose runs have the accuracies that `heights` says, (trial, replicate) -> one an evaluation.
+
+    The last one stands for all that follow; a run ends at its event.
+    """
+
+    def train(assignment: Assignment) -> Iterator[Chunk]:
+        count, event = assignment.objective.horizon // EVERY, assignment.objective.event
+        runs: dict[int, list[float]] = {}
+        for replicate in assignment.replicates:
+            given = list(heights(assignment, replicate))
+            whole = (given + given[-1:] * count)[:count]
+            crossed = event.crossing(whole)
+            runs[replicate] = whole if crossed is None else whole[: crossed + event.sustained]
+        for first in range(0, max(map(len, runs.values())), evaluations):
+            parts = {replicate: whole[first : first + evaluations] for replicate, whole in runs.items()}
+            yield chunk_of(*(curve(part, each, first=first + 1) for each, part in parts.items() if part))
 
     return train
 
@@ -294,7 +322,7 @@ def test_a_stop_ends_the_launch_and_the_next_takes_the_trial_up_first_under_its_
     sweep.run(stopped_in_the_third, director)
     assert director.stopping == "Ctrl-C"
     assert sweep.states() == {0: "finished", 1: "finished", 2: "stopped"}
-    assert set(settled(sweep.folder)) == {0, 1}
+    assert set(settled(sweep.folder, "steps")) == {0, 1}
     assert [row["why"] for row in sweep.rows()] == ["", "", "Ctrl-C"]
     assert set(sweep.study().values()) == {0, 1}
     assert [each.number for each in sweep.study().unfinished()] == [2]
@@ -418,18 +446,19 @@ def test_what_could_not_be_written_is_not_told_and_trains_again(sweep: Sweep, na
     assert set(sweep.study().values()) == {0, 1, 2}
 
 
-@pytest.mark.parametrize("ending", ["finished", "capped", "failed"])
+@pytest.mark.parametrize("ending", ["finished", "capped", "lost", "pruned", "failed"])
 def test_what_was_written_but_not_told_is_told_without_training(sweep: Sweep, ending: str) -> None:
     """A crash between tables and study: the journal without its last record."""
-    sweep.changes = {"budget": {"trials": 2}, "stop": "cap"}
+    rule: dict[str, Any] = {"lost": {"race": {}}, "pruned": {"stop": "asha"}}.get(ending, {})
+    sweep.changes = {"budget": {"trials": 2}, "stop": "cap", **rule}
 
     def train(assignment: Assignment) -> Iterator[Chunk]:
-        second = {"finished": learns(always(10)), "capped": learns(always(90)), "failed": fails}[ending]
-        return (second if assignment.number == 1 else learns(always(20)))(assignment)
+        second = {"finished": learns(always(10)), "failed": fails}.get(ending, learns(always(90)))
+        return (second if assignment.number == 1 else follows(lambda *_: [0.2, 1.0]))(assignment)
 
     sweep.launch(train)
     assert sweep.states() == {0: "finished", 1: ending}
-    values, rows = sweep.study().values(), {name: sweep.rows(name) for name in TABLES}
+    trained, values, rows = sweep.numbers(), sweep.study().values(), {name: sweep.rows(name) for name in TABLES}
     lines = sweep.folder.journal.read_bytes().splitlines(keepends=True)
     told = [
         i for i, line in enumerate(lines) if json.loads(line).get("state") == 1 and json.loads(line)["trial_id"] == 1
@@ -438,7 +467,7 @@ def test_what_was_written_but_not_told_is_told_without_training(sweep: Sweep, en
     assert set(sweep.study().values()) == {0}
 
     director = sweep.launch(train)
-    assert sweep.numbers() == [0, 1], "nothing was trained again"
+    assert sweep.numbers() == trained, "nothing was trained again"
     assert sweep.study().values() == values
     assert sweep.study().unfinished() == []
     assert {name: sweep.rows(name) for name in TABLES} == rows
@@ -591,3 +620,489 @@ def test_capping_changes_neither_the_winner_nor_the_places_that_matter(
     for row in capped:
         if row["state"] == "capped":
             assert row["value"] > whole[places - 1]["value"]
+
+
+RACE: dict[str, Any] = {
+    "search": {"depth": {"int": [1, 9]}},
+    "objective": {**QUESTION["objective"], "replicates": 3},
+    "stop": "cap",
+    "race": {"first": 1, "slack": 0},
+}
+"""Stages of 1, 2 and 3 replicates; one place matters in a sweep of up to 16 trials; depths in order."""
+STEPS = {1: (20, 40, 60), 2: (40, 20, 20), 3: (20, 60, 30), 4: (10, 40, 90), 5: (20, 20, 20), 6: (10, 40, 60)}
+"""Depth -> when each replicate gets there, in a race that is worked out by hand."""
+
+
+def raced(assignment: Assignment, replicate: int) -> int:
+    return STEPS[assignment.settings.depth][replicate % CONFIRMATION_REPLICATES]
+
+
+def late(best: float = 0.1) -> float:
+    """What a run that did not arrive counts, whose best accuracy that was."""
+    distance = (0.99 - best) / 0.99
+    return HORIZON * (1.001 + 0.008 * distance / (1 + distance))
+
+
+def stages_of(sweep: Sweep) -> list[tuple[int, tuple[int, ...]]]:
+    """Trial and replicates of every assignment, in order."""
+    return [(each.number, each.replicates) for each in sweep.trained]
+
+
+def ends(sweep: Sweep, trial: int) -> list[tuple[int, str, int, str]]:
+    """What became of a trial's runs: replicate, outcome, step and why."""
+    return [
+        (row["replicate"], row["outcome"], row["outcome_step"], row["why"])
+        for row in sweep.rows("runs")
+        if row["trial"] == trial
+    ]
+
+
+def test_in_a_race_later_replicates_train_only_where_the_first_ones_keep_up(sweep: Sweep) -> None:
+    sweep.changes = RACE | {"budget": {"trials": 6}}
+    sweep.launch(learns(raced, evaluations=1))
+    assert stages_of(sweep) == [
+        *((0, (0,)), (0, (1,)), (0, (2,))),
+        (1, (0,)),  # at step 30 it is behind the 20 of trial 0's first replicate
+        *((2, (0,)), (2, (1,))),  # level after one, but at step 50 its mean of two is behind the 30 of trial 0
+        *((3, (0,)), (3, (1,)), (3, (2,))),  # level after two; at step 80 its mean of three is behind the 40 of trial 0
+        *((4, (0,)), (4, (1,)), (4, (2,))),  # the new best: 20 in every stage
+        *((5, (0,)), (5, (1,))),  # the first replicate is ahead; at step 40 the mean of two is 25
+    ]
+    assert [(row["trial"], row["state"], row["runs"], row["reached"]) for row in sweep.rows()] == [
+        (0, "finished", 3, 3),
+        (1, "lost", 1, 0),
+        (2, "lost", 2, 1),
+        (3, "capped", 3, 2),
+        (4, "finished", 3, 3),
+        (5, "lost", 2, 2),
+    ]
+    assert [ends(sweep, trial) for trial in (1, 2, 3, 5)] == [
+        [(0, "censored", 30, "race")],
+        [(0, "reached", 20, ""), (1, "censored", 50, "race")],
+        [(0, "reached", 10, ""), (1, "reached", 40, ""), (2, "censored", 80, "cap")],
+        [(0, "reached", 10, ""), (1, "reached", 40, "")],
+    ]
+    assert [row["steps_trained"] for row in sweep.rows()] == [120, 30, 70, 130, 60, 50]
+    curves = Counter((row["trial"], row["replicate"]) for row in sweep.rows("curves"))
+    assert curves == {
+        **{(0, 0): 2, (0, 1): 4, (0, 2): 6, (1, 0): 3, (2, 0): 2, (2, 1): 5},
+        **{(3, 0): 1, (3, 1): 4, (3, 2): 8, (4, 0): 2, (4, 1): 2, (4, 2): 2, (5, 0): 1, (5, 1): 4},
+    }
+    seeds = {(row["replicate"], row["init_seed"]) for row in sweep.rows("runs")}
+    assert len(seeds) == 3, "common to all trials"
+
+
+def test_a_trial_that_is_out_says_with_how_many_replicates_and_is_told_as_far_behind_as_it_was(sweep: Sweep) -> None:
+    sweep.changes = RACE | {"budget": {"trials": 5}}
+    sweep.launch(learns(raced, evaluations=1))
+    rows = sweep.rows()
+    assert [row["why"] for row in rows] == [
+        "",
+        f"with 1 of 3 replicates its value is at least {math.log(30):.4f}; place 1 and slack are at {math.log(20):.4f}",
+        f"with 2 of 3 replicates its value is at least {math.log(35):.4f}; place 1 and slack are at {math.log(30):.4f}",
+        f"its value is at least {math.log(130 / 3):.4f}; place 1 is at {math.log(40):.4f}",
+        "",
+    ]
+    assert [row["value"] for row in rows] == [
+        pytest.approx(math.log(40)),
+        pytest.approx(math.log(40) + math.log(late() / 20)),
+        pytest.approx(math.log(40) + math.log((20 + late()) / 2 / 30)),
+        pytest.approx(math.log((10 + 40 + late()) / 3)),
+        pytest.approx(math.log(20)),
+    ]
+    assert [row["bound"] for row in rows] == [
+        None,
+        *(pytest.approx(math.log(mean)) for mean in (30, 35, 130 / 3)),
+        None,
+    ]
+    assert sweep.study().values() == {row["trial"]: row["value"] for row in rows}
+
+
+def test_a_race_forgives_a_lag_within_its_slack(sweep: Sweep) -> None:
+    sweep.changes = RACE | {"race": {"first": 2, "slack": 0.6}, "budget": {"trials": 3}}
+    steps = {1: (20, 20, 20), 2: (30, 30, 20), 3: (30, 40, 20)}
+    sweep.launch(learns(lambda assignment, replicate: steps[assignment.settings.depth][replicate], evaluations=1))
+    assert stages_of(sweep) == [(0, (0, 1)), (0, (2,)), (1, (0, 1)), (1, (2,)), (2, (0, 1))]
+    assert sweep.states() == {0: "finished", 1: "capped", 2: "lost"}
+    said = sweep.rows()[2]["why"]
+    assert said == (
+        f"with 2 of 3 replicates its value is at least {math.log(35):.4f}; place 1 and slack are at {math.log(32):.4f}"
+    )
+
+
+def test_the_stages_of_a_race_double(sweep: Sweep) -> None:
+    sweep.changes = RACE | {
+        "objective": {**QUESTION["objective"], "replicates": 7},
+        "race": {"first": 2},
+        "budget": {"trials": 1},
+    }
+    sweep.launch(learns(always(10)))
+    assert stages_of(sweep) == [(0, (0, 1)), (0, (2, 3)), (0, (4, 5, 6))]
+    assert sorted(row["replicate"] for row in sweep.rows("runs")) == list(range(7))
+
+
+def test_baselines_and_confirmations_do_not_race(sweep: Sweep) -> None:
+    sweep.changes = RACE | {
+        "baselines": {"published": {"depth": 6}, "slow": {"depth": 2}},
+        "confirm": {"top": 1, "replicates": 2},
+        "budget": {"trials": 5},
+    }
+    sweep.launch(learns(raced, evaluations=1))
+    # The best of the baselines after one, two and three replicates is at 10, 25 and 27.
+    assert stages_of(sweep) == [
+        *((0, (0, 1, 2)), (1, (0, 1, 2))),
+        *((2, (0,)), (3, (0,))),
+        *((4, (0,)), (4, (1,)), (4, (2,))),
+        *((5, (1000, 1001)), (6, (1000, 1001))),
+    ]
+    assert [(row["phase"], row["name"], row["state"]) for row in sweep.rows()] == [
+        ("baseline", "published", "finished"),
+        ("baseline", "slow", "finished"),
+        ("search", "", "lost"),
+        ("search", "", "lost"),
+        ("search", "", "capped"),
+        ("confirm", "1", "finished"),
+        ("confirm", "0", "finished"),
+    ]
+
+
+def test_a_stop_while_a_stage_ends_keeps_what_was_trained_and_the_next_launch_begins_at_the_first(
+    sweep: Sweep,
+) -> None:
+    sweep.changes = RACE | {"budget": {"trials": 2}}
+    director = sweep.open()
+
+    def stopped_after_the_first_stage_of_the_second(assignment: Assignment) -> Iterator[Chunk]:
+        yield from learns(always(20), evaluations=1)(assignment)
+        if assignment.number == 1:
+            director.stop("Ctrl-C")
+
+    sweep.run(stopped_after_the_first_stage_of_the_second, director)
+    assert stages_of(sweep) == [(0, (0,)), (0, (1,)), (0, (2,)), (1, (0,))]
+    assert sweep.states() == {0: "finished", 1: "stopped"}
+    assert sweep.rows()[1]["why"] == "Ctrl-C"
+    assert ends(sweep, 1) == [(0, "reached", 20, "")]
+    assert [each.number for each in sweep.study().unfinished()] == [1]
+
+    sweep.launch(learns(always(20), evaluations=1))
+    assert stages_of(sweep)[4:] == [(1, (0,)), (1, (1,)), (1, (2,))]
+    assert sweep.states() == {0: "finished", 1: "finished"}
+    assert [row["step"] for row in sweep.rows("curves") if row["trial"] == 1] == [10, 20] * 3
+
+
+def test_a_stop_between_two_stages_keeps_what_was_trained(sweep: Sweep) -> None:
+    sweep.changes = RACE | {"budget": {"trials": 2}}
+    director = sweep.open()
+    first = director.next_trial()
+    assert isinstance(first, Assignment)
+    for each in learns(always(20))(first):
+        director.report(0, each)
+    director.end(0, FINISHED)
+    assert sweep.rows() == []
+    director.stop("the machine is needed")
+    assert director.next_trial() is None
+    assert [(row["state"], row["why"], row["runs"]) for row in sweep.rows()] == [
+        ("stopped", "the machine is needed", 1)
+    ]
+    assert ends(sweep, 0) == [(0, "reached", 20, "")]
+    assert [each.summary.ending.kind for each in director.finished] == ["stopped"]
+    assert director.next_trial() is None
+    assert len(director.finished) == 1
+
+
+def test_a_stop_within_a_later_stage_keeps_the_earlier_ones(sweep: Sweep) -> None:
+    sweep.changes = RACE | {"budget": {"trials": 1}}
+    director = sweep.open()
+
+    def stopped(assignment: Assignment) -> Iterator[Chunk]:
+        for i, each in enumerate(learns(always(40), evaluations=1)(assignment)):
+            if assignment.replicates == (1,) and i == 1:
+                director.stop("Ctrl-C")
+            yield each
+
+    sweep.run(stopped, director)
+    assert ends(sweep, 0) == [(0, "reached", 40, ""), (1, "censored", 20, "stopped")]
+
+
+def test_a_trial_that_starts_again_in_a_later_stage_starts_with_its_first(sweep: Sweep) -> None:
+    sweep.changes = RACE | {"budget": {"trials": 1}}
+    director = sweep.open()
+    for replicates in ((0,), (1,)):
+        assignment = director.next_trial()
+        assert isinstance(assignment, Assignment)
+        assert assignment.replicates == replicates
+        for each in learns(always(20), evaluations=1)(assignment):
+            director.report(0, each)
+        if replicates == (0,):
+            director.end(0, FINISHED)
+    director.again(0, "there was no room")
+    assert sweep.rows() == []
+    sweep.run(learns(always(30)), director)
+    assert stages_of(sweep) == [(0, (0,)), (0, (1,)), (0, (2,))]
+    assert sweep.states() == {0: "finished"}
+    assert [row["step"] for row in sweep.rows("curves")] == [10, 20, 30] * 3
+
+
+def test_a_trial_that_fails_in_a_later_stage_fails_in_all_replicates_to_come(sweep: Sweep) -> None:
+    """Two of its three replicates must not count as the whole of it."""
+    sweep.changes = RACE | {"budget": {"trials": 2}}
+
+    def train(assignment: Assignment) -> Iterator[Chunk]:
+        fast = learns(always(10))
+        return (fails if assignment.number == 0 and assignment.replicates == (1,) else fast)(assignment)
+
+    sweep.launch(train)
+    assert ends(sweep, 0) == [(0, "reached", 10, ""), (1, "failed", 0, "error"), (2, "failed", 0, "error")]
+    row = sweep.rows()[0]
+    assert (row["state"], row["runs"], row["failed"]) == ("failed", 3, 2)
+    assert row["value"] == pytest.approx(math.log((10 + 2 * 1.01 * HORIZON) / 3))
+    assert sweep.states()[1] == "finished"
+
+
+@pytest.mark.parametrize("trial", range(6))
+def test_the_next_launch_of_a_race_knows_the_caps_from_the_tables(tmp_path: Path, trial: int) -> None:
+    """Interrupted at any trial and continued, it decides as if it had not been."""
+    kept = ("trial", "state", "why", "value", "bound", "runs", "steps_trained", "identity")
+    results = []
+    for name, interrupted in (("whole", False), ("broken", True)):
+        (tmp_path / name).mkdir()
+        sweep = Sweep(tmp_path / name, RACE | {"budget": {"trials": 6}})
+        director = sweep.open()
+
+        def train(assignment: Assignment, director: SweepDirector = director) -> Iterator[Chunk]:
+            if assignment.number == trial:
+                director.stop("Ctrl-C")
+            yield from learns(raced, evaluations=1)(assignment)
+
+        if interrupted:
+            sweep.run(train, director)
+            assert sweep.states()[trial] == "stopped"
+        sweep.launch(learns(raced, evaluations=1))
+        results.append([{name: row[name] for name in kept} for row in sweep.rows()])
+    assert results[0] == results[1]
+
+
+def test_several_trials_at_once_race_each_at_its_own_stage(sweep: Sweep) -> None:
+    sweep.changes = RACE | {"budget": {"trials": 2}}
+    director = sweep.open()
+
+    def begin(number: int, replicates: tuple[int, ...]) -> Assignment:
+        assignment = director.next_trial()
+        assert isinstance(assignment, Assignment)
+        assert (assignment.number, assignment.replicates) == (number, replicates)
+        return assignment
+
+    def train(assignment: Assignment, step: int) -> Ending | None:
+        for each in learns(always(step), evaluations=1)(assignment):
+            ending = director.report(assignment.number, each)
+            if ending is not None:
+                director.end(assignment.number, ending)
+                return ending
+        director.end(assignment.number, FINISHED)
+        return None
+
+    slow, fast = begin(0, (0,)), begin(1, (0,))
+    assert director.next_trial() == WAIT
+    train(slow, 40)
+    slow = begin(0, (1,))  # its next stage comes before anything new
+    assert director.next_trial() == WAIT
+    for replicates in ((1,), (2,), ()):
+        train(fast, 20)
+        if replicates:
+            fast = begin(1, replicates)
+    assert sweep.states() == {1: "finished"}
+    ending = train(slow, 40)  # behind what the other one did meanwhile
+    assert ending is not None
+    assert ending.kind == "lost"
+    assert director.next_trial() is None
+    assert sweep.states() == {0: "lost", 1: "finished"}
+    assert ends(sweep, 0) == [(0, "reached", 40, ""), (1, "censored", 10, "race")]
+
+
+LEVELS: dict[int, list[float]] = {1: [0.5] * 4 + [1.0], 2: [0.6] * 5 + [1.0], 3: [0.2, 1.0], 4: [0.7] * 4 + [0.3]}
+"""Depth -> accuracies; the third is low and then the fastest of all, the fourth the highest and never there."""
+
+
+def levels(assignment: Assignment, replicate: int) -> list[float]:
+    return LEVELS[assignment.settings.depth]
+
+
+def test_asha_stops_what_is_low_at_a_rung(sweep: Sweep) -> None:
+    """With a horizon of 100 the rungs are at steps 1, 4, 16 and 64: seen at steps 10, 20 and 70."""
+    sweep.changes = {"search": {"depth": {"int": [1, 4]}}, "stop": "asha"}
+    sweep.launch(follows(levels))
+    assert [(row["state"], row["why"], row["steps_trained"]) for row in sweep.rows()] == [
+        ("finished", "", 2 * 50),
+        ("finished", "", 2 * 60),
+        ("pruned", "asha: val_accuracy is 0.2000 at step 10", 2 * 10),
+        ("finished", "", 2 * 100),
+    ]
+    assert ends(sweep, 2) == [(0, "censored", 10, "pruned"), (1, "censored", 10, "pruned")]
+    row = sweep.rows()[2]
+    assert row["value"] == pytest.approx(math.log(late(0.2)))
+    assert row["bound"] == pytest.approx(math.log(10))
+    assert sweep.study().values()[2] == row["value"]
+
+
+def test_asha_leaves_baselines_and_confirmations_alone(sweep: Sweep) -> None:
+    sweep.changes = {
+        "search": {"depth": {"int": [1, 4]}},
+        "baselines": {"low": {"depth": 3, "heads": 2}, "high": {"depth": 4}},
+        "stop": "asha",
+        "budget": {"trials": 3},
+        "confirm": {"top": 1, "replicates": 1},
+    }
+    LOW = LEVELS | {3: [0.0]}
+    sweep.launch(follows(lambda assignment, _: LOW[assignment.settings.depth]))
+    assert [(row["phase"], row["name"], row["state"]) for row in sweep.rows()] == [
+        ("baseline", "low", "finished"),
+        ("baseline", "high", "finished"),
+        ("search", "", "finished"),
+        ("confirm", "2", "finished"),
+        ("confirm", "0", "finished"),
+        ("confirm", "1", "finished"),
+    ]
+
+
+def test_asha_forgets_what_a_trial_showed_before_it_started_again(sweep: Sweep) -> None:
+    sweep.changes = {"search": {"depth": {"int": [1, 4]}}, "stop": "asha", "budget": {"trials": 1}}
+    director = sweep.open()
+    first = director.next_trial()
+    assert isinstance(first, Assignment)
+    for each in list(follows(levels)(first))[:3]:
+        assert director.report(0, each) is None
+    director.again(0, "there was no room")
+    sweep.run(follows(levels), director)
+    assert sweep.states() == {0: "finished"}
+
+
+def test_asha_takes_metrics_that_stop_being_numbers(sweep: Sweep) -> None:
+    sweep.changes = {
+        "objective": {**QUESTION["objective"], "until": "val_loss < 0.5"},
+        "search": {"depth": {"int": [1, 3]}},
+        "stop": "asha",
+    }
+
+    def train(assignment: Assignment) -> Iterator[Chunk]:
+        first = [2.0 + assignment.number, math.nan, 1.0][:: 1 if assignment.number else -1]
+        for i, loss in enumerate(first):
+            yield chunk_of(*(curve([0.1], each, val_loss=[loss], first=i + 1) for each in assignment.replicates))
+            if math.isnan(loss):
+                return
+
+    sweep.launch(train)
+    assert sweep.states() == {0: "finished", 1: "pruned", 2: "pruned"}
+    assert all(math.isfinite(row["value"]) for row in sweep.rows())
+
+
+def test_asha_compares_operations_that_train_one_after_the_other_when_all_have_begun(sweep: Sweep) -> None:
+    sweep.changes = {
+        "task": {**QUESTION["task"], "operation": ["x_plus_y", "x_minus_y"]},
+        "search": {"depth": {"int": [1, 2]}},
+        "stop": "asha",
+    }
+
+    def train(assignment: Assignment) -> Iterator[Chunk]:
+        height = 0.5 - 0.25 * assignment.number
+        for operation in assignment.task.operation:
+            for i in range(10):
+                yield chunk_of(*(curve([height], each, operation, first=i + 1) for each in assignment.replicates))
+
+    sweep.launch(train)
+    rows = sweep.rows()
+    assert [row["state"] for row in rows] == ["finished", "pruned"]
+    assert rows[1]["why"] == "asha: val_accuracy is 0.2500 at step 10"
+    assert rows[1]["steps_trained"] == 2 * (100 + 10)
+
+
+# ---- a larger budget
+
+DESCENT = [(80, 1), (100, 9), (60, 1), (100, 1), (40, 1), (70, 1), (20, 1), (50, 1), (90, 1), (50, 1)]
+"""Depth - 1 -> when its runs get there, and evaluations in a chunk. Every other one is the best so far."""
+
+
+def descends(assignment: Assignment) -> Iterator[Chunk]:
+    step, evaluations = DESCENT[assignment.settings.depth - 1]
+    return learns(always(step), evaluations)(assignment)
+
+
+def descent(trials: int, top: int | None = None) -> dict[str, Any]:
+    return {
+        "search": {"depth": {"int": [1, len(DESCENT)]}},
+        "stop": "cap",
+        "budget": {"trials": trials},
+        "confirm": None if top is None else {"top": top, "replicates": 1},
+    }
+
+
+def test_a_larger_budget_takes_up_again_what_may_now_matter(sweep: Sweep) -> None:
+    """One place matters among 8 trials, four among 200. The fourth best of 80, 60, 40 and 20 is at 80."""
+    sweep.changes = descent(8)
+    sweep.launch(descends)
+    assert sweep.states() == {number: "capped" if number % 2 else "finished" for number in range(8)}
+    bounds = [round(math.exp(row["bound"])) for row in sweep.rows() if row["bound"] is not None]
+    assert bounds == [90, 70, 50, 30]
+    before = {row["trial"]: row for row in sweep.rows()}
+    same = sweep.launch(descends)
+    assert (same.notices, same.finished, len(sweep.trained)) == ([], [], 8)
+
+    sweep.changes = descent(200)
+    more = sweep.launch(descends)
+    assert more.notices == ["trials capped under the smaller budget that the larger takes up again: 3"]
+    assert sweep.numbers()[8:] == [8, 9, 10, 11, 12]
+    rows = {row["trial"]: row for row in sweep.rows()}
+    assert {number: rows[number] for number in before} == before, "what was recorded stays"
+    new = [(row["trial"], row["phase"], row["name"], row["depth"], row["state"]) for row in sweep.rows()[8:]]
+    assert new == [
+        (8, "search", "3", 4, "capped"),  # at 90, behind 80
+        (9, "search", "5", 6, "finished"),  # 70: the fourth best is now 70
+        (10, "search", "7", 8, "finished"),  # 50: 60
+        (11, "search", "", 9, "capped"),
+        (12, "search", "", 10, "finished"),
+    ]
+    assert sweep.study().values() == {n: rows[n]["value"] for n in (0, 1, 2, 4, 6, 8, 9, 10, 11, 12)}
+    board = leaderboard(sweep.folder, "steps", "val_accuracy > 0.99", ["depth"], 20)
+    assert [(row["trial"], row["rmst"]) for row in board.rows] == [
+        *((6, 20.0), (4, 40.0), (10, 50.0), (12, 50.0), (2, 60.0), (9, 70.0), (0, 80.0)),
+        *((1, 100.0), (8, 100.0), (11, 100.0)),
+    ]
+    assert more.exhausted
+
+    for trials in (200, 8, 200):
+        sweep.changes = descent(trials)
+        again = sweep.launch(descends)
+        assert (again.notices, again.finished) == ([], [])
+
+
+def test_more_finalists_take_up_again_what_may_be_among_them(sweep: Sweep) -> None:
+    sweep.changes = descent(8, 1)
+    sweep.launch(descends)
+    assert [row["name"] for row in sweep.rows() if row["phase"] == "confirm"] == ["6"]
+    sweep.changes = descent(8, 3)
+    more = sweep.launch(descends)
+    assert more.notices == ["trials capped under the smaller budget that the larger takes up again: 2"]
+    assert [(row["trial"], row["phase"], row["name"], row["state"]) for row in sweep.rows()[9:]] == [
+        (9, "search", "5", "finished"),
+        (10, "search", "7", "finished"),
+        (11, "confirm", "4", "finished"),
+        (12, "confirm", "10", "finished"),
+    ]
+
+
+def test_a_launch_that_was_killed_while_it_took_up_trials_again_goes_on_with_them(sweep: Sweep) -> None:
+    sweep.changes = descent(8)
+    sweep.launch(descends)
+    sweep.changes = descent(200)
+    director = sweep.open()
+
+    def killed(assignment: Assignment) -> Iterator[Chunk]:
+        if assignment.number == 9:
+            raise KeyboardInterrupt
+        return descends(assignment)
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(killed, director)
+    again = sweep.launch(descends)
+    assert again.notices == []
+    assert sweep.numbers()[8:] == [8, 9, 9, 10, 11, 12]
+    assert [row["name"] for row in sweep.rows()] == [*[""] * 8, "3", "5", "7", "", ""]

@@ -180,12 +180,12 @@ def test_the_lower_bound_never_exceeds_what_the_value_becomes(data: st.DataObjec
         operation: [o if o.reached and o.time <= now else Observation(min(now, o.time), False, NAN) for o in seen]
         for operation, seen in final.items()
     }
-    assert lower_bound(so_far) <= value(final, EVENT, LIMIT) + 1e-9
+    assert lower_bound(so_far, LIMIT) <= value(final, EVENT, LIMIT) + 1e-9
 
 
 def test_the_lower_bound_by_hand() -> None:
     so_far = [Observation(200, True, 1.0), Observation(400, False, 0.5), Observation(0, False)]
-    assert lower_bound({"plus": so_far}) == pytest.approx(math.log(200))
-    assert lower_bound({"plus": so_far, "minus": runs(50)}) == pytest.approx((math.log(200) + math.log(50)) / 2)
-    assert lower_bound({"plus": runs(100, 300)}) == value({"plus": runs(100, 300)}, EVENT, LIMIT)
-    assert math.isfinite(lower_bound({"plus": [Observation(0, False)]}))
+    assert lower_bound({"plus": so_far}, LIMIT) == pytest.approx(math.log(200))
+    assert lower_bound({"plus": so_far, "minus": runs(50)}, LIMIT) == pytest.approx((math.log(200) + math.log(50)) / 2)
+    assert lower_bound({"plus": runs(100, 300)}, LIMIT) == value({"plus": runs(100, 300)}, EVENT, LIMIT)
+    assert math.isfinite(lower_bound({"plus": [Observation(0, False)]}, LIMIT))

@@ -66,7 +66,8 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         _add_times(row, runs.get(row["trial"]), asked == spec.objective.minimize)
     if asked != spec.objective.minimize:
         everyone.sort(key=lambda row: (row["mean"], row["trial"]))
-    rows = [row for row in everyone if row["phase"] != "confirm"]
+    taken_up_again = {row["name"] for row in everyone if row["phase"] == "search"}
+    rows = [row for row in everyone if row["phase"] != "confirm" and str(row["trial"]) not in taken_up_again]
     confirmed = [row for row in everyone if row["phase"] == "confirm"]
     repeated = {row["trial"]: row for row in rows}
     for row in confirmed:

@@ -63,14 +63,15 @@ def settled(folder: SweepFolder, clock: Clock) -> dict[int, Settled]:
 def curves(folder: SweepFolder, clock: Clock, metric: str) -> pd.DataFrame:
     """Every evaluation of the baselines and the search: trial, phase, operation, replicate, step, clock, metric.
 
-    Trials that failed are left out: they have no curves to speak of.
+    Trials that failed are left out: they have no curves to speak of. So are those that another has taken up again.
     """
-    trials = table(folder, "trials").to_table(["trial", "phase", "state"]).to_pandas()
+    trials = table(folder, "trials").to_table(["trial", "phase", "name", "state"]).to_pandas()
     asked = ["trial", "operation", "replicate", "step", COLUMN[clock], metric]
     found = table(folder, "curves").to_table(list(dict.fromkeys(asked))).to_pandas()
     found = found.assign(clock=found[COLUMN[clock]].astype(float), metric=found[metric].astype(float))
-    whole = trials[(trials["phase"] != "confirm") & (trials["state"] != "failed")]
-    kept: pd.DataFrame = found.merge(whole, on="trial")
+    replaced = trials["trial"].astype(str).isin(trials.loc[trials["phase"] == "search", "name"])
+    asked_for = trials[(trials["phase"] != "confirm") & (trials["state"] != "failed") & ~replaced]
+    kept: pd.DataFrame = found.merge(asked_for.drop(columns="name"), on="trial")
     return kept.sort_values(["trial", "operation", "replicate", "step"], ignore_index=True)
 
 

@@ -110,7 +110,7 @@ def summarise(
         runs,
         {operation: rmst(observations, limit) for operation, observations in by_operation.items()},
         value(by_operation, assignment.objective.event, limit),
-        lower_bound(by_operation),
+        lower_bound(by_operation, limit),
         started,
         finished,
         device,
@@ -136,27 +136,43 @@ def observe(assignment: Assignment, columns: Curve) -> dict[str, list[Observatio
 
 def score(assignment: Assignment, columns: Curve) -> float:
     """The event's metric, mean over the runs, each at its last evaluation; NaN where a run has none."""
-    last = [
-        curve[assignment.objective.event.metric][-1] if curve and len(curve["step"]) else math.nan
-        for operation in assignment.task.operation
-        for replicate in assignment.replicates
-        for curve in (_curve_of(columns, operation, replicate),)
-    ]
-    return float(np.mean(last))
+    metric = assignment.objective.event.metric
+    return float(
+        np.mean([curve[metric][-1] if _begun(curve) else np.nan for curve in _all_curves(assignment, columns)])
+    )
 
 
 def is_over(assignment: Assignment, columns: Curve) -> bool:
     """Whether every run has reached its event, its horizon or a non-finite loss, so that nothing is left to train."""
-    event, horizon = assignment.objective.event, assignment.objective.horizon
-    for operation in assignment.task.operation:
-        for replicate in assignment.replicates:
-            curve = _curve_of(columns, operation, replicate)
-            if not curve or not len(curve["step"]):
-                return False
-            ended = curve["step"][-1] >= horizon or not (_finite(curve).all())
-            if not ended and event.crossing(curve[event.metric]) is None:
-                return False
-    return True
+    return not any(_goes_on(assignment, curve) for curve in _all_curves(assignment, columns))
+
+
+def hindmost(assignment: Assignment, columns: Curve) -> int:
+    """The last step of the run that is furthest behind among those that are not over; 0 before its first."""
+    going = [curve for curve in _all_curves(assignment, columns) if _goes_on(assignment, curve)]
+    return min((int(curve["step"][-1]) if _begun(curve) else 0 for curve in going), default=0)
+
+
+def _all_curves(assignment: Assignment, columns: Curve) -> list[Curve]:
+    return [
+        _curve_of(columns, operation, replicate)
+        for operation in assignment.task.operation
+        for replicate in assignment.replicates
+    ]
+
+
+def _goes_on(assignment: Assignment, curve: Curve) -> bool:
+    """Whether a run has reached neither its event nor its horizon nor a non-finite loss."""
+    if not _begun(curve):
+        return True
+    asked = assignment.objective
+    out_of_time = asked.horizon_seconds is not None and curve["seconds"][-1] >= asked.horizon_seconds
+    ended = out_of_time or curve["step"][-1] >= asked.horizon or not _finite(curve).all()
+    return not ended and asked.event.crossing(curve[asked.event.metric]) is None
+
+
+def _begun(curve: Curve) -> bool:
+    return bool(curve) and len(curve["step"]) > 0
 
 
 def _finite(curve: Curve) -> npt.NDArray[np.bool_]:
@@ -173,7 +189,7 @@ def _curve_of(columns: Curve, operation: str, replicate: int) -> Curve:
 def _observation(assignment: Assignment, curve: Curve) -> Observation:
     event = assignment.objective.event
     clock = COLUMN[assignment.objective.minimize]
-    if not curve or not len(curve["step"]):
+    if not _begun(curve):
         return Observation(0.0, False)
     values = curve[event.metric].astype(np.float64)
     seen = values[np.isfinite(values)]
@@ -187,7 +203,7 @@ def _observation(assignment: Assignment, curve: Curve) -> Observation:
 def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replicate: int, ending: Ending) -> RunSummary:
     event = assignment.objective.event
     observation = _observation(assignment, curve)
-    if not curve or not len(curve["step"]):
+    if not _begun(curve):
         empty = np.array([])
         outcome = outcome_of(event, empty.astype(np.int64), empty, empty.astype(np.bool_), ending)
         return RunSummary(operation, replicate, outcome, observation, {})

@@ -48,11 +48,11 @@ class Pruner:
         return trial.should_prune()
 
     def ended(self, number: int, score: float, stopped: bool) -> None:
-        """Take in the last score of a trial that trains no further."""
+        """Take in the last score of a trial that trains no further; NaN where it has none."""
         trial = self._trials.pop(number, None)
         if trial is None:
             return
-        if stopped:
+        if stopped or math.isnan(score):
             self._study.tell(trial, state=TrialState.PRUNED)
         elif math.isnan(score):
             self._study.tell(trial, state=TrialState.FAIL)

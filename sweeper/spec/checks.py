@@ -72,7 +72,7 @@ def _race(spec: SweepSpec) -> Found:
     if spec.stop != "cap":
         yield ("race",), f"stop is {spec.stop}; a race needs stop: cap"
     if spec.race.first >= spec.objective.replicates:
-        some = f"fewer than the {spec.objective.replicates} replicates of objective.replicates"
+        some = f"fewer replicates than objective.replicates ({spec.objective.replicates})"
         yield ("race", "first"), f"got {spec.race.first}; a race begins with {some}"
 
 

@@ -25,9 +25,10 @@ from sweeper.hyperparameters import Hyperparameters
 from sweeper.outcomes import FINISHED, Ending
 from sweeper.paths import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
+from sweeper.results.record import settled
 from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
 from sweeper.results.summary import run_rows, trial_row
-from sweeper.results.writer import Writer, settled, table
+from sweeper.results.writer import Writer, table
 from sweeper.trial import join
 from tests.results.test_summary import Columns, assignment_of, chunk_of, curve, summary_of
 
@@ -290,21 +291,7 @@ def test_a_damaged_part_is_named(folder: SweepFolder, name: str, part: int, dama
     assert "move it away" in str(caught.value)
     if name == "trials":
         with pytest.raises(UserError, match="not a readable Parquet file"):
-            settled(folder)
-
-
-def test_settled_are_all_but_the_stopped(folder: SweepFolder) -> None:
-    assert settled(folder) == {}
-    writer = Writer(folder, {})
-    values = {
-        0: put(writer, 0),
-        2: put(writer, 2, ending=Ending("capped", "its value is at least 4")),
-        3: put(writer, 3, [], Ending("failed", "error")),
-    }
-    put(writer, 1, ending=Ending("stopped", "Ctrl-C"))
-    assert settled(folder) == values
-    values[1] = put(writer, 1)
-    assert settled(folder) == values
+            settled(folder, "steps")
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -226,7 +226,7 @@ def test_bounds_and_values_are_those_of_the_objective_on_the_same_curves(trial: 
     complete = data.draw(st.integers(0, replicates - 1))
     for evaluation in data.draw(st.lists(st.integers(0, LAST), min_size=1, max_size=3)):
         seen = cut(trial, complete, replicates, evaluation)
-        bound, worth = objective.lower_bound(seen), objective.value(seen, EVENT, float(HORIZON))
+        bound, worth = objective.lower_bound(seen, float(HORIZON)), objective.value(seen, EVENT, float(HORIZON))
         assert trial.bound(complete, replicates, evaluation) == pytest.approx(bound, abs=1e-12)
         assert trial.value(question(replicates), complete, replicates, evaluation) == pytest.approx(worth, abs=1e-12)
 

@@ -13,7 +13,7 @@ from sweeper.errors import SpecError, UserError
 from sweeper.hyperparameters import Hyperparameters
 from sweeper.parameters import Choice, Float, Int
 from sweeper.spec.loading import Loaded, check, load
-from sweeper.spec.model import Budget, ModularArithmetic, Objective, Resources, Sampler, SweepSpec
+from sweeper.spec.model import Budget, ModularArithmetic, Objective, Race, Resources, Sampler, SweepSpec
 from sweeper.spec.overrides import override
 from sweeper.spec.reader import Document, parse, text_of
 
@@ -76,6 +76,7 @@ def quickstart() -> dict[str, Any]:
         },
         "sampler": Sampler(name="tpe", seed=0, startup_trials=8),
         "stop": "cap",
+        "race": None,
         "confirm": None,
         "budget": Budget(trials=24, hours=None),
         "resources": Resources(cpu=1.0, gpu=0.0),
@@ -122,6 +123,7 @@ def test_what_is_left_out_has_its_default() -> None:
         "baselines": {},
         "sampler": Sampler(name="tpe", seed=0, startup_trials=20),
         "stop": "cap",
+        "race": None,
         "confirm": None,
         "budget": Budget(trials=4),
         "resources": Resources(cpu=1.0, gpu=0.0),
@@ -211,6 +213,8 @@ def test_a_step_far_below_the_range_is_a_mistake_or_lists_few_values() -> None:
         ("budget={hours: 0.5}", {"budget": Budget(hours=0.5)}),
         ("budget.hours=2", {"budget": Budget(trials=24, hours=2)}),
         (" stop = none ", {"stop": "none"}),
+        ("race.first=2", {"race": Race(first=2, slack=0.2)}),
+        ("race={}", {"race": Race(first=1, slack=0.2)}),
         ("results=a=b", {"results": "a=b"}),
         ("require=[]", {"require": ()}),
         ("task.operation=[x_plus_y, x_div_y]", None),
@@ -279,8 +283,8 @@ def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
         (
             "budgte.trials=3",
             "--set budgte.trials=3: budgte: unknown key (did you mean 'budget'?); known here: "
-            "name, task, objective, search, require, fixed, baselines, sampler, stop, confirm, budget, resources, "
-            "precision, results",
+            "name, task, objective, search, require, fixed, baselines, sampler, stop, race, confirm, budget, "
+            "resources, precision, results",
         ),
         (
             "budget={trials: 3, trials: 4}",

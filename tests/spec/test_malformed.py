@@ -21,8 +21,8 @@ SOUND = {
 """Five sections, one a line; a mistake replaces one of them or comes in line 6 and later."""
 
 SECTIONS = (
-    "name, task, objective, search, require, fixed, baselines, sampler, stop, confirm, budget, resources, precision, "
-    "results"
+    "name, task, objective, search, require, fixed, baselines, sampler, stop, race, confirm, budget, resources, "
+    "precision, results"
 )
 HYPERPARAMETERS = (
     "depth, width, heads, feedforward, learning_rate, betas, epsilon, weight_decay, warmup_steps, coupling, "
@@ -266,7 +266,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "space.yaml:6: fixed: got the key yes; keys are words; YAML reads it as true, so quote it",
     ),
     "number_as_key": (space("fixed: {3: 3}"), "space.yaml:6: fixed: got the key 3; keys are words"),
-    "off_as_value": (space("stop: off"), f"space.yaml:6: stop: got false; allowed: cap, none. {YES_NO}"),
+    "off_as_value": (space("stop: off"), f"space.yaml:6: stop: got false; allowed: cap, asha, none. {YES_NO}"),
     "no_as_value": (
         space("fixed: {coupling: no}"),
         f"space.yaml:6: fixed.coupling: got false; allowed: none, linear, sqrt. {YES_NO}",
@@ -544,7 +544,43 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "YAML reads yes, no, on and off as true and false: put quotes around a word that is meant",
     ),
     "no_cpu": (space("resources: {cpu: 0}"), "space.yaml:6: resources.cpu: got 0; it must be at least 0.01"),
-    "asha": (space("stop: asha"), "space.yaml:6: stop: got 'asha'; allowed: cap, none"),
+    "unknown_stop": (space("stop: hyperband"), "space.yaml:6: stop: got 'hyperband'; allowed: cap, asha, none"),
+    "race_key_typo": (
+        space("race: {fist: 1}"),
+        "space.yaml:6: race.fist: unknown key (did you mean 'first'?); known here: first, slack",
+    ),
+    "race_from_nothing": (space("race: {first: 0}"), "space.yaml:6: race.first: got 0; it must be at least 1"),
+    "race_from_every_replicate": (
+        space("race: {first: 3}"),
+        "space.yaml:6: race.first: got 3; a race begins with fewer replicates than objective.replicates (3)",
+    ),
+    "race_from_more_than_every_replicate": (
+        space("race: {first: 4, slack: 0}"),
+        "space.yaml:6: race.first: got 4; a race begins with fewer replicates than objective.replicates (3)",
+    ),
+    "race_of_one_replicate": (
+        space("objective: {horizon: 100, replicates: 1}", "race: {slack: 0.1}"),
+        "space.yaml:6: race.first: got 1; a race begins with fewer replicates than objective.replicates (1)",
+    ),
+    "negative_slack": (
+        space("race: {slack: -0.1}"),
+        "space.yaml:6: race.slack: got -0.1; it must be at least 0.0",
+    ),
+    "slack_of_everything": (space("race: {slack: 11}"), "space.yaml:6: race.slack: got 11; it must be at most 10.0"),
+    "race_without_stops": (
+        space("stop: none", "race: {first: 1}"),
+        "space.yaml:7: race: stop is none; a race needs stop: cap",
+    ),
+    "race_beside_asha": (
+        space("race: {first: 1}", "stop: asha"),
+        "space.yaml:6: race: stop is asha; a race needs stop: cap",
+    ),
+    "race_as_word": (space("race: true"), f"space.yaml:6: race: got true; it must be keys with values. {YES_NO}"),
+    "race_with_two_mistakes": (
+        space("race: {first: 3}", "stop: asha"),
+        "space.yaml:6: race: stop is asha; a race needs stop: cap\n"
+        "space.yaml:6: race.first: got 3; a race begins with fewer replicates than objective.replicates (3)",
+    ),
     "unknown_sampler": (
         space("sampler: {name: bayes}"),
         "space.yaml:6: sampler.name: got 'bayes'; allowed: tpe, random, grid",
@@ -723,7 +759,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(
         "14: budget.trails: unknown key (did you mean 'trials'?); known here: trials, hours",
         "15: resources.cpu: given twice, first in line 15; keep one",
         "15: resources.gpu: got 1.5; above 1 only whole GPUs can be given",
-        f"16: stop: got false; allowed: cap, none. {YES_NO}",
+        f"16: stop: got false; allowed: cap, asha, none. {YES_NO}",
         "17: got the key yes; keys are words; YAML reads it as true, so quote it",
     ]
     code, shown, said = answer(capsys)
