@@ -51,7 +51,8 @@ class Race:
     def told(self, value: float, stage: int) -> float:
         """What the sampler is told of a trial that was out after some stage: as far behind as it was then.
 
-        A value of fewer replicates is not comparable with one of all; the difference to the leader, on common seeds, is.
+        A value of fewer replicates is not comparable with one of all; the difference to the leader's, on common seeds,
+        is.
         """
         if stage == self.stages[-1]:
             return value
