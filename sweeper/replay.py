@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from sweeper import heaviest
 from sweeper.errors import UserError
+from sweeper.outcomes import Event
 from sweeper.paths import SweepFolder
 from sweeper.results import record
 from sweeper.search import capping, simulation
@@ -141,11 +143,22 @@ def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> Recorded:
         end = len(values) - 1
         last[o, r], reached[o, r] = end, crossed is not None
         at = np.minimum(np.arange(shape[2]), end)
-        clock = run["clock"].to_numpy()
-        elapsed[o, r] = clock[at if crossed is None else np.minimum(at, crossed)]
+        elapsed[o, r] = run["clock"].to_numpy()[_counted(asked.event, values, crossed)[at]]
         spent[o, r], metric[o, r] = run["step"].to_numpy()[at], values[at]
     exempt = rows["phase"].iloc[0] == "baseline"
     return Recorded(int(rows["trial"].iloc[0]), last, elapsed, spent, metric, reached, exempt)
+
+
+def _counted(event: Event, values: npt.NDArray[np.float64], crossed: int | None) -> npt.NDArray[np.int64]:
+    """For each evaluation of a run the one whose time counts: while a streak lasts the first of it, as it may be long
+    enough one day; that of the event from then on.
+    """
+    places = np.arange(len(values))
+    streak = np.maximum.accumulate(np.where(event.holds(values), -1, places)) + 1
+    counted: npt.NDArray[np.int64] = np.minimum(streak, places)
+    if crossed is not None:
+        counted[crossed:] = crossed
+    return counted
 
 
 def _value(trial: Recorded, asked: Question) -> float:
@@ -167,7 +180,10 @@ def render(found: Replay) -> RenderableType:
         share = "" if uncapped is None else f"{each.steps / uncapped:.0%}"
         table.add_row(each.rule, f"{each.steps:,}", share, f"{each.stopped} of {found.trials}", winner)
     at_once = "one at a time" if found.at_once == 1 else f"{found.at_once} at once"
-    parts: list[RenderableType] = [Text(f"{found.trials} trials, {at_once}; trial {found.winner} is the best"), table]
-    if found.cut:
+    trials = "1 trial" if found.trials == 1 else f"{found.trials} trials"
+    parts: list[RenderableType] = [Text(f"{trials}, {at_once}; trial {found.winner} is the best"), table]
+    if found.cut == 1:
+        parts.append(Text("1 trial was cut short and is left out: its curves are not whole."))
+    elif found.cut:
         parts.append(Text(f"{found.cut} trials were cut short and are left out: their curves are not whole."))
     return Group(*parts)

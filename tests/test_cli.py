@@ -19,6 +19,7 @@ from sweeper.machine import Machine
 from sweeper.spec import loading
 from sweeper.spec.json_schema import json_schema
 from sweeper.spec.loading import load
+from tests.test_director import Sweep, fails, learns
 
 ROOT = Path(sweeper.__file__).parents[1]
 QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
@@ -203,6 +204,60 @@ def test_schema_prints_the_json_schema(command: Command) -> None:
     assert (code, json.loads(printed), said) == (0, json_schema(), "")
 
 
+# ---- replay
+
+RECORD = {
+    "objective": {"horizon": 400, "evaluate_every": 10, "replicates": 2},
+    "search": {"depth": {"int": [1, 4]}},
+    "budget": {"trials": 4},
+}
+
+
+@pytest.fixture
+def recorded(folder: Path) -> Sweep:
+    """Trials that get there at steps 150, 350, 90 and never."""
+    sweep = Sweep(folder, RECORD)
+    sweep.launch(learns(lambda assignment, _: [150, 350, 90, None][assignment.number]))
+    return sweep
+
+
+@pytest.mark.usefixtures("recorded")
+def test_replay_prints_what_every_rule_would_have_cost(command: Command) -> None:
+    expected = (
+        "4 trials, one at a time; trial 2 is the best\n"
+        "rule    steps  of none  stopped  winner\n"
+        "none    1,980     100%   0 of 4  kept\n"
+        "cap     1,080      55%   2 of 4  kept\n"
+        "race      880      44%   2 of 4  kept\n"
+        "asha    1,980     100%   0 of 4  kept\n"
+        "median  1,980     100%   0 of 4  kept\n"
+    )
+    assert command("replay", "results/made-up") == (0, expected, "")
+
+
+@pytest.mark.usefixtures("recorded")
+def test_replay_of_one_rule_and_several_at_once(command: Command) -> None:
+    expected = (
+        "4 trials, 4 at once; trial 2 is the best\n"
+        "rule  steps  of none  stopped  winner\n"
+        "cap     780            3 of 4  kept\n"
+    )
+    assert command("replay", "results/made-up", "--rule", "cap", "--at-once", "4") == (0, expected, "")
+
+
+@pytest.mark.parametrize("arguments", [("--rule", "hyperband"), ("--at-once", "0")], ids=" ".join)
+def test_replay_refuses_what_it_does_not_know(arguments: tuple[str, ...], command: Command) -> None:
+    code, printed, said = command("replay", "results/made-up", *arguments)
+    assert (code, printed) == (2, "")
+    assert f"'{arguments[0]}'" in said
+
+
+def test_replay_of_a_sweep_without_whole_curves_is_a_mistake_of_the_user(folder: Path, command: Command) -> None:
+    Sweep(folder, RECORD).launch(fails)
+    expected = f"{Path('results/made-up')}: no trial has whole curves to replay; record some with stop: none\n"
+    assert command("replay", "results/made-up") == (2, "", expected)
+
+
 # ---- exit codes
 
 
@@ -226,7 +281,9 @@ def test_a_command_line_that_cannot_be_read_is_a_mistake_of_the_user(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("top", "results/x"), ("query", "results/x", "select 1")], ids=lambda each: each[0]
+    "arguments",
+    [("top", "results/x"), ("query", "results/x", "select 1"), ("replay", "results/x")],
+    ids=lambda each: each[0],
 )
 def test_a_folder_without_a_sweep_is_a_mistake_of_the_user(
     arguments: tuple[str, ...], folder: Path, command: Command

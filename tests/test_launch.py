@@ -212,6 +212,23 @@ def test_several_operations_train_in_one_trial(tmp_path: Path) -> None:
     assert trials["rmst"].tolist() == pytest.approx(geometric)
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_a_race_on_ray_trains_stages_of_one_trial_one_after_the_other(tmp_path: Path) -> None:
+    space = small.write(tmp_path, small.SPACE.replace("replicates: 2", "replicates: 3"))
+    launch(space, ["stop=cap", "race={first: 1, slack: 0.1}"], console=quiet())
+    trials, runs, curves = (table(tmp_path, name) for name in ("trials", "runs", "curves"))
+    assert sorted(trials["trial"]) == [0, 1, 2, 3, 4]
+    assert set(trials["state"]) <= {"finished", "lost", "capped"}
+    assert trials.set_index("trial").loc[0, ["state", "runs"]].tolist() == ["finished", 3]
+    for _, row in trials.iterrows():
+        mine = runs[runs["trial"] == row["trial"]]
+        assert sorted(mine["replicate"]) == list(range(row["runs"]))
+        assert row["state"] == "lost" or row["runs"] == 3
+        assert set(curves[curves["trial"] == row["trial"]]["replicate"]) == set(mine["replicate"])
+    assert not curves.duplicated(["trial", "operation", "replicate", "step"]).any()
+    assert runs.groupby("replicate")["order_seed"].nunique().tolist() == [1, 1, 1]
+
+
 def probed(train: Train, heaviest: Assignment, most: int) -> Probe:
     """Two trials a GPU, by decree; notes what it was asked."""
     assert (heaviest.settings.batch.max, heaviest.replicates, most) == (24, (0, 1), 4)

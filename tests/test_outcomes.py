@@ -111,7 +111,8 @@ def outcome(
     return outcome_of(ABOVE.at(0.99, sustained), steps, np.array(values, dtype=np.float64), fine, ending)
 
 
-ENDINGS = [FINISHED, Ending("stopped"), Ending("capped"), Ending("failed", "out of memory", "trace")]
+CUT = [Ending("stopped"), Ending("capped"), Ending("lost"), Ending("pruned")]
+ENDINGS = [FINISHED, *CUT, Ending("failed", "out of memory", "trace")]
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.kind)
@@ -133,6 +134,8 @@ def test_a_run_whose_loss_was_not_finite_diverged_there_however_its_trial_ended(
         (FINISHED, Outcome("censored", 30, "horizon")),
         (Ending("stopped"), Outcome("censored", 30, "stopped")),
         (Ending("capped"), Outcome("censored", 30, "cap")),
+        (Ending("lost", "with 1 of 3 replicates ..."), Outcome("censored", 30, "race")),
+        (Ending("pruned", "asha: ..."), Outcome("censored", 30, "pruned")),
         (Ending("failed", "out of memory", "trace"), Outcome("failed", 30, "out of memory")),
         (Ending("failed", "error"), Outcome("failed", 30, "error")),
         (Ending("failed", "node lost"), Outcome("failed", 30, "node lost")),
@@ -151,7 +154,7 @@ def test_steps_are_whole_numbers_of_python() -> None:
 
 
 def test_a_trial_is_over_for_good_unless_it_was_stopped_or_its_machine_was_lost() -> None:
-    assert [ending.final for ending in ENDINGS] == [True, False, True, True]
+    assert [ending.kind for ending in ENDINGS if not ending.final] == ["stopped"]
     assert not Ending("failed", "node lost").final
 
 

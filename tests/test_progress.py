@@ -17,7 +17,7 @@ from sweeper.runners.in_process import InProcess
 from sweeper.spec.loading import load
 from sweeper.spec.model import SweepSpec
 from sweeper.trial import Assignment, Chunk, Train
-from tests.test_director import CONFIRMATION_REPLICATES, PUBLISHED, Sweep, diverges, fails, learns
+from tests.test_director import CONFIRMATION_REPLICATES, PUBLISHED, Sweep, diverges, fails, follows, learns
 
 STAMP = re.compile(r"^\[\d+:\d\d, (\d+:\d\d|\?) left\] ")
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -70,6 +70,40 @@ def test_plain_lines_for_a_pipe(sweep: Sweep) -> None:
         "trial 6 (confirm 1): reached 3/3, mean 50 steps  weight_decay=0.123 batch.max=64",
         "trial 7 (confirm 0): reached 3/3, mean 50 steps  weight_decay=0.5 batch.max=512",
     ]
+
+
+def test_lines_of_trials_that_were_out_of_the_race_or_pruned(sweep: Sweep) -> None:
+    """Out with one replicate that arrived, and with one that did not; pruned."""
+    sweep.changes = {"stop": "cap", "race": {}, "search": {"depth": {"choice": [1, 2, 3]}}}
+    steps = {1: 20, 2: 50, 3: 30}
+    lines = shown(sweep, learns(lambda a, _: steps[a.settings.depth], evaluations=1), Console(file=StringIO()))
+    assert [STAMP.sub("", line) for line in lines] == [
+        "trial 0: reached 2/2, mean 20 steps  depth=1",
+        "trial 1: reached 0/1, mean ≤ 100 steps, 1 censored [lost]  depth=2",
+        "trial 2: reached 1/1, mean 30 steps [lost]  depth=3",
+    ]
+    sweep.root = sweep.root / "asha"
+    sweep.root.mkdir()
+    sweep.changes = {"stop": "asha", "search": {"depth": {"choice": [1, 2]}}}
+    lines = shown(sweep, follows(lambda a, _: [0.5 / a.settings.depth]), Console(file=StringIO()))
+    assert [STAMP.sub("", line) for line in lines] == [
+        "trial 0: reached 0/2, mean ≥ 100 steps, 2 censored  depth=1",
+        "trial 1: reached 0/2, mean ≤ 100 steps, 2 censored [pruned]  depth=2",
+    ]
+
+
+def test_a_trial_that_is_taken_up_again_says_which(sweep: Sweep) -> None:
+    sweep.changes = {"stop": "cap", "search": {"depth": {"choice": [1, 2]}}}
+    train = learns(lambda assignment, _: 20 * assignment.settings.depth, evaluations=1)
+    shown(sweep, train, Console(file=StringIO()))
+    sweep.changes |= {"confirm": {"top": 2, "replicates": 1}}
+    lines = shown(sweep, train, Console(file=StringIO()))
+    assert [STAMP.sub("", line) for line in lines[1:]] == [
+        "trial 2 (1 again): reached 2/2, mean 40 steps  depth=2",
+        "trial 3 (confirm 0): reached 1/1, mean 20 steps  depth=1",
+        "trial 4 (confirm 2): reached 1/1, mean 40 steps  depth=2",
+    ]
+    assert lines[0].endswith("] trials capped under the smaller budget that the larger takes up again: 1")
 
 
 def test_lines_come_while_the_sweep_runs_and_each_once(sweep: Sweep) -> None:

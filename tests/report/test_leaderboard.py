@@ -11,7 +11,7 @@ from rich.console import Console
 from sweeper.report.leaderboard import leaderboard, render
 from sweeper.spec.loading import load
 from sweeper.trial import Assignment
-from tests.test_director import CONFIRMATION_REPLICATES, PUBLISHED, QUESTION, Sweep, diverges, fails, learns
+from tests.test_director import CONFIRMATION_REPLICATES, PUBLISHED, QUESTION, Sweep, diverges, fails, follows, learns
 
 TOP = 10
 
@@ -148,6 +148,49 @@ def test_capped_and_stopped_trials_say_so(sweep: Sweep) -> None:
     2      1   0/2 capped       ≤ 100   0                  4
     3      2  0/2 stopped       ≤ 100   0                  3
     """)
+
+
+def test_trials_that_were_out_of_the_race_or_pruned_say_so(sweep: Sweep, tmp_path: Path) -> None:
+    sweep.changes = {"stop": "cap", "race": {}, "search": {"depth": {"choice": [1, 4, 2]}}}
+    sweep.launch(learns(reach, evaluations=2))
+    assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+       trial   reached  mean steps   ±  x baseline  depth
+    1      0       2/2          30  10                  1
+    2      2  1/1 lost          40                      2
+    3      1  0/1 lost       ≤ 100                      4
+    """)
+    pruned = Sweep(tmp_path / "asha", {"stop": "asha", "search": {"depth": {"choice": [1, 2]}}})
+    pruned.root.mkdir()
+    pruned.launch(follows(lambda assignment, _: [0.5 / assignment.settings.depth]))
+    assert printed(pruned) == text("""
+    steps until val_accuracy > 0.99
+       trial     reached  mean steps  ±  x baseline  depth
+    1      0         0/2       ≥ 100  0                  1
+    2      1  0/2 pruned       ≤ 100  0                  2
+    No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
+    """)
+
+
+def test_of_a_trial_that_was_taken_up_again_the_new_one_counts_and_is_no_baseline(sweep: Sweep) -> None:
+    sweep.changes = {"stop": "cap", "search": {"depth": {"choice": [1, 2]}}}
+    sweep.launch(learns(reach, evaluations=1))
+    assert [row["state"] for row in sweep.rows()] == ["finished", "capped"]
+    sweep.changes |= {"confirm": {"top": 2, "replicates": 2}}
+    sweep.launch(learns(reach, evaluations=1))
+    assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+       trial  reached  mean steps   ±  x baseline  depth
+    1      0      2/2          30  10                  1
+    2      2      2/2          50  10                  2
+
+    confirmed on fresh seeds
+       trial  reached  mean steps   ±  x baseline  depth
+    1      0      2/2          50  10                  1
+    2      2      2/2          70  10                  2
+    """)
+    board = leaderboard(sweep.folder, "steps", "val_accuracy > 0.99", ["depth"], TOP)
+    assert board.counts == {"finished": 2}
 
 
 def test_nothing_reached(sweep: Sweep) -> None:

@@ -17,7 +17,17 @@ from sweeper.hyperparameters import Hyperparameters, canonical_form, from_flat
 from sweeper.objective import lower_bound
 from sweeper.outcomes import FINISHED, Ending
 from sweeper.results.schema import RUNS, TRIALS
-from sweeper.results.summary import TrialSummary, observe, run_rows, summarise, trial_row
+from sweeper.results.summary import (
+    CUT_SHORT,
+    TrialSummary,
+    hindmost,
+    is_over,
+    observe,
+    run_rows,
+    score,
+    summarise,
+    trial_row,
+)
 from sweeper.seeds import seeds_of
 from sweeper.spec.model import ModularArithmetic, Objective
 from sweeper.trial import Assignment, Chunk, join
@@ -249,6 +259,8 @@ def test_a_run_that_diverged() -> None:
     ("ending", "outcome", "why"),
     [
         (Ending("capped", "its value is at least 3.4; place 2 is at 3.3"), "censored", "cap"),
+        (Ending("lost", "with 1 of 3 replicates its value is at least 3.4"), "censored", "race"),
+        (Ending("pruned", "asha: val_accuracy is 0.1 at step 20"), "censored", "pruned"),
         (Ending("stopped", "Ctrl-C"), "censored", "stopped"),
         (Ending("failed", "out of memory", "Traceback ..."), "failed", "out of memory"),
     ],
@@ -484,6 +496,43 @@ def test_what_is_seen_of_a_trial_bounds_its_value_from_below_at_every_moment(sus
             seen = chunk_of(*({name: values[:evaluations] for name, values in each.items()} for each in curves))
             bound = lower_bound(observe(assignment, join([seen])), 100.0)
             assert bound <= final + 1e-12, f"after {evaluations} evaluations"
+
+
+@pytest.mark.parametrize("kind", ["finished", "failed", *CUT_SHORT])
+def test_a_trial_that_was_cut_short_has_the_bound_of_its_value(kind: Any) -> None:
+    curves = [curve([0.1, 1.0], 0), curve([0.1, 0.1, 0.1, 0.1], 1)]
+    row = row_of(summary_of(assignment_of(replicates=(0, 1)), curves, Ending(kind)))
+    assert row["bound"] == (pytest.approx(math.log(30)) if kind in CUT_SHORT else None)
+    assert row["value"] > math.log(30)
+
+
+def test_the_score_is_the_mean_of_what_every_run_saw_last() -> None:
+    assignment = assignment_of(replicates=(0, 1), operations=("x_plus_y", "x_minus_y"))
+    runs = [
+        curve([0.1, 1.0], 0),
+        curve([0.1, 0.2, 0.3], 1),
+        curve([0.5], 0, "x_minus_y"),
+        curve([0.5, 0.6], 1, "x_minus_y"),
+    ]
+    assert score(assignment, join([chunk_of(*runs)])) == pytest.approx((1.0 + 0.3 + 0.5 + 0.6) / 4)
+    assert math.isnan(score(assignment, join([chunk_of(*runs[:3])])))
+    assert math.isnan(score(assignment, {}))
+    loss = assignment_of(until="val_loss < 0.5")
+    assert score(loss, join([chunk_of(curve([0.1], val_loss=[1.5]))])) == 1.5
+
+
+def test_the_hindmost_is_the_run_that_is_furthest_behind_and_not_over() -> None:
+    nan = math.nan
+    assignment = assignment_of(replicates=(0, 1, 2))
+    arrived, diverged = curve([1.0], 0), curve([0.1, 0.1], 1, train_loss=[1.0, nan])
+    for seen, step in (([0.1] * 3, 30), ([0.1] * 5, 50)):
+        assert hindmost(assignment, join([chunk_of(arrived, diverged, curve(seen, 2))])) == step
+    assert hindmost(assignment, join([chunk_of(arrived, diverged)])) == 0
+    assert hindmost(assignment, {}) == 0
+    assert is_over(assignment, join([chunk_of(arrived, diverged, curve([0.1] * 6, 2))]))
+    assert not is_over(assignment, join([chunk_of(arrived, diverged, curve([0.1] * 5, 2))]))
+    assert not is_over(assignment, join([chunk_of(arrived, diverged)]))
+    assert not is_over(assignment, {})
 
 
 def test_every_value_has_a_column() -> None:
