@@ -38,10 +38,20 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def _lines(rows: Sequence[Row]) -> list[str]:
-    by_tuner = {tuner: [row for row in rows if row["tuner"] == tuner] for tuner in dict.fromkeys(r["tuner"] for r in rows)}
+    by_tuner = {
+        tuner: [row for row in rows if row["tuner"] == tuner] for tuner in dict.fromkeys(r["tuner"] for r in rows)
+    }
     found = {tuner: _found(mine) for tuner, mine in by_tuner.items()}
     others = [other for other in RATIOS if other in found]
-    heads = ("tuner", "steps to 5 %", "never", *(f"x {other}" for other in others), "regret at 10", "at 30", "best killed")
+    heads = (
+        "tuner",
+        "steps to 5 %",
+        "never",
+        *(f"x {other}" for other in others),
+        "regret at 10",
+        "at 30",
+        "best killed",
+    )
     lines = [_line((*heads, "trials", "ms a trial")), _line("---" for _ in range(len(heads) + 2))]
     for tuner, mine in by_tuner.items():
         killed = f"{sum(row['best_killed'] for row in mine)} of {sum(row['best_tried'] for row in mine)}"

@@ -16,11 +16,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.search import capping
+from sweeper.space import Coordinates
 from sweeper.spec.model import Sampler
 
-Parameters = dict[str, Any]
-"""Optuna's parameters: coordinate by coordinate."""
-Seen = Callable[[Parameters], bool]
+Seen = Callable[[Coordinates], bool]
 """Whether coordinates mean a configuration that has been run, or is running."""
 
 CANDIDATES = 128
@@ -64,7 +63,7 @@ def _only_value(distribution: BaseDistribution) -> Any:
 class _Known:
     """One trial as the sampler knows it; running while it has no value."""
 
-    parameters: Parameters
+    coordinates: Coordinates
     value: float | None = None
 
 
@@ -98,14 +97,14 @@ class Suggestions:
         self._numbers: dict[int, int] = {}
         self._study = self._empty()
 
-    def ask(self) -> tuple[int, Parameters]:
+    def ask(self) -> tuple[int, Coordinates]:
         """The next coordinates, and the handle under which their value may be told."""
         trial = self._study.ask(self._distributions)
         return self._take_in(_Known(dict(trial.params)), trial.number), dict(trial.params)
 
-    def add(self, parameters: Parameters, value: float | None = None) -> int:
+    def add(self, coordinates: Coordinates, value: float | None = None) -> int:
         """Coordinates that somebody else chose, with their value or still running. Returns their handle."""
-        known = _Known(parameters, value)
+        known = _Known(coordinates, value)
         handle = self._take_in(known, self._insert(known))
         self._forget_some()
         return handle
@@ -122,12 +121,12 @@ class Suggestions:
         """Take back coordinates that nobody will train."""
         self._study.tell(self._numbers.pop(handle), state=TrialState.FAIL)
 
-    def forget(self, handle: int) -> Parameters:
+    def forget(self, handle: int) -> Coordinates:
         """Take back what was told of coordinates: their trial runs again. Returns the coordinates."""
         known = self._known[handle]
         known.value = None
         self._rebuild([each for each in self._numbers if each != handle] + [handle])
-        return dict(known.parameters)
+        return dict(known.coordinates)
 
     def _take_in(self, known: _Known, number: int) -> int:
         self._known.append(known)
@@ -140,7 +139,7 @@ class Suggestions:
         state = TrialState.RUNNING if known.value is None else TrialState.COMPLETE
         self._study.add_trial(
             optuna.trial.create_trial(
-                state=state, value=known.value, params=known.parameters, distributions=self._distributions
+                state=state, value=known.value, params=known.coordinates, distributions=self._distributions
             )
         )
         return len(self._study.get_trials(deepcopy=False)) - 1

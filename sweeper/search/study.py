@@ -85,7 +85,8 @@ class Study:
             raise UserError(f"{journal}: damaged ({reason}); move it away, or use another sweep name") from None
         trials = self._trials()
         self._count = len(trials)
-        self._suggestions = Suggestions(self._distributions, sampler, self._seen, places, earlier=len(trials))
+        coordinates = {key: _coordinate(parameter) for key, parameter in space.parameters.items()}
+        self._suggestions = Suggestions(coordinates, sampler, self._seen, places, earlier=len(trials))
         self._order = np.random.default_rng([sampler.seed, len(trials)])
         self._numbers: dict[str, int] = {}
         self._handles: dict[int, int] = {}
@@ -124,10 +125,10 @@ class Study:
         value once more: copies of the best trials would crowd out the others on its good side.
         """
         for _ in range(0 if self._in_order else _STUBBORN):
-            handle, parameters = self._suggestions.ask()
-            settings = self._settings(parameters)
+            handle, coordinates = self._suggestions.ask()
+            settings = self._settings(coordinates)
             if self.known(settings) is None:
-                number = self._open(parameters, settings, "search", "")
+                number = self._open(coordinates, settings, "search", "")
                 self._handles[number] = handle
                 return Proposal(number, settings, "search")
             self._suggestions.withdraw(handle)
@@ -136,17 +137,17 @@ class Study:
 
     def begin(self, settings: Hyperparameters, phase: Phase, name: str) -> Proposal:
         """Open a trial of a given configuration, with coordinates where it lies in the space."""
-        parameters = None if phase == "confirm" else self._locate(settings)
-        number = self._open(parameters, settings, phase, name)
-        if parameters is not None:
-            self._handles[number] = self._suggestions.add(parameters)
+        coordinates = None if phase == "confirm" else self._locate(settings)
+        number = self._open(coordinates, settings, phase, name)
+        if coordinates is not None:
+            self._handles[number] = self._suggestions.add(coordinates)
         return Proposal(number, settings, phase, name)
 
     def again(self, proposal: Proposal) -> Proposal:
         """Open a finished trial's configuration once more, under a new number; the sampler forgets what it was told."""
         handle = self._handles.pop(proposal.number, None)
-        parameters = None if handle is None else self._suggestions.forget(handle)
-        number = self._open(parameters, proposal.settings, proposal.phase, str(proposal.number))
+        coordinates = None if handle is None else self._suggestions.forget(handle)
+        number = self._open(coordinates, proposal.settings, proposal.phase, str(proposal.number))
         if handle is not None:
             self._handles[number] = handle
         return Proposal(number, proposal.settings, proposal.phase, str(proposal.number))
@@ -166,13 +167,13 @@ class Study:
         if number in self._handles:
             self._suggestions.tell(self._handles[number], value)
 
-    def _open(self, parameters: Mapping[str, Any] | None, settings: Hyperparameters, phase: Phase, name: str) -> int:
+    def _open(self, coordinates: Coordinates | None, settings: Hyperparameters, phase: Phase, name: str) -> int:
         """Open a trial in one record of the journal: a crash leaves all of it or nothing. Returns its number."""
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.RUNNING,
-                params=dict(parameters or {}),
-                distributions={} if parameters is None else self._distributions,
+                params={key: self._label(key, each) for key, each in (coordinates or {}).items()},
+                distributions={} if coordinates is None else self._distributions,
                 user_attrs={_DESCRIPTION: _description(settings, phase, name)},
             )
         )
@@ -192,7 +193,7 @@ class Study:
     def _teach(self, trial: FrozenTrial) -> None:
         """Tell the sampler of a trial of an earlier launch."""
         if trial.params:
-            self._handles[trial.number] = self._suggestions.add(trial.params, trial.value)
+            self._handles[trial.number] = self._suggestions.add(self._coordinates(trial.params), trial.value)
 
     @cached_property
     def _unseen(self) -> Iterator[Hyperparameters]:
@@ -202,8 +203,8 @@ class Study:
         settings = (self._space.settings(listed[place]) for place in places)
         return (each for each in settings if self.known(each) is None)
 
-    def _locate(self, settings: Hyperparameters) -> dict[str, Any] | None:
-        """Optuna's parameters of a configuration; None where it lies outside the space."""
+    def _locate(self, settings: Hyperparameters) -> Coordinates | None:
+        """The coordinates of a configuration; None where it lies outside the space."""
         flat = hyperparameters.to_flat(settings)
         coordinates = self._space.encode({key: flat[key] for key in self._space.parameters})
         if coordinates is None:
@@ -211,7 +212,7 @@ class Study:
         back = self._space.settings(self._space.decode(coordinates))
         if self._identity(back) != self._identity(settings):
             return None
-        return {key: self._label(key, coordinate) for key, coordinate in coordinates.items()}
+        return coordinates
 
     def _identity(self, settings: Hyperparameters) -> str:
         return hyperparameters.identity(settings, self._space.horizon)
@@ -219,21 +220,23 @@ class Study:
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
-    def _settings(self, parameters: Mapping[str, Any]) -> Hyperparameters:
+    def _settings(self, coordinates: Coordinates) -> Hyperparameters:
         """The configuration at some coordinates."""
-        return self._space.settings(self._space.decode(self._coordinates(parameters)))
+        return self._space.settings(self._space.decode(coordinates))
 
-    def _seen(self, parameters: Mapping[str, Any]) -> bool:
-        return self.known(self._settings(parameters)) is not None
+    def _seen(self, coordinates: Coordinates) -> bool:
+        return self.known(self._settings(coordinates)) is not None
 
-    def _coordinates(self, parameters: Mapping[str, Any]) -> Coordinates:
+    def _coordinates(self, labels: Mapping[str, Any]) -> Coordinates:
+        """From what the journal holds."""
         found = {}
         for key, parameter in self._space.parameters.items():
-            asked = parameters[key]
-            found[key] = _labels(parameter).index(asked) if isinstance(parameter, Choice) else asked
+            label = labels[key]
+            found[key] = _labels(parameter).index(label) if isinstance(parameter, Choice) else label
         return found
 
     def _label(self, key: str, coordinate: Any) -> Any:
+        """What the journal holds of a coordinate: of a choice its value, which people can read."""
         parameter = self._space.parameters[key]
         return _labels(parameter)[coordinate] if isinstance(parameter, Choice) else coordinate
 
@@ -252,6 +255,17 @@ def _labels(parameter: Choice) -> list[Any]:
     """Optuna's categories: words and numbers as they are, anything else as JSON text."""
     plain = all(value is None or isinstance(value, bool | int | float | str) for value in parameter.choice)
     return list(parameter.choice) if plain else [json.dumps(value) for value in parameter.choice]
+
+
+def _coordinate(parameter: Choice | Int | Float) -> BaseDistribution:
+    """What the sampler draws: of a choice the index, which has an order where its values are numbers in order."""
+    if not isinstance(parameter, Choice):
+        return _distribution(parameter)
+    values = parameter.choice
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == len(values) > 1 and numbers in (sorted(numbers), sorted(numbers, reverse=True)):
+        return IntDistribution(0, len(values) - 1)
+    return CategoricalDistribution(tuple(range(len(values))))
 
 
 def _distribution(parameter: Choice | Int | Float) -> BaseDistribution:
