@@ -17,28 +17,28 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks import tables
+from benchmarks.search_figures import FIGURES, summary
 from benchmarks.tables import Table
 from benchmarks.tuners import Ours, PlainTpe, RayOptuna, Tuner
 from sweeper.search import simulation
 
-FIGURES = Path(__file__).parent / "figures"
-GRACE = {"OptunaSearch + ASHA": 1 / 16, "OptunaSearch + ASHA, early": 1 / 100, "OptunaSearch + ASHA, late": 1 / 4}
+GRACE = {"OptunaSearch + ASHA": 1 / 16, "OptunaSearch + ASHA, late": 1 / 4}
 """First rung of each ASHA, in horizons; Ray's default is the first report."""
 TUNERS = (
     *("random", "Optuna TPE", "OptunaSearch", *GRACE),
     *("sweeper, no cap", "sweeper, cap", "sweeper, race"),
 )
-BUDGET = 60
+BUDGET = 120
 """Average configurations, trained to their end, whose steps a sweep may spend."""
+ENOUGH = 30
+"""The same, after which a sweep that has found one of the best is ended."""
 NEAR = 0.05
 LOOK = 100 / 7500
 """Horizons between two looks at a trial: 100 steps of the published experiment."""
-REGRET_AT = (5, 10, 20, 30, 45, 60)
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ def tuner_of(name: str, table: Table, seed: int, folder: Path) -> Tuner:
     if name in GRACE:
         return RayOptuna(table, seed, GRACE[name])
     makers: dict[str, Callable[[], Tuner]] = {
-        "random": lambda: Ours(table, seed, folder, "random", "none", BUDGET),
+        "random": lambda: Ours(table, seed, folder, sampler="random", stop="none"),
         "Optuna TPE": lambda: PlainTpe(table, seed),
         "OptunaSearch": lambda: RayOptuna(table, seed),
-        "sweeper, no cap": lambda: Ours(table, seed, folder, "tpe", "none", 4 * BUDGET),
-        "sweeper, cap": lambda: Ours(table, seed, folder, "tpe", "cap", 4 * BUDGET),
-        "sweeper, race": lambda: Ours(table, seed, folder, "tpe", "race", 4 * BUDGET),
+        "sweeper, no cap": lambda: Ours(table, seed, folder, sampler="tpe", stop="none"),
+        "sweeper, cap": lambda: Ours(table, seed, folder, sampler="tpe", stop="cap"),
+        "sweeper, race": lambda: Ours(table, seed, folder, sampler="tpe", stop="race"),
     }
     return makers[name]()
 
@@ -97,6 +97,7 @@ def sweep(table: Table, name: str, at_once: int, seed: int, folder: Path) -> Swe
         return trial
 
     incumbent, curve, trials, stopped = np.inf, [], 0, 0
+    found: float | None = None
     best_tried = best_killed = False
     for ended in simulation.replay(ask, tuner.rule, at_once, pace):
         begun = time.perf_counter()
@@ -108,10 +109,12 @@ def sweep(table: Table, name: str, at_once: int, seed: int, folder: Path) -> Swe
         truth = table.truths[ended.trial.number]
         if not ended.stopped and truth < incumbent:
             incumbent = truth
-            curve.append((ended.total / table.cost, float(np.expm1(truth - table.truths[table.best]))))
-        if ended.total >= BUDGET * table.cost:
+            curve.append(
+                (round(ended.total / table.cost, 3), round(float(np.expm1(truth - table.truths[table.best])), 4))
+            )
+        found = next((spent for spent, regret in curve if regret <= NEAR), None)
+        if ended.total >= (BUDGET if found is None else ENOUGH) * table.cost:
             break
-    found = next((spent for spent, regret in curve if regret <= NEAR), None)
     overhead = 1000 * spent_on_asking / trials
     return Sweep(table.name, name, at_once, seed, found, curve, trials, stopped, best_tried, best_killed, overhead)
 
@@ -147,13 +150,11 @@ def main() -> None:
     with ProcessPoolExecutor(asked.processes, mp_context=get_context("forkserver")) as pool:
         for done in pool.map(_repetition, jobs, chunksize=len(asked.tuners)):
             sweeps.append(done)
-            print(f"\r{len(sweeps)} of {len(jobs)} sweeps", end="", flush=True)
-    print()
+            if len(sweeps) % (5 * len(asked.tuners)) == 0:
+                print(f"{len(sweeps)} of {len(jobs)} sweeps", flush=True)
     machine = {"python": platform.python_version(), "processor": platform.machine(), "processes": asked.processes}
     rows = [asdict(each) for each in sweeps]
     asked.output.write_text(json.dumps({"machine": machine, "budget": BUDGET, "sweeps": rows}) + "\n")
-    from benchmarks.search_figures import summary
-
     print(summary(rows))
 
 

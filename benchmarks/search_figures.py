@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt  # after the choice of a backend that needs no screen
 
 FIGURES = Path(__file__).parent / "figures"
 RATIOS = ("random", "OptunaSearch + ASHA")
@@ -126,17 +130,12 @@ def _ratio(mine: Numbers, theirs: Numbers) -> str:
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Median regret against steps, with the middle half of the sweeps, for every table and parallelism."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
     names = list(dict.fromkeys(row["table"] for row in rows))
     parallel = sorted({row["at_once"] for row in rows})
     figure, axes = plt.subplots(
         len(names), len(parallel), figsize=(5.4 * len(parallel), 4 * len(names)), squeeze=False, sharey="row"
     )
-    spent = np.linspace(0.5, 60, 240)
+    spent = np.linspace(0.5, 30, 240)
     for i, name in enumerate(names):
         for j, at_once in enumerate(parallel):
             panel = axes[i][j]
@@ -150,7 +149,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                 panel.plot(spent, middle, style, color=colour, label=tuner, linewidth=1.8)
                 panel.fill_between(spent, low, high, color=colour, alpha=0.08, linewidth=0)
             panel.axhline(5, color="grey", linewidth=0.8)
-            panel.set(xlim=(0, 60), ylim=(0, 120), title=f"{name}, {at_once} at once")
+            panel.set(xlim=(0, 30), ylim=(0, 100), title=f"{name}, {at_once} at once")
             panel.set_xlabel("training steps spent, in average configurations trained to their end")
             if j == 0:
                 panel.set_ylabel("incumbent slower than the best by (%)")

@@ -45,7 +45,7 @@ class Table:
 
     @cached_property
     def truths(self) -> dict[int, float]:
-        """Trial -> log of its restricted mean time, mean over operations; a run that did not arrive counts as the limit."""
+        """Trial -> log of its restricted mean time, mean over operations."""
         return {
             trial.number: float(
                 np.log(np.where(trial.reached, trial.elapsed[:, :, -1], self.question.limit).mean(1)).mean()

@@ -22,6 +22,8 @@ from sweeper.search.simulation import Ended, Raced, Recorded, Rule, Uncapped
 from sweeper.search.study import Study
 from sweeper.spec.model import Sampler
 
+TRIALS = 100
+"""The budget of trials that ours are told: it says how many places matter to the cap (docs/decisions/0007)."""
 STARTUP = 10
 """Random trials before a TPE begins to learn, in every tuner; Optuna's own default."""
 
@@ -43,12 +45,12 @@ class Tuner(Protocol):
 class Ours:
     """The product's study, with or without its cap or race."""
 
-    def __init__(self, table: Table, seed: int, folder: Path, name: str, stop: str, budget: int):
-        places = capping.places_that_matter(budget, 3)
+    def __init__(self, table: Table, seed: int, folder: Path, *, sampler: str, stop: str):
+        places = capping.places_that_matter(TRIALS, 3)
         asked = table.question
         self._table = table
         self._study = Study(
-            folder / "study.journal", table.space, Sampler(name=name, seed=seed, startup_trials=STARTUP), places
+            folder / "study.journal", table.space, Sampler(name=sampler, seed=seed, startup_trials=STARTUP), places
         )
         self._numbers: dict[int, int] = {}
         self.rule: Rule = Uncapped(asked)

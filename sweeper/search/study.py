@@ -9,7 +9,7 @@ been run already leaves no trace.
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,8 +85,8 @@ class Study:
             raise UserError(f"{journal}: damaged ({reason}); move it away, or use another sweep name") from None
         trials = self._trials()
         self._count = len(trials)
-        coordinates = {key: _coordinate(parameter) for key, parameter in space.parameters.items()}
-        self._suggestions = Suggestions(coordinates, sampler, self._seen, places, earlier=len(trials))
+        drawn = {key: _drawn(parameter) for key, parameter in space.parameters.items()}
+        self._suggestions = Suggestions(drawn, sampler, self._seen, places, earlier=len(trials))
         self._order = np.random.default_rng([sampler.seed, len(trials)])
         self._numbers: dict[str, int] = {}
         self._handles: dict[int, int] = {}
@@ -125,8 +125,9 @@ class Study:
         value once more: copies of the best trials would crowd out the others on its good side.
         """
         for _ in range(0 if self._in_order else _STUBBORN):
-            handle, coordinates = self._suggestions.ask()
-            settings = self._settings(coordinates)
+            handle, drawn = self._suggestions.ask()
+            coordinates = self._rounded(drawn)
+            settings = self._space.settings(self._space.decode(coordinates))
             if self.known(settings) is None:
                 number = self._open(coordinates, settings, "search", "")
                 self._handles[number] = handle
@@ -146,7 +147,7 @@ class Study:
     def again(self, proposal: Proposal) -> Proposal:
         """Open a finished trial's configuration once more, under a new number; the sampler forgets what it was told."""
         handle = self._handles.pop(proposal.number, None)
-        coordinates = None if handle is None else self._suggestions.forget(handle)
+        coordinates = None if handle is None else self._rounded(self._suggestions.forget(handle))
         number = self._open(coordinates, proposal.settings, proposal.phase, str(proposal.number))
         if handle is not None:
             self._handles[number] = handle
@@ -220,12 +221,12 @@ class Study:
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
-    def _settings(self, coordinates: Coordinates) -> Hyperparameters:
-        """The configuration at some coordinates."""
-        return self._space.settings(self._space.decode(coordinates))
+    def _rounded(self, drawn: Coordinates) -> Coordinates:
+        """What the sampler draws as real numbers made whole again (see `_drawn`)."""
+        return {key: _round(parameter, drawn[key]) for key, parameter in self._space.parameters.items()}
 
-    def _seen(self, coordinates: Coordinates) -> bool:
-        return self.known(self._settings(coordinates)) is not None
+    def _seen(self, drawn: Coordinates) -> bool:
+        return self.known(self._space.settings(self._space.decode(self._rounded(drawn)))) is not None
 
     def _coordinates(self, labels: Mapping[str, Any]) -> Coordinates:
         """From what the journal holds."""
@@ -257,15 +258,38 @@ def _labels(parameter: Choice) -> list[Any]:
     return list(parameter.choice) if plain else [json.dumps(value) for value in parameter.choice]
 
 
-def _coordinate(parameter: Choice | Int | Float) -> BaseDistribution:
-    """What the sampler draws: of a choice the index, which has an order where its values are numbers in order."""
-    if not isinstance(parameter, Choice):
+def _drawn(parameter: Choice | Int | Float) -> BaseDistribution:
+    """What the sampler draws.
+
+    Of a choice the index, which has an order where its values are numbers in order. Whole numbers are drawn as real
+    ones, half a step wider on both sides, and rounded: Optuna's densities of whole numbers take ten times as long.
+    """
+    if isinstance(parameter, Float):
         return _distribution(parameter)
+    if isinstance(parameter, Int):
+        every = parameter.every()
+        half = every.step / 2
+        low = every[0] if len(every) == 1 else every[0] - half
+        return FloatDistribution(low, every[-1] if len(every) == 1 else every[-1] + half, log=parameter.log)
     values = parameter.choice
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) == len(values) > 1 and numbers in (sorted(numbers), sorted(numbers, reverse=True)):
-        return IntDistribution(0, len(values) - 1)
+    if _in_order(values):
+        return FloatDistribution(-0.5, len(values) - 0.5)
     return CategoricalDistribution(tuple(range(len(values))))
+
+
+def _in_order(values: Sequence[Any]) -> bool:
+    """Whether these are several numbers, from small to large or from large to small."""
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    return len(numbers) == len(values) > 1 and numbers in (sorted(numbers), sorted(numbers, reverse=True))
+
+
+def _round(parameter: Choice | Int | Float, drawn: Any) -> Any:
+    if isinstance(parameter, Choice):
+        return min(max(round(drawn), 0), len(parameter.choice) - 1)
+    if isinstance(parameter, Int):
+        every = parameter.every()
+        return every[min(max(round((drawn - every[0]) / every.step), 0), len(every) - 1)]
+    return drawn
 
 
 def _distribution(parameter: Choice | Int | Float) -> BaseDistribution:

@@ -1,0 +1,93 @@
+"""How long it takes to be given the next configuration: `python -m benchmarks.asking`.
+
+A real study with its journal on disk, over the space of search_spaces/everything.yaml, with made-up values; the time of
+`suggest` alone, decoding, identity and the journal's record included. Optuna's own TPE with its journal beside it.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from benchmarks.search_figures import FIGURES
+from sweeper.search import capping
+from sweeper.search.study import Study
+from sweeper.spec.loading import load
+from sweeper.spec.model import Sampler
+
+SPACE = Path(__file__).parent.parent / "search_spaces" / "everything.yaml"
+ASKS = 25
+
+
+def ours(finished: int, folder: Path) -> list[float]:
+    """Milliseconds of each of the next suggestions of a study with so many finished trials."""
+    space, rng = load(SPACE).space, np.random.default_rng(0)
+    places = capping.places_that_matter(finished + ASKS, 3)
+    filling = Study(folder / "study.journal", space, Sampler(name="random"), places)
+    for _ in range(finished):
+        proposal = filling.suggest()
+        if proposal is not None:
+            filling.tell(proposal.number, rng.normal())
+    study = Study(folder / "study.journal", space, Sampler(), places)
+    times = []
+    for _ in range(ASKS):
+        begun = time.perf_counter()
+        proposal = study.suggest()
+        times.append(1000 * (time.perf_counter() - begun))
+        if proposal is not None:
+            study.tell(proposal.number, rng.normal())
+    return times
+
+
+def plain(finished: int, folder: Path) -> list[float]:
+    """The same of Optuna's TPE with its defaults and a journal file."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal")))
+    distributions = {
+        "shape": optuna.distributions.CategoricalDistribution(list("abcdef")),
+        "min": optuna.distributions.IntDistribution(16, 256, log=True),
+        "max": optuna.distributions.IntDistribution(64, 1024, log=True),
+        "cycles": optuna.distributions.IntDistribution(1, 8),
+        "decay": optuna.distributions.FloatDistribution(0.01, 0.1, log=True),
+        "depth": optuna.distributions.IntDistribution(1, 4),
+        "heads": optuna.distributions.CategoricalDistribution([1, 2, 4, 8]),
+    }
+    rng = np.random.default_rng(0)
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(storage=storage, sampler=sampler, study_name="plain")
+    for _ in range(finished):
+        study.tell(study.ask(distributions), rng.normal())
+    study = optuna.load_study(storage=storage, sampler=optuna.samplers.TPESampler(seed=0), study_name="plain")
+    times = []
+    for _ in range(ASKS):
+        begun = time.perf_counter()
+        trial = study.ask(distributions)
+        times.append(1000 * (time.perf_counter() - begun))
+        study.tell(trial, rng.normal())
+    return times
+
+
+def main() -> None:
+    """Print medians and write every time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--finished", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--output", type=Path, default=FIGURES / "asking.json")
+    asked = parser.parse_args()
+    rows = []
+    for finished in asked.finished:
+        for name, measure in (("sweeper", ours), ("Optuna TPE", plain)):
+            with tempfile.TemporaryDirectory() as folder:
+                times = measure(finished, Path(folder))
+            rows.append({"who": name, "finished": finished, "milliseconds": [round(each, 2) for each in times]})
+            print(
+                f"{name:12s} {finished:6d} finished: median {np.median(times):6.1f} ms, {min(times):.1f} to {max(times):.1f}"
+            )
+    asked.output.write_text(json.dumps(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
