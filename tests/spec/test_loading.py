@@ -13,7 +13,7 @@ from sweeper.errors import SpecError, UserError
 from sweeper.hyperparameters import Hyperparameters
 from sweeper.parameters import Choice, Float, Int
 from sweeper.spec.loading import Loaded, check, load
-from sweeper.spec.model import Budget, ModularArithmetic, Objective, Race, Resources, Sampler, SweepSpec
+from sweeper.spec.model import Budget, Confirm, ModularArithmetic, Objective, Race, Resources, Sampler, SweepSpec
 from sweeper.spec.overrides import override
 from sweeper.spec.reader import Document, parse, text_of
 
@@ -77,7 +77,7 @@ def quickstart() -> dict[str, Any]:
         "sampler": Sampler(name="tpe", seed=0, startup_trials=8),
         "stop": "cap",
         "race": None,
-        "confirm": None,
+        "confirm": Confirm(top=2, replicates=8),
         "budget": Budget(trials=24, hours=None),
         "resources": Resources(cpu=1.0, gpu=0.0),
         "precision": "float32",
