@@ -254,9 +254,9 @@ def test_set_may_be_given_many_times_and_the_last_one_counts() -> None:
 
 
 def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
-    loaded = load(QUICKSTART, ["confirm.top=2"])
-    assert loaded.spec.confirm is not None
-    assert (loaded.spec.confirm.top, loaded.spec.confirm.replicates) == (2, 10)
+    loaded = load(QUICKSTART, ["race.first=2"])
+    assert loaded.spec.race is not None
+    assert (loaded.spec.race.first, loaded.spec.race.slack) == (2, 0.2)
 
 
 @pytest.mark.parametrize(
