@@ -1,6 +1,7 @@
 """The leaderboard: trials in the order of their restricted mean time to the event."""
 
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +126,8 @@ def render(board: Leaderboard, console: Console) -> RenderableType:
     parts: list[RenderableType] = [_table(board, board.rows, "trial", f"{board.clock} until {board.until}", wide)]
     if board.confirmed:
         parts += [Text(), _table(board, board.confirmed, "of", "confirmed on fresh seeds", wide)]
-    parts += [Text(f"{each.sentence}.") for each in board.verdicts]
+    if board.verdicts:
+        parts += [Text(), *(_wrapped(f"{each.sentence}.", console.width) for each in board.verdicts)]
     if not any(row["reached"] for row in board.rows):
         parts.append(Text(f"No run reached {board.until}: raise the horizon, or widen the space.", style="yellow"))
     elif board.asks_for_fresh_seeds:
@@ -160,6 +162,11 @@ def _table(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: s
     return table
 
 
+def _wrapped(sentence: str, width: int) -> Text:
+    """With its further lines indented, so that it can be seen where the next one begins."""
+    return Text(textwrap.fill(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
+
+
 def _bound(row: dict[str, Any]) -> str:
     """How the mean relates to that of runs without a horizon; runs cut short count at the horizon: too much."""
     if row["reached"] == row["runs"]:
@@ -182,7 +189,7 @@ def _interval(row: dict[str, Any]) -> str:
     """The interval of the success rate, for confirmations: the search's own seeds are too few for one."""
     if row["phase"] != "confirm" or row["success"] is None:
         return ""
-    return f" ({row['success'].low:.0%} to {row['success'].high:.0%})"
+    return f" ({100 * row['success'].low:.0f} to {100 * row['success'].high:.0f} %)"
 
 
 def _cell(value: Any) -> str:
