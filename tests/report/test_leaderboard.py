@@ -102,132 +102,21 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     """)
     assert printed(sweep, width=74, top=3) == text("""
     steps until val_accuracy > 0.99
-           trial  reached  mean steps   ±  median  x baseline  configuration
-    1          2      2/2          30  10      20        0.30  depth=1
-                                                               weight_decay=
-                                                               0.125
-    2          3      2/2          30  10      20        0.30  depth=1
-                                                               weight_decay=
-                                                               0.0333
-    3  1 shallow      2/2          50  10      40        0.50  depth=2
-                                                               weight_decay=
-                                                               0.5
+           trial  reached  mean steps   ±  median  x baseline
+    1          2      2/2          30  10      20        0.30
+    2          3      2/2          30  10      20        0.30
+    3  1 shallow      2/2          50  10      40        0.50
+    trial 2: depth=1 weight_decay=0.125
+    trial 3: depth=1 weight_decay=0.0333
+    trial 1: depth=2 weight_decay=0.5
 
     confirmed on fresh seeds
-                                                                           c
-                                                                           o
-                                                                           n
-                                                                           f
-                                                                           i
-                                                                           g
-                                                                           u
-                                                                           r
-                                                                           a
-                                                                           t
-                                                                           i
-                                                                           o
-             trial            reached  mean steps   ±  median  x baseline  n
-    1            2  2/2 (34 to 100 %)          50  10      40        0.50  d
-                                                                           e
-                                                                           p
-                                                                           t
-                                                                           h
-                                                                           =
-                                                                           1
-
-                                                                           w
-                                                                           e
-                                                                           i
-                                                                           g
-                                                                           h
-                                                                           t
-                                                                           _
-                                                                           d
-                                                                           e
-                                                                           c
-                                                                           a
-                                                                           y
-                                                                           =
-                                                                           0
-                                                                           .
-                                                                           1
-                                                                           2
-                                                                           5
-    2            3  2/2 (34 to 100 %)          50  10      40        0.50  d
-                                                                           e
-                                                                           p
-                                                                           t
-                                                                           h
-                                                                           =
-                                                                           1
-
-                                                                           w
-                                                                           e
-                                                                           i
-                                                                           g
-                                                                           h
-                                                                           t
-                                                                           _
-                                                                           d
-                                                                           e
-                                                                           c
-                                                                           a
-                                                                           y
-                                                                           =
-                                                                           0
-                                                                           .
-                                                                           0
-                                                                           3
-                                                                           3
-                                                                           3
-    3    1 shallow  2/2 (34 to 100 %)          70  10      60        0.70  d
-                                                                           e
-                                                                           p
-                                                                           t
-                                                                           h
-                                                                           =
-                                                                           2
-
-                                                                           w
-                                                                           e
-                                                                           i
-                                                                           g
-                                                                           h
-                                                                           t
-                                                                           _
-                                                                           d
-                                                                           e
-                                                                           c
-                                                                           a
-                                                                           y
-                                                                           =
-                                                                           0
-                                                                           .
-                                                                           5
-    4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100        1.00  d
-                                                                           e
-                                                                           p
-                                                                           t
-                                                                           h
-                                                                           =
-                                                                           6
-
-                                                                           w
-                                                                           e
-                                                                           i
-                                                                           g
-                                                                           h
-                                                                           t
-                                                                           _
-                                                                           d
-                                                                           e
-                                                                           c
-                                                                           a
-                                                                           y
-                                                                           =
-                                                                           0
-                                                                           .
-                                                                           5
+             trial            reached  mean steps   ±  median  x baseline
+    1            2  2/2 (34 to 100 %)          50  10      40        0.50
+    2            3  2/2 (34 to 100 %)          50  10      40        0.50
+    3    1 shallow  2/2 (34 to 100 %)          70  10      60        0.70
+    4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100        1.00
+    trial 0: depth=6 weight_decay=0.5
 
     trial 2 and shallow are not separated (trial 2 takes 0.71 times as long,
       95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2 replicates; about 4 more
@@ -434,27 +323,23 @@ def test_who_is_faster_in_sentences(sweep: Sweep) -> None:
     trial 2 is faster than published by 48 % (95 % interval 46 to 51 %), p = 0.023 (Holm), 8 replicates.
     trial 1 is faster than trial 2 by 47 % (95 % interval 43 to 51 %), p = 0.023 (Holm), 8 replicates.
     """)
-    assert printed(sweep, width=60, top=1) == text("""
+    assert printed(sweep, width=80, top=1) == text("""
     steps until val_accuracy > 0.99
-                                                          conf
-                                                          igur
-                                                          atio
-       trial  reached  mean steps  ±  median  x baseline  n
-    1      1      2/2          25  5      20        0.29  dept
-                                                          h=1
+       trial  reached  mean steps  ±  median  x baseline  depth
+    1      1      2/2          25  5      20        0.29      1
 
     confirmed on fresh seeds
-        trial           reached  mean st…   ±  med…  x baseli…
-            1  8/8 (68 to 100 …        22  1…    20       0.27
-            2  8/8 (68 to 100 …        42  1…    40       0.52
-    0 publis…  8/8 (68 to 100 …        82  1…    80       1.00
+             trial            reached  mean steps    ±  median  x baseline  depth
+    1            1  8/8 (68 to 100 %)          22  1.6      20        0.27      1
+    2            2  8/8 (68 to 100 %)          42  1.6      40        0.52      2
+    3  0 published  8/8 (68 to 100 %)          82  1.6      80        1.00      4
 
-    trial 1 is faster than published by 73 % (95 % interval 69
-      to 76 %), p = 0.023 (Holm), 8 replicates.
-    trial 2 is faster than published by 48 % (95 % interval 46
-      to 51 %), p = 0.023 (Holm), 8 replicates.
-    trial 1 is faster than trial 2 by 47 % (95 % interval 43 to
-      51 %), p = 0.023 (Holm), 8 replicates.
+    trial 1 is faster than published by 73 % (95 % interval 69 to 76 %), p = 0.023
+      (Holm), 8 replicates.
+    trial 2 is faster than published by 48 % (95 % interval 46 to 51 %), p = 0.023
+      (Holm), 8 replicates.
+    trial 1 is faster than trial 2 by 47 % (95 % interval 43 to 51 %), p = 0.023
+      (Holm), 8 replicates.
     """)
 
 
