@@ -698,8 +698,14 @@ def test_a_trial_that_is_out_says_with_how_many_replicates_and_is_told_as_far_be
     rows = sweep.rows()
     assert [row["why"] for row in rows] == [
         "",
-        f"with 1 of 3 replicates its value is at least {math.log(30):.4f}; the leader's and the slack are {math.log(20):.4f}",
-        f"with 2 of 3 replicates its value is at least {math.log(35):.4f}; the leader's and the slack are {math.log(30):.4f}",
+        (
+            f"with 1 of 3 replicates its value is at least {math.log(30):.4f}; "
+            f"the leader's and the slack are {math.log(20):.4f}"
+        ),
+        (
+            f"with 2 of 3 replicates its value is at least {math.log(35):.4f}; "
+            f"the leader's and the slack are {math.log(30):.4f}"
+        ),
         f"its value is at least {math.log(130 / 3):.4f}; place 1 is at {math.log(40):.4f}",
         "",
     ]
@@ -726,7 +732,8 @@ def test_a_race_forgives_a_lag_within_its_slack(sweep: Sweep) -> None:
     assert sweep.states() == {0: "finished", 1: "capped", 2: "lost"}
     said = sweep.rows()[2]["why"]
     assert said == (
-        f"with 2 of 3 replicates its value is at least {math.log(35):.4f}; the leader's and the slack are {math.log(32):.4f}"
+        f"with 2 of 3 replicates its value is at least {math.log(35):.4f}; "
+        f"the leader's and the slack are {math.log(32):.4f}"
     )
 
 

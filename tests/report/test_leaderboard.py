@@ -29,7 +29,7 @@ def board_of(sweep: Sweep, top: int = TOP, clock: Clock | None = None) -> Leader
     return leaderboard(sweep.folder, load(sweep.root / "space.yaml").spec, top, clock)
 
 
-def printed(sweep: Sweep, width: int = 120, top: int = TOP, clock: Clock | None = None) -> str:
+def printed(sweep: Sweep, width: int = 116, top: int = TOP, clock: Clock | None = None) -> str:
     """What a console of that width shows, without the spaces at the ends of lines."""
     console = Console(width=width, file=StringIO())
     console.print(render(board_of(sweep, top, clock), console))
@@ -89,16 +89,16 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     3    1 shallow  2/2 (34 to 100 %)          70  10      60        0.70      2           0.5          -
     4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100        1.00      6           0.5          -
 
-    trial 2 and shallow are not separated (trial 2 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2
-      replicates; about 4 more would separate them if the difference is real.
-    trial 2 and published are not separated (trial 2 takes 0.50 times as long, 95 % interval 0.04 to 6.35), p = 1.00 (Holm),
-      2 replicates; about 4 more would separate them if the difference is real.
-    trial 3 and shallow are not separated (trial 3 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2
-      replicates; about 4 more would separate them if the difference is real.
-    trial 3 and published are not separated (trial 3 takes 0.50 times as long, 95 % interval 0.04 to 6.35), p = 1.00 (Holm),
-      2 replicates; about 4 more would separate them if the difference is real.
-    trial 2 and trial 3 are not separated (trial 2 takes 1.00 times as long, 95 % interval 1.00 to 1.00), p = 1.00 (Holm), 2
-      replicates.
+    trial 2 and shallow are not separated (trial 2 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00
+      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+    trial 2 and published are not separated (trial 2 takes 0.50 times as long, 95 % interval 0.04 to 6.35), p = 1.00
+      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+    trial 3 and shallow are not separated (trial 3 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00
+      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+    trial 3 and published are not separated (trial 3 takes 0.50 times as long, 95 % interval 0.04 to 6.35), p = 1.00
+      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+    trial 2 and trial 3 are not separated (trial 2 takes 1.00 times as long, 95 % interval 1.00 to 1.00), p = 1.00
+      (Holm), 2 replicates.
     """)
     assert printed(sweep, width=74, top=3) == text("""
     steps until val_accuracy > 0.99
@@ -539,8 +539,8 @@ def test_capped_trials_on_another_clock(sweep: Sweep) -> None:
     assert printed(sweep, clock="examples") == text("""
     examples until val_accuracy > 0.99
        trial     reached  mean examples       ±   median  x baseline  depth
-    1      0         2/2          1,920     453    1,280                  1
-    2      2  1/2 capped       ≤ 25,920  17,876      640                  2
+    1      0         2/2          1,920     640    1,280                  1
+    2      2  1/2 capped       ≤ 25,920  25,280      640                  2
     3      1  0/2 capped       ≤ 51,200       0  > 2,560                  4
     The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
     """)
