@@ -132,7 +132,7 @@ def recorded(folder: SweepFolder, spec: SweepSpec) -> tuple[list[Recorded], int]
 
 def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> Recorded:
     """One trial's rows as arrays [operation, replicate, evaluation], the last evaluation of a run repeated."""
-    asked = spec.objective
+    asked, limit = spec.objective, heaviest.limit(spec)
     shape = (len(spec.task.operation), asked.replicates, -(-asked.horizon // asked.evaluate_every))
     elapsed, spent, metric = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     last, reached = np.zeros(shape[:2], dtype=np.int64), np.zeros(shape[:2], dtype=np.bool_)
@@ -143,7 +143,8 @@ def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> Recorded:
         end = len(values) - 1
         last[o, r], reached[o, r] = end, crossed is not None
         at = np.minimum(np.arange(shape[2]), end)
-        elapsed[o, r] = run["clock"].to_numpy()[_counted(asked.event, values, crossed)[at]]
+        clock = np.minimum(run["clock"].to_numpy(), limit)
+        elapsed[o, r] = clock[_counted(asked.event, values, crossed)[at]]
         spent[o, r], metric[o, r] = run["step"].to_numpy()[at], values[at]
     exempt = rows["phase"].iloc[0] == "baseline"
     return Recorded(int(rows["trial"].iloc[0]), last, elapsed, spent, metric, reached, exempt)

@@ -73,7 +73,8 @@ sweep      quickstart
 task       x_plus_y mod 31, 70% of the pairs train
 objective  fewest steps until val_accuracy > 0.99, up to 1,500 steps
 trials     24, 1 of them baselines, 3 runs each
-steps      at most 108,000 model updates
+confirm    the 2 best and the baselines again, 8 fresh seeds each
+steps      at most 144,000 model updates
 resources  1 CPU a trial; this machine has 8 CPU, 2 GPU, 32 GiB: 8 at once
 results    results/quickstart
 
@@ -98,8 +99,8 @@ def test_check_prints_the_plan_with_values_replaced(command: Command) -> None:
     expected = (
         PLAN.replace("quickstart", "mine")
         .replace("baselines, 3", "baselines in at most 1.5 hours, 3")
-        .replace("steps      at", "confirm    the 2 best and the baselines again, 5 fresh seeds each\nsteps      at")
-        .replace("108,000", "130,500")
+        .replace("8 fresh", "5 fresh")
+        .replace("144,000", "130,500")
         .replace("1 CPU a", "1 CPU and 0.25 GPU a")
     )
     settings = [each for change in changes for each in ("--set", change)]

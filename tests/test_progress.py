@@ -93,7 +93,7 @@ def test_lines_of_trials_that_were_out_of_the_race_or_pruned(sweep: Sweep) -> No
 
 
 def test_a_trial_that_is_taken_up_again_says_which(sweep: Sweep) -> None:
-    sweep.changes = {"stop": "cap", "search": {"depth": {"choice": [1, 2]}}}
+    sweep.changes = {"stop": "cap", "search": {"depth": {"choice": [1, 2]}}, "budget": {"trials": 9}}
     train = learns(lambda assignment, _: 20 * assignment.settings.depth, evaluations=1)
     shown(sweep, train, Console(file=StringIO()))
     sweep.changes |= {"confirm": {"top": 2, "replicates": 1}}

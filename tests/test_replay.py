@@ -16,6 +16,7 @@ from rich.console import Console
 from sweeper.errors import UserError
 from sweeper.replay import RULES, Replay, Replayed, RuleName, question, recorded, render, replay, rule_of
 from sweeper.search import simulation
+from sweeper.search.capping import places_that_matter
 from sweeper.spec.loading import load
 from sweeper.spec.model import Race
 from sweeper.trial import Assignment, Chunk
@@ -352,7 +353,7 @@ def test_the_replay_stops_the_trials_that_the_director_stops(
 
     spec = load(sweeps["none"].folder.space).spec
     trials, _ = recorded(sweeps["none"].folder, spec)
-    again = rule_of(rule, question(spec), 1, Race())
+    again = rule_of(rule, question(spec), places_that_matter(len(rows), 1), Race())
     ended = list(simulation.replay(partial(next, iter(trials), None), again, 1, LOOK))
     assert [(each.trial.number, each.stopped, each.spent) for each in ended] == [
         (row["trial"], row["trial"] in stopped, row["steps_trained"]) for row in rows

@@ -1,6 +1,7 @@
 """The leaderboard: trials in the order of their restricted mean time to the event."""
 
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,15 +118,26 @@ def _add_ratios(rows: list[dict[str, Any]]) -> None:
 
 
 def render(board: Leaderboard, console: Console) -> RenderableType:
-    """The leaderboard for people: a column for each parameter where the console is wide enough for that."""
+    """The leaderboard for people: a column for each parameter where the console is wide enough for that, else lines."""
     if not board.rows:
         return Text("No trial has finished yet.")
     unbounded = console.options.update(max_width=_UNBOUNDED)
-    wide = console.measure(_table(board, board.rows, "trial", "", True), options=unbounded).maximum <= console.width
-    parts: list[RenderableType] = [_table(board, board.rows, "trial", f"{board.clock} until {board.until}", wide)]
+    tables = [(board.rows, "trial", f"{board.clock} until {board.until}")]
     if board.confirmed:
-        parts += [Text(), _table(board, board.confirmed, "of", "confirmed on fresh seeds", wide)]
-    parts += [Text(f"{each.sentence}.") for each in board.verdicts]
+        tables.append((board.confirmed, "of", "confirmed on fresh seeds"))
+    wide = all(
+        console.measure(_table(board, rows, number, "", True), options=unbounded).maximum <= console.width
+        for rows, number, _ in tables
+    )
+    parts: list[RenderableType] = []
+    listed: set[int] = set()
+    for rows, number, title in tables:
+        parts += [*([Text()] if parts else []), _table(board, rows, number, title, wide)]
+        new = [row for row in rows if not wide and row[number] not in listed]
+        parts += [_wrapped(f"trial {row[number]}: {_configuration(board, row)}", console.width) for row in new]
+        listed |= {row[number] for row in new}
+    if board.verdicts:
+        parts += [Text(), *(_wrapped(f"{each.sentence}.", console.width) for each in board.verdicts)]
     if not any(row["reached"] for row in board.rows):
         parts.append(Text(f"No run reached {board.until}: raise the horizon, or widen the space.", style="yellow"))
     elif board.asks_for_fresh_seeds:
@@ -138,26 +150,33 @@ def _table(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: s
     table.add_column("", justify="right")
     single = any(row["beyond"] is not None for row in board.rows)
     median = ("median",) if single else ()
-    for heading in ("trial", "reached", f"mean {board.clock}", "±", *median, "x baseline"):
+    parameters = board.parameters if wide else ()
+    for heading in ("trial", "reached", f"mean {board.clock}", "±", *median, "x baseline", *parameters):
         table.add_column(heading, justify="right", no_wrap=True)
-    for column in board.parameters if wide else ("configuration",):
-        table.add_column(column, justify="right" if wide else "left", no_wrap=wide, overflow="fold")
     for rank, row in enumerate(rows, start=1):
-        label = f"{row[number]} {row['baseline']}".strip()
-        cells = {column: _cell(row[column]) for column in board.parameters}
         state = "" if row["state"] == "finished" else f" {row['state']}"
         table.add_row(
             str(rank),
-            Text(label),
+            Text(f"{row[number]} {row['baseline']}".strip()),
             f"{row['reached']}/{row['runs']}{_interval(row)}{state}",
             f"{_bound(row)}{_time(row['mean'])}",
             "" if row["error"] is None else _time(row["error"]),
             *((_median(row),) if single else ()),
             "" if row["ratio"] is None else f"{row['ratio']:.2f}",
-            *(cells.values() if wide else (" ".join(f"{key}={cell}" for key, cell in cells.items() if cell != "-"),)),
+            *(Text(_cell(row[column])) for column in parameters),
             style="bold green" if rank == 1 and row["reached"] else None,
         )
     return table
+
+
+def _configuration(board: Leaderboard, row: dict[str, Any]) -> str:
+    """The parameters that have an effect, in a line."""
+    return " ".join(f"{column}={_cell(row[column])}" for column in board.parameters if row[column] is not None)
+
+
+def _wrapped(sentence: str, width: int) -> Text:
+    """With its further lines indented, so that it can be seen where the next one begins."""
+    return Text(textwrap.fill(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def _bound(row: dict[str, Any]) -> str:
@@ -182,7 +201,7 @@ def _interval(row: dict[str, Any]) -> str:
     """The interval of the success rate, for confirmations: the search's own seeds are too few for one."""
     if row["phase"] != "confirm" or row["success"] is None:
         return ""
-    return f" ({row['success'].low:.0%} to {row['success'].high:.0%})"
+    return f" ({100 * row['success'].low:.0f} to {100 * row['success'].high:.0f} %)"
 
 
 def _cell(value: Any) -> str:

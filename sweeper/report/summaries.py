@@ -50,12 +50,17 @@ class Runs:
     def mean(self) -> tuple[float, float]:
         """Area under the survival curve and its error; with several operations the geometric mean of theirs.
 
-        Runs that were cut short leave the risk set when they are last seen, instead of counting at the limit.
+        Runs that were cut short leave the risk set when they are last seen, instead of counting at the limit. The error
+        is scaled so that it is that of `objective.rmst` where none was.
         """
+        count = len(self.replicates)
+        scale = math.sqrt(count / (count - 1)) if count > 1 else math.nan
         parts = [restricted_mean(curve, self.limit) for curve in self.curves()]
+        if len(parts) == 1:
+            ((mean, error),) = parts
+            return mean, scale * error
         mean = math.exp(sum(math.log(part) for part, _ in parts) / len(parts))
-        relative = math.sqrt(sum((error / part) ** 2 for part, error in parts)) / len(parts)
-        return mean, mean * relative
+        return mean, scale * mean * math.sqrt(sum((error / part) ** 2 for part, error in parts)) / len(parts)
 
     @property
     def median(self) -> float | None:

@@ -1,5 +1,7 @@
 """The leaderboard as printed, whole, for small sweeps on real tables."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from textwrap import dedent
@@ -8,9 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweeper.report.leaderboard import leaderboard, render
+from sweeper.outcomes import CLOCKS, Clock
+from sweeper.report.leaderboard import Leaderboard, leaderboard, render
 from sweeper.spec.loading import load
-from sweeper.trial import Assignment
+from sweeper.trial import Assignment, Chunk
+from tests.results.test_summary import chunk_of, curve
 from tests.test_director import CONFIRMATION_REPLICATES, PUBLISHED, QUESTION, Sweep, diverges, fails, follows, learns
 
 TOP = 10
@@ -21,12 +25,14 @@ def sweep(tmp_path: Path) -> Sweep:
     return Sweep(tmp_path)
 
 
-def printed(sweep: Sweep, width: int = 120, top: int = TOP) -> str:
+def board_of(sweep: Sweep, top: int = TOP, clock: Clock | None = None) -> Leaderboard:
+    return leaderboard(sweep.folder, load(sweep.root / "space.yaml").spec, top, clock)
+
+
+def printed(sweep: Sweep, width: int = 116, top: int = TOP, clock: Clock | None = None) -> str:
     """What a console of that width shows, without the spaces at the ends of lines."""
-    spec = load(sweep.root / "space.yaml").spec
     console = Console(width=width, file=StringIO())
-    board = leaderboard(sweep.folder, spec.objective.minimize, spec.objective.until, list(spec.search), top)
-    console.print(render(board, console))
+    console.print(render(board_of(sweep, top, clock), console))
     assert isinstance(console.file, StringIO)
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
@@ -65,44 +71,67 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     sweep.launch(kinds)
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-             trial     reached  mean steps   ±  x baseline  depth  weight_decay  batch_min
-    1            2         2/2          30  10        0.30      1         0.125          -
-    2            3         2/2          30  10        0.30      1        0.0333          -
-    3    1 shallow         2/2          50  10        0.50      2           0.5          -
-    4            6         2/2          70  10        0.70      3         0.125          -
-    5            7         2/2          70  10        0.70      3        0.0333          -
-    6            8         2/2          90  10        0.90      4         0.125          -
-    7  0 published         0/2       ≥ 100   0        1.00      6           0.5          -
-    8            5         0/2       ≥ 100   0        1.00      2        0.0333          -
-    9            4  0/2 failed       ≥ 100   0        1.00      2         0.125          -
+             trial     reached  mean steps   ±  median  x baseline  depth  weight_decay  batch_min
+    1            2         2/2          30  10      20        0.30      1         0.125          -
+    2            3         2/2          30  10      20        0.30      1        0.0333          -
+    3    1 shallow         2/2          50  10      40        0.50      2           0.5          -
+    4            6         2/2          70  10      60        0.70      3         0.125          -
+    5            7         2/2          70  10      60        0.70      3        0.0333          -
+    6            8         2/2          90  10      80        0.90      4         0.125          -
+    7  0 published         0/2       ≥ 100   0   > 100        1.00      6           0.5          -
+    8            5         0/2       ≥ 100   0   > 100        1.00      2        0.0333          -
+    9            4  0/2 failed       ≥ 100   0   > 100        1.00      2         0.125          -
 
     confirmed on fresh seeds
-             trial  reached  mean steps   ±  x baseline  depth  weight_decay  batch_min
-    1            2      2/2          50  10        0.50      1         0.125          -
-    2            3      2/2          50  10        0.50      1        0.0333          -
-    3    1 shallow      2/2          70  10        0.70      2           0.5          -
-    4  0 published      0/2       ≥ 100   0        1.00      6           0.5          -
+             trial            reached  mean steps   ±  median  x baseline  depth  weight_decay  batch_min
+    1            2  2/2 (34 to 100 %)          50  10      40        0.50      1         0.125          -
+    2            3  2/2 (34 to 100 %)          50  10      40        0.50      1        0.0333          -
+    3    1 shallow  2/2 (34 to 100 %)          70  10      60        0.70      2           0.5          -
+    4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100        1.00      6           0.5          -
+
+    trial 2 and shallow are not separated (trial 2 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00
+      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+    trial 2 and published are not separated (trial 2 takes 0.50 times as long, 95 % interval 0.04 to 6.35), p = 1.00
+      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+    trial 3 and shallow are not separated (trial 3 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00
+      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+    trial 3 and published are not separated (trial 3 takes 0.50 times as long, 95 % interval 0.04 to 6.35), p = 1.00
+      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+    trial 2 and trial 3 are not separated (trial 2 takes 1.00 times as long, 95 % interval 1.00 to 1.00), p = 1.00
+      (Holm), 2 replicates.
     """)
     assert printed(sweep, width=74, top=3) == text("""
     steps until val_accuracy > 0.99
-           trial  reached  mean steps   ±  x baseline  configuration
-    1          2      2/2          30  10        0.30  depth=1
-                                                       weight_decay=0.125
-    2          3      2/2          30  10        0.30  depth=1
-                                                       weight_decay=0.0333
-    3  1 shallow      2/2          50  10        0.50  depth=2
-                                                       weight_decay=0.5
+           trial  reached  mean steps   ±  median  x baseline
+    1          2      2/2          30  10      20        0.30
+    2          3      2/2          30  10      20        0.30
+    3  1 shallow      2/2          50  10      40        0.50
+    trial 2: depth=1 weight_decay=0.125
+    trial 3: depth=1 weight_decay=0.0333
+    trial 1: depth=2 weight_decay=0.5
 
     confirmed on fresh seeds
-             trial  reached  mean steps   ±  x baseline  configuration
-    1            2      2/2          50  10        0.50  depth=1
-                                                         weight_decay=0.125
-    2            3      2/2          50  10        0.50  depth=1
-                                                         weight_decay=0.0333
-    3    1 shallow      2/2          70  10        0.70  depth=2
-                                                         weight_decay=0.5
-    4  0 published      0/2       ≥ 100   0        1.00  depth=6
-                                                         weight_decay=0.5
+             trial            reached  mean steps   ±  median  x baseline
+    1            2  2/2 (34 to 100 %)          50  10      40        0.50
+    2            3  2/2 (34 to 100 %)          50  10      40        0.50
+    3    1 shallow  2/2 (34 to 100 %)          70  10      60        0.70
+    4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100        1.00
+    trial 0: depth=6 weight_decay=0.5
+
+    trial 2 and shallow are not separated (trial 2 takes 0.71 times as long,
+      95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2 replicates; about 4 more
+      would separate them if the difference is real.
+    trial 2 and published are not separated (trial 2 takes 0.50 times as long,
+      95 % interval 0.04 to 6.35), p = 1.00 (Holm), 2 replicates; about 4 more
+      would separate them if the difference is real.
+    trial 3 and shallow are not separated (trial 3 takes 0.71 times as long,
+      95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2 replicates; about 4 more
+      would separate them if the difference is real.
+    trial 3 and published are not separated (trial 3 takes 0.50 times as long,
+      95 % interval 0.04 to 6.35), p = 1.00 (Holm), 2 replicates; about 4 more
+      would separate them if the difference is real.
+    trial 2 and trial 3 are not separated (trial 2 takes 1.00 times as long,
+      95 % interval 1.00 to 1.00), p = 1.00 (Holm), 2 replicates.
     """)
 
 
@@ -111,9 +140,10 @@ def test_without_baselines_there_is_nothing_to_compare_with(sweep: Sweep) -> Non
     sweep.launch(learns(reach))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps   ±  x baseline  depth  heads
-    1      0      2/2          30  10                  1      1
-    2      1      2/2          30  10                  1      2
+       trial  reached  mean steps   ±  median  x baseline  depth  heads
+    1      0      2/2          30  10      20                  1      1
+    2      1      2/2          30  10      20                  1      2
+    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
     """)
 
 
@@ -125,8 +155,9 @@ def test_a_single_replicate_has_no_error(sweep: Sweep) -> None:
     sweep.launch(learns(reach))
     assert printed(sweep) == text("""
     examples until val_accuracy > 0.99
-       trial  reached  mean examples  ±  x baseline  depth  heads
-    1      0      1/1          1,280                     1      1
+       trial  reached  mean examples  ±  median  x baseline  depth  heads
+    1      0      1/1          1,280      1,280                  1      1
+    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
     """)
 
 
@@ -143,10 +174,11 @@ def test_capped_and_stopped_trials_say_so(sweep: Sweep) -> None:
     sweep.run(train, director)
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial      reached  mean steps   ±  x baseline  depth
-    1      0          2/2          30  10                  1
-    2      1   0/2 capped       ≤ 100   0                  4
-    3      2  0/2 stopped       ≤ 100   0                  3
+       trial      reached  mean steps   ±  median  x baseline  depth
+    1      0          2/2          30  10      20                  1
+    2      1   0/2 capped       ≤ 100   0    > 40                  4
+    3      2  0/2 stopped       ≤ 100   0    > 10                  3
+    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
     """)
 
 
@@ -155,42 +187,44 @@ def test_trials_that_were_out_of_the_race_or_pruned_say_so(sweep: Sweep, tmp_pat
     sweep.launch(learns(reach, evaluations=2))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial   reached  mean steps   ±  x baseline  depth
-    1      0       2/2          30  10                  1
-    2      2  1/1 lost          40                      2
-    3      1  0/1 lost       ≤ 100                      4
+       trial   reached  mean steps   ±  median  x baseline  depth
+    1      0       2/2          30  10      20                  1
+    2      2  1/1 lost          40          40                  2
+    3      1  0/1 lost       ≤ 100        > 40                  4
+    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
     """)
     pruned = Sweep(tmp_path / "asha", {"stop": "asha", "search": {"depth": {"choice": [1, 2]}}})
     pruned.root.mkdir()
     pruned.launch(follows(lambda assignment, _: [0.5 / assignment.settings.depth]))
     assert printed(pruned) == text("""
     steps until val_accuracy > 0.99
-       trial     reached  mean steps  ±  x baseline  depth
-    1      0         0/2       ≥ 100  0                  1
-    2      1  0/2 pruned       ≤ 100  0                  2
+       trial     reached  mean steps  ±  median  x baseline  depth
+    1      0         0/2       ≥ 100  0   > 100                  1
+    2      1  0/2 pruned       ≤ 100  0    > 10                  2
     No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
     """)
 
 
 def test_of_a_trial_that_was_taken_up_again_the_new_one_counts_and_is_no_baseline(sweep: Sweep) -> None:
-    sweep.changes = {"stop": "cap", "search": {"depth": {"choice": [1, 2]}}}
+    sweep.changes = {"stop": "cap", "search": {"depth": {"choice": [1, 2]}}, "budget": {"trials": 9}}
     sweep.launch(learns(reach, evaluations=1))
     assert [row["state"] for row in sweep.rows()] == ["finished", "capped"]
     sweep.changes |= {"confirm": {"top": 2, "replicates": 2}}
     sweep.launch(learns(reach, evaluations=1))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps   ±  x baseline  depth
-    1      0      2/2          30  10                  1
-    2      2      2/2          50  10                  2
+       trial  reached  mean steps   ±  median  x baseline  depth
+    1      0      2/2          30  10      20                  1
+    2      2      2/2          50  10      40                  2
 
     confirmed on fresh seeds
-       trial  reached  mean steps   ±  x baseline  depth
-    1      0      2/2          50  10                  1
-    2      2      2/2          70  10                  2
+       trial            reached  mean steps   ±  median  x baseline  depth
+    1      0  2/2 (34 to 100 %)          50  10      40                  1
+    2      2  2/2 (34 to 100 %)          70  10      60                  2
+
+    trial 0 and trial 2 are not separated (trial 0 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 0.50, 2
+      replicates; about 4 more would separate them if the difference is real.
     """)
-    board = leaderboard(sweep.folder, "steps", "val_accuracy > 0.99", ["depth"], TOP)
-    assert board.counts == {"finished": 2}
 
 
 def test_nothing_reached(sweep: Sweep) -> None:
@@ -198,29 +232,30 @@ def test_nothing_reached(sweep: Sweep) -> None:
     sweep.launch(learns(lambda *_: None))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-             trial  reached  mean steps  ±  x baseline  depth  heads
-    1  0 published      0/2       ≥ 100  0        1.00      6      8
-    2            1      0/2       ≥ 100  0        1.00      1      1
+             trial  reached  mean steps  ±  median  x baseline  depth  heads
+    1  0 published      0/2       ≥ 100  0   > 100        1.00      6      8
+    2            1      0/2       ≥ 100  0   > 100        1.00      1      1
     No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
     """)
 
 
 def test_nothing_there_yet(sweep: Sweep) -> None:
     sweep.open()
-    assert printed(sweep) == "\nNo trial has finished yet.\n"
+    for clock in CLOCKS:
+        assert printed(sweep, clock=clock) == "\nNo trial has finished yet.\n"
 
 
 def test_ties_keep_the_order_in_which_trials_began(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 5}}
     sweep.launch(learns(lambda *_: 50))
     lines = printed(sweep, top=3).splitlines()
-    assert [line.split()[:2] for line in lines[3:]] == [["1", "0"], ["2", "1"], ["3", "2"]]
+    assert [line.split()[:2] for line in lines[3:6]] == [["1", "0"], ["2", "1"], ["3", "2"]]
 
 
 def test_the_best_trial_stands_out_on_a_terminal_only_if_it_reached(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}}
     sweep.launch(learns(lambda assignment, _: 50 if assignment.number else None))
-    board = leaderboard(sweep.folder, "steps", "val_accuracy > 0.99", ["depth", "heads"], TOP)
+    board = board_of(sweep, TOP)
     console = Console(width=120, file=StringIO(), force_terminal=True, color_system="standard")
     console.print(render(board, console))
     assert isinstance(console.file, StringIO)
@@ -230,11 +265,282 @@ def test_the_best_trial_stands_out_on_a_terminal_only_if_it_reached(sweep: Sweep
 
 
 def test_the_board_as_data(sweep: Sweep) -> None:
-    sweep.changes = {"budget": {"trials": 4}, "baselines": {"published": PUBLISHED}, "confirm": {"top": 1}}
+    sweep.changes = {
+        "search": {"depth": {"int": [1, 4]}, "batch.max": {"choice": [64, 128]}},
+        "budget": {"trials": 4},
+        "baselines": {"published": {"depth": 6}},
+        "confirm": {"top": 1},
+    }
     sweep.launch(lambda assignment: (fails if assignment.number == 2 else learns(reach))(assignment))
-    board = leaderboard(sweep.folder, "steps", "val_accuracy > 0.99", ["depth", "batch.max"], 2)
+    board = board_of(sweep, 2)
     assert (board.clock, board.until, board.parameters) == ("steps", "val_accuracy > 0.99", ("depth", "batch_max"))
-    assert [(row["trial"], row["rmst"], row["ratio"]) for row in board.rows] == [(1, 30.0, 0.3), (3, 30.0, 0.3)]
-    assert [(row["trial"], row["of"], row["name"]) for row in board.confirmed] == [(4, 1, ""), (5, 0, "published")]
-    assert [row["runs"] for row in board.confirmed] == [10, 10]
-    assert board.counts == {"finished": 3, "failed": 1}
+    shown = ("trial", "mean", "error", "median", "beyond", "ratio")
+    assert [tuple(row[name] for name in shown) for row in board.rows] == [
+        (1, 30.0, 10.0, 20.0, 40.0, 0.3),
+        (3, 50.0, 10.0, 40.0, 60.0, 0.5),
+    ]
+    assert [(row["trial"], row["of"], row["name"], row["baseline"]) for row in board.confirmed] == [
+        (4, 1, "1", ""),
+        (5, 0, "0", "published"),
+    ]
+    assert [(row["runs"], row["reached"], row["success"].rate) for row in board.confirmed] == [(10, 4, 0.4), (10, 0, 0)]
+    (verdict,) = board.verdicts
+    assert (verdict.faster, verdict.other, verdict.comparison.replicates) == ("trial 1", "published", 10)
+    assert not board.asks_for_fresh_seeds
+
+
+def steady(assignment: Assignment, replicate: int) -> int:
+    """20, 40, ... by depth, and a third of the replicates 10 later."""
+    return 20 * assignment.settings.depth + 10 * (replicate % 3 == 0)
+
+
+CONFIRMED: dict[str, Any] = {
+    "search": {"depth": {"choice": [1, 2, 3]}},
+    "baselines": {"published": {"depth": 4, "heads": 2}},
+    "budget": {"trials": 4},
+    "confirm": {"top": 2, "replicates": 8},
+}
+
+
+def test_who_is_faster_in_sentences(sweep: Sweep) -> None:
+    sweep.changes = CONFIRMED
+    sweep.launch(learns(steady))
+    assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+             trial  reached  mean steps  ±  median  x baseline  depth
+    1            1      2/2          25  5      20        0.29      1
+    2            2      2/2          45  5      40        0.53      2
+    3            3      2/2          65  5      60        0.76      3
+    4  0 published      2/2          85  5      80        1.00      4
+
+    confirmed on fresh seeds
+             trial            reached  mean steps    ±  median  x baseline  depth
+    1            1  8/8 (68 to 100 %)          22  1.6      20        0.27      1
+    2            2  8/8 (68 to 100 %)          42  1.6      40        0.52      2
+    3  0 published  8/8 (68 to 100 %)          82  1.6      80        1.00      4
+
+    trial 1 is faster than published by 73 % (95 % interval 69 to 76 %), p = 0.023 (Holm), 8 replicates.
+    trial 2 is faster than published by 48 % (95 % interval 46 to 51 %), p = 0.023 (Holm), 8 replicates.
+    trial 1 is faster than trial 2 by 47 % (95 % interval 43 to 51 %), p = 0.023 (Holm), 8 replicates.
+    """)
+    assert printed(sweep, width=80, top=1) == text("""
+    steps until val_accuracy > 0.99
+       trial  reached  mean steps  ±  median  x baseline  depth
+    1      1      2/2          25  5      20        0.29      1
+
+    confirmed on fresh seeds
+             trial            reached  mean steps    ±  median  x baseline  depth
+    1            1  8/8 (68 to 100 %)          22  1.6      20        0.27      1
+    2            2  8/8 (68 to 100 %)          42  1.6      40        0.52      2
+    3  0 published  8/8 (68 to 100 %)          82  1.6      80        1.00      4
+
+    trial 1 is faster than published by 73 % (95 % interval 69 to 76 %), p = 0.023
+      (Holm), 8 replicates.
+    trial 2 is faster than published by 48 % (95 % interval 46 to 51 %), p = 0.023
+      (Holm), 8 replicates.
+    trial 1 is faster than trial 2 by 47 % (95 % interval 43 to 51 %), p = 0.023
+      (Holm), 8 replicates.
+    """)
+
+
+def test_a_single_comparison_is_not_adjusted(sweep: Sweep) -> None:
+    sweep.changes = CONFIRMED | {"confirm": {"top": 1, "replicates": 8}}
+    sweep.launch(learns(steady))
+    assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+             trial  reached  mean steps  ±  median  x baseline  depth
+    1            1      2/2          25  5      20        0.29      1
+    2            2      2/2          45  5      40        0.53      2
+    3            3      2/2          65  5      60        0.76      3
+    4  0 published      2/2          85  5      80        1.00      4
+
+    confirmed on fresh seeds
+             trial            reached  mean steps    ±  median  x baseline  depth
+    1            1  8/8 (68 to 100 %)          22  1.6      20        0.27      1
+    2  0 published  8/8 (68 to 100 %)          82  1.6      80        1.00      4
+
+    trial 1 is faster than published by 73 % (95 % interval 69 to 76 %), p = 0.008, 8 replicates.
+    """)
+
+
+def test_finalists_that_are_as_good_as_each_other(sweep: Sweep) -> None:
+    """One of them is ahead with the odd replicates, the other one with the even ones."""
+
+    def level(assignment: Assignment, replicate: int) -> int:
+        return 40 + 20 * ((assignment.settings.depth + replicate) % 2) + 10 * (replicate == 1000)
+
+    sweep.changes = CONFIRMED | {"search": {"depth": {"choice": [1, 2]}}, "baselines": {}}
+    sweep.launch(learns(level))
+    assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+       trial  reached  mean steps   ±  median  x baseline  depth
+    1      0      2/2          50  10      40                  1
+    2      1      2/2          50  10      40                  2
+
+    confirmed on fresh seeds
+       trial            reached  mean steps    ±  median  x baseline  depth
+    1      0  8/8 (68 to 100 %)          51  4.4      40                  1
+    2      1  8/8 (68 to 100 %)          51  3.5      50                  2
+
+    trial 0 and trial 1 are not separated (trial 0 takes 1.00 times as long, 95 % interval 0.71 to 1.42), p = 1.00, 8
+      replicates.
+    """)
+
+
+def test_when_everything_diverged_nobody_is_faster(sweep: Sweep) -> None:
+    sweep.changes = CONFIRMED
+    sweep.launch(diverges)
+    assert board_of(sweep).verdicts == []
+    assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+             trial  reached  mean steps  ±  median  x baseline  depth
+    1  0 published      0/2       ≥ 100  0   > 100        1.00      4
+    2            1      0/2       ≥ 100  0   > 100        1.00      1
+    3            2      0/2       ≥ 100  0   > 100        1.00      2
+    4            3      0/2       ≥ 100  0   > 100        1.00      3
+
+    confirmed on fresh seeds
+             trial          reached  mean steps  ±  median  x baseline  depth
+    1  0 published  0/8 (0 to 32 %)       ≥ 100  0   > 100        1.00      4
+    2            1  0/8 (0 to 32 %)       ≥ 100  0   > 100        1.00      1
+    No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
+    """)
+
+
+def test_with_several_operations_there_is_no_median(sweep: Sweep) -> None:
+    def train(assignment: Assignment) -> Iterator[Chunk]:
+        for operation, slower in (("x_plus_y", 1), ("x_div_y", 4)):
+            evaluations = 2 * assignment.settings.depth * slower
+            yield chunk_of(
+                *(
+                    curve([0.1] * (evaluations - 1) + [1.0], replicate, operation)
+                    if evaluations <= 10
+                    else curve([0.1] * 10, replicate, operation)
+                    for replicate in assignment.replicates
+                )
+            )
+
+    sweep.changes = {
+        "task": {**QUESTION["task"], "operation": ["x_plus_y", "x_div_y"]},
+        "search": {"depth": {"choice": [1, 2]}},
+        "baselines": {"published": PUBLISHED},
+        "budget": {"trials": 3},
+        "confirm": {"top": 1, "replicates": 6},
+    }
+    sweep.launch(train)
+    assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+             trial  reached  mean steps  ±  x baseline  depth
+    1            1      4/4          40  0        0.40      1
+    2            2      2/4        ≥ 63  0        0.63      2
+    3  0 published      0/4       ≥ 100  0        1.00      6
+
+    confirmed on fresh seeds
+             trial              reached  mean steps  ±  x baseline  depth
+    1            1  12/12 (76 to 100 %)          40  0        0.40      1
+    2  0 published     0/12 (0 to 24 %)       ≥ 100  0        1.00      6
+
+    trial 1 is faster than published by 60 % (95 % interval 60 to 60 %), p = 0.031, 6 replicates.
+    """)
+    assert printed(sweep, clock="examples") == text("""
+    examples until val_accuracy > 0.99
+             trial  reached  mean examples  ±  x baseline  depth
+    1            1      4/4          2,560  0        0.05      1
+    2            2      2/4       ≥ 11,449  0        0.22      2
+    3  0 published      0/4       ≥ 51,200  0        1.00      6
+
+    confirmed on fresh seeds
+             trial              reached  mean examples  ±  x baseline  depth
+    1            1  12/12 (76 to 100 %)          2,560  0        0.05      1
+    2  0 published     0/12 (0 to 24 %)       ≥ 51,200  0        1.00      6
+
+    trial 1 is faster than published by 95 % (95 % interval 95 to 95 %), p = 0.031, 6 replicates.
+    """)
+
+
+BATCHES = {64: 50, 16: 90, 128: 30, 32: None}
+"""Batch size -> when its runs get there."""
+
+
+def by_batch(assignment: Assignment) -> Iterator[Chunk]:
+    batch = assignment.settings.batch.max
+    for each in learns(lambda *_: BATCHES[batch])(assignment):
+        yield replace(each, columns={**each.columns, "examples": each.columns["step"] * batch})
+
+
+def test_the_same_trials_on_every_clock(sweep: Sweep) -> None:
+    """Where fewer steps take more examples, the order turns around; a run that never arrives waited less long."""
+    sweep.changes = {"search": {"batch.max": {"choice": list(BATCHES)}}, "confirm": {"top": 2, "replicates": 6}}
+    sweep.launch(by_batch)
+    assert printed(sweep) == printed(sweep, clock="steps")
+    assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+       trial  reached  mean steps  ±  median  x baseline  batch_max
+    1      2      2/2          30  0      30                    128
+    2      0      2/2          50  0      50                     64
+    3      1      2/2          90  0      90                     16
+    4      3      0/2       ≥ 100  0   > 100                     32
+
+    confirmed on fresh seeds
+       trial            reached  mean steps  ±  median  x baseline  batch_max
+    1      2  6/6 (61 to 100 %)          30  0      30                    128
+    2      0  6/6 (61 to 100 %)          50  0      50                     64
+
+    trial 2 is faster than trial 0 by 40 % (95 % interval 40 to 40 %), p = 0.031, 6 replicates.
+    """)
+    assert printed(sweep, clock="examples") == text("""
+    examples until val_accuracy > 0.99
+       trial  reached  mean examples  ±   median  x baseline  batch_max
+    1      1      2/2          1,440  0    1,440                     16
+    2      0      2/2          3,200  0    3,200                     64
+    3      2      2/2          3,840  0    3,840                    128
+    4      3      0/2       ≥ 12,800  0  > 3,200                     32
+
+    confirmed on fresh seeds
+       trial            reached  mean examples  ±  median  x baseline  batch_max
+    1      0  6/6 (61 to 100 %)          3,200  0   3,200                     64
+    2      2  6/6 (61 to 100 %)          3,840  0   3,840                    128
+
+    trial 2 is slower than trial 0 by 20 % (95 % interval 20 to 20 %), p = 0.031, 6 replicates.
+    """)
+    assert printed(sweep, clock="seconds") == text("""
+    seconds until val_accuracy > 0.99
+       trial  reached  mean seconds  ±  median  x baseline  batch_max
+    1      2      2/2           0.3  0     0.3                    128
+    2      0      2/2           0.5  0     0.5                     64
+    3      1      2/2           0.9  0     0.9                     16
+    4      3      0/2           ≥ 1  0     > 1                     32
+
+    confirmed on fresh seeds
+       trial            reached  mean seconds  ±  median  x baseline  batch_max
+    1      2  6/6 (61 to 100 %)           0.3  0     0.3                    128
+    2      0  6/6 (61 to 100 %)           0.5  0     0.5                     64
+
+    trial 2 is faster than trial 0 by 40 % (95 % interval 40 to 40 %), p = 0.031, 6 replicates.
+    """)
+
+
+def test_capped_trials_on_another_clock(sweep: Sweep) -> None:
+    """On the examples clock a run that was cut short leaves the others when it is last seen."""
+    sweep.changes = {"stop": "cap", "budget": {"trials": 3}, "search": {"depth": {"choice": [1, 4, 2]}}}
+
+    def uneven(assignment: Assignment, replicate: int) -> int | None:
+        return {1: (20, 40), 4: (60, None), 2: (10, None)}[assignment.settings.depth][replicate]
+
+    sweep.launch(learns(uneven, evaluations=1))
+    assert printed(sweep) == text("""
+    steps until val_accuracy > 0.99
+       trial     reached  mean steps   ±  median  x baseline  depth
+    1      0         2/2          30  10      20                  1
+    2      2  1/2 capped        ≤ 55  45      10                  2
+    3      1  0/2 capped       ≤ 100   0    > 40                  4
+    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
+    """)
+    assert printed(sweep, clock="examples") == text("""
+    examples until val_accuracy > 0.99
+       trial     reached  mean examples       ±   median  x baseline  depth
+    1      0         2/2          1,920     640    1,280                  1
+    2      2  1/2 capped       ≤ 25,920  25,280      640                  2
+    3      1  0/2 capped       ≤ 51,200       0  > 2,560                  4
+    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
+    """)

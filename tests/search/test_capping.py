@@ -90,24 +90,34 @@ def test_a_trial_is_refused_exactly_when_enough_finished_trials_are_strictly_bet
 
 @pytest.mark.parametrize(
     ("trials", "finalists", "places"),
-    [(None, 3, 8), (None, 30, 30), (1, 0, 1), (16, 1, 1), (17, 1, 2), (200, 3, 4), (200, 21, 21), (100_000, 3, 25)],
+    [
+        *((None, 3, 11), (None, 30, 30), (1, 0, 1), (9, 1, 1), (10, 1, 2), (36, 1, 2), (37, 1, 3)),
+        *((200, 3, 5), (200, 21, 21), (5_184, 3, 24), (5_185, 3, 25), (100_000, 3, 25), (100_000, 30, 30)),
+    ],
 )
 def test_places_that_matter(trials: int | None, finalists: int, places: int) -> None:
     assert places_that_matter(trials, finalists) == places
 
 
-def test_the_good_side_is_hyperopts_at_most_the_places() -> None:
-    hyperopt = {0: 0, 1: 1, 16: 1, 17: 2, 64: 2, 65: 3, 400: 5, 10_000: 25, 1_000_000: 25}
-    assert {n: good_side(n, 25) for n in hyperopt} == hyperopt
-    assert [good_side(n, 2) for n in (1, 17, 64, 65, 10_000)] == [1, 2, 2, 2, 2]
+def test_the_good_side_is_a_tenth_at_most_the_places() -> None:
+    tenth = {0: 0, 1: 1, 10: 1, 11: 2, 100: 10, 101: 11, 250: 25, 10_000: 25, 1_000_000: 25}
+    assert {n: good_side(n, 25) for n in tenth} == tenth
+    assert [good_side(n, 2) for n in (0, 1, 10, 11, 20, 21, 10_000)] == [0, 1, 1, 2, 2, 2, 2]
 
 
-def test_the_good_side_is_never_larger_than_the_places_at_any_time_of_the_sweep() -> None:
+@given(st.integers(0, 10_000), st.integers(1, 60))
+@settings(deadline=None)
+def test_the_good_side_only_grows_and_never_beyond_the_places(finished: int, places: int) -> None:
+    assert good_side(finished, places) <= good_side(finished + 1, places) <= places
+    assert good_side(finished + 1, places) <= good_side(finished + 1, places + 1)
+
+
+def test_the_good_side_of_a_sweep_becomes_as_large_as_its_places_but_no_larger() -> None:
     for trials in range(1, 400):
         places = places_that_matter(trials, 0)
-        assert places >= max(good_side(n, 25) for n in range(trials + 1)), "nor do the places make it any smaller"
-    for places in range(1, 30):
-        assert places >= max(good_side(n, places) for n in range(0, 20_000, 7))
+        largest = max(good_side(n, places) for n in range(trials + 1))
+        assert largest == min(places, math.ceil(trials / 10))
+        assert places_that_matter(trials, 0) <= places_that_matter(trials + 1, 0)
 
 
 FINITE = {

@@ -13,7 +13,7 @@ from sweeper.errors import SpecError, UserError
 from sweeper.hyperparameters import Hyperparameters
 from sweeper.parameters import Choice, Float, Int
 from sweeper.spec.loading import Loaded, check, load
-from sweeper.spec.model import Budget, ModularArithmetic, Objective, Race, Resources, Sampler, SweepSpec
+from sweeper.spec.model import Budget, Confirm, ModularArithmetic, Objective, Race, Resources, Sampler, SweepSpec
 from sweeper.spec.overrides import override
 from sweeper.spec.reader import Document, parse, text_of
 
@@ -77,7 +77,7 @@ def quickstart() -> dict[str, Any]:
         "sampler": Sampler(name="tpe", seed=0, startup_trials=8),
         "stop": "cap",
         "race": None,
-        "confirm": None,
+        "confirm": Confirm(top=2, replicates=8),
         "budget": Budget(trials=24, hours=None),
         "resources": Resources(cpu=1.0, gpu=0.0),
         "precision": "float32",
@@ -254,9 +254,9 @@ def test_set_may_be_given_many_times_and_the_last_one_counts() -> None:
 
 
 def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
-    loaded = load(QUICKSTART, ["confirm.top=2"])
-    assert loaded.spec.confirm is not None
-    assert (loaded.spec.confirm.top, loaded.spec.confirm.replicates) == (2, 10)
+    loaded = load(QUICKSTART, ["race.first=2"])
+    assert loaded.spec.race is not None
+    assert (loaded.spec.race.first, loaded.spec.race.slack) == (2, 0.2)
 
 
 @pytest.mark.parametrize(
