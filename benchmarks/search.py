@@ -32,7 +32,7 @@ TUNERS = (
     *("random", "Optuna TPE", "OptunaSearch", *GRACE),
     *("sweeper, no cap", "sweeper, cap", "sweeper, race"),
 )
-BUDGET = 120
+BUDGET = 100
 """Average configurations, trained to their end, whose steps a sweep may spend."""
 ENOUGH = 30
 """The same, after which a sweep that has found one of the best is ended."""

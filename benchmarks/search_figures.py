@@ -119,7 +119,8 @@ def _ratio(mine: Numbers, theirs: Numbers) -> str:
     """Ratio of medians and its bootstrap interval; where theirs is never, it is below what the budget allows."""
     if mine is theirs:
         return "1"
-    ratios = np.divide(_resampled(mine, 1), _resampled(theirs, 2), where=True)
+    with np.errstate(invalid="ignore"):  # never over never
+        ratios = _resampled(mine, 1) / _resampled(theirs, 2)
     ratios = np.where(np.isnan(ratios), np.inf, ratios)
     low, high = np.quantile(ratios, [0.025, 0.975], method="nearest")
     middle = _middle(mine) / _middle(theirs)

@@ -90,6 +90,7 @@ class Study:
         self._order = np.random.default_rng([sampler.seed, len(trials)])
         self._numbers: dict[str, int] = {}
         self._handles: dict[int, int] = {}
+        self._identities: dict[tuple[Any, ...], str] = {}
         self._values: dict[int, float] = {}
         for trial in trials:
             self._remember(trial)
@@ -226,7 +227,12 @@ class Study:
         return {key: _round(parameter, drawn[key]) for key, parameter in self._space.parameters.items()}
 
     def _seen(self, drawn: Coordinates) -> bool:
-        return self.known(self._space.settings(self._space.decode(self._rounded(drawn)))) is not None
+        """Whether what these coordinates mean has been run. In small spaces the sampler asks of the same ones often."""
+        coordinates = self._rounded(drawn)
+        place = tuple(coordinates.values())
+        if place not in self._identities:
+            self._identities[place] = self._identity(self._space.settings(self._space.decode(coordinates)))
+        return self._identities[place] in self._numbers
 
     def _coordinates(self, labels: Mapping[str, Any]) -> Coordinates:
         """From what the journal holds."""
