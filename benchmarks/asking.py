@@ -83,9 +83,8 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 times = measure(finished, Path(folder))
             rows.append({"who": name, "finished": finished, "milliseconds": [round(each, 2) for each in times]})
-            print(
-                f"{name:12s} {finished:6d} finished: median {np.median(times):6.1f} ms, {min(times):.1f} to {max(times):.1f}"
-            )
+            spread = f"{min(times):.1f} to {max(times):.1f}"
+            print(f"{name:12s} {finished:6d} finished: median {np.median(times):6.1f} ms, {spread}")
     asked.output.write_text(json.dumps(rows) + "\n")
 
 
