@@ -774,6 +774,25 @@ def test_baselines_and_confirmations_do_not_race(sweep: Sweep) -> None:
     ]
 
 
+def test_finalists_are_whole_trials_whatever_the_others_were_told(sweep: Sweep) -> None:
+    """The one that lost is told 25 % behind the leader, and so ahead of the second best whole trial."""
+    steps = {1: (40, 40, 40), 2: (40, 40, 100), 3: (50, 50, 50)}
+    sweep.changes = RACE | {
+        "baselines": {"slow": {"depth": 2}},
+        "confirm": {"top": 2, "replicates": 1},
+        "budget": {"trials": 3},
+    }
+    sweep.launch(learns(lambda assignment, replicate: steps[assignment.settings.depth][replicate % 1000]))
+    rows = sweep.rows()
+    assert [(row["phase"], row["depth"], row["state"]) for row in rows[:3]] == [
+        ("baseline", 2, "finished"),
+        ("search", 1, "finished"),
+        ("search", 3, "lost"),
+    ]
+    assert [row["value"] for row in rows[:3]] == pytest.approx([math.log(60), math.log(40), math.log(50)])
+    assert [(row["phase"], row["name"]) for row in rows[3:]] == [("confirm", "1"), ("confirm", "0")]
+
+
 def test_a_stop_while_a_stage_ends_keeps_what_was_trained_and_the_next_launch_begins_at_the_first(
     sweep: Sweep,
 ) -> None:

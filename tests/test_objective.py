@@ -189,3 +189,10 @@ def test_the_lower_bound_by_hand() -> None:
     assert lower_bound({"plus": so_far, "minus": runs(50)}, LIMIT) == pytest.approx((math.log(200) + math.log(50)) / 2)
     assert lower_bound({"plus": runs(100, 300)}, LIMIT) == value({"plus": runs(100, 300)}, EVENT, LIMIT)
     assert math.isfinite(lower_bound({"plus": [Observation(0, False)]}, LIMIT))
+
+
+def test_the_lower_bound_counts_no_run_beyond_the_limit() -> None:
+    """Evaluations come at intervals: the last one may be seen when the time is already over."""
+    late = [Observation(1.25 * LIMIT, False, 0.5), Observation(LIMIT / 2, True)]
+    assert lower_bound({"plus": late}, LIMIT) == pytest.approx(math.log(0.75 * LIMIT))
+    assert lower_bound({"plus": late}, LIMIT) <= value({"plus": late}, EVENT, LIMIT)

@@ -535,6 +535,15 @@ def test_the_hindmost_is_the_run_that_is_furthest_behind_and_not_over() -> None:
     assert not is_over(assignment, {})
 
 
+def test_a_run_is_over_when_its_seconds_are() -> None:
+    """Ten steps take a tenth of a second."""
+    assignment = assignment_of(minimize="seconds", horizon_seconds=0.3)
+    assert not is_over(assignment, join([chunk_of(curve([0.1] * 2))]))
+    assert hindmost(assignment, join([chunk_of(curve([0.1] * 2))])) == 20
+    assert is_over(assignment, join([chunk_of(curve([0.1] * 3))]))
+    assert hindmost(assignment, join([chunk_of(curve([0.1] * 3))])) == 0
+
+
 def test_every_value_has_a_column() -> None:
     """pyarrow drops keys that a schema does not know, without a word."""
     summary = summary_of(assignment_of(sustained=2), [curve([0.1, 1.0, 1.0])])
