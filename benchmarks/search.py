@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -28,9 +29,11 @@ from sweeper.search import simulation
 
 GRACE = {"OptunaSearch + ASHA": 1 / 16, "OptunaSearch + ASHA, late": 1 / 4}
 """First rung of each ASHA, in horizons; Ray's default is the first report."""
+RACES = {"sweeper, race": 0.5, "sweeper, race, slack 0.2": 0.2}
+"""Slack of each race; the first is the default."""
 TUNERS = (
     *("random", "Optuna TPE", "OptunaSearch", *GRACE),
-    *("sweeper, no cap", "sweeper, cap", "sweeper, race"),
+    *("sweeper, no cap", "sweeper, cap", *RACES),
 )
 BUDGET = 100
 """Average configurations, trained to their end, whose steps a sweep may spend."""
@@ -78,7 +81,7 @@ def tuner_of(name: str, table: Table, seed: int, folder: Path) -> Tuner:
         "OptunaSearch": lambda: RayOptuna(table, seed),
         "sweeper, no cap": lambda: Ours(table, seed, folder, sampler="tpe", stop="none"),
         "sweeper, cap": lambda: Ours(table, seed, folder, sampler="tpe", stop="cap"),
-        "sweeper, race": lambda: Ours(table, seed, folder, sampler="tpe", stop="race"),
+        **{each: partial(Ours, table, seed, folder, sampler="tpe", stop=slack) for each, slack in RACES.items()},
     }
     return makers[name]()
 

@@ -43,9 +43,9 @@ class Tuner(Protocol):
 
 
 class Ours:
-    """The product's study, with or without its cap or race."""
+    """The product's study: `stop` is `none`, `cap`, or the slack of a race."""
 
-    def __init__(self, table: Table, seed: int, folder: Path, *, sampler: str, stop: str):
+    def __init__(self, table: Table, seed: int, folder: Path, *, sampler: str, stop: str | float):
         places = capping.places_that_matter(TRIALS, 3)
         asked = table.question
         self._table = table
@@ -56,8 +56,8 @@ class Ours:
         self.rule: Rule = Uncapped(asked)
         if stop == "cap":
             self.rule = Raced(asked, Race((asked.replicates,), places))
-        if stop == "race":
-            self.rule = Raced(asked, Race(stages(1, asked.replicates), places, 0.2))
+        if isinstance(stop, float):
+            self.rule = Raced(asked, Race(stages(1, asked.replicates), places, stop))
 
     def ask(self) -> Recorded | None:
         """The study's suggestion."""

@@ -60,7 +60,8 @@ def test_steps_by_hand(sweep: Sweep) -> None:
     sweep.launch(learns(by_depth))
     found = replay(sweep.folder)
     # cap: trial 1 is behind 150 when it is looked at at step 200, trial 3 behind 90 at step 100.
-    # race, slack 0.2: trial 1's first run is behind 180 at 200; trial 3's is within 108 at 100, and behind it at 200.
+    # race, slack 0.5: trial 1's first run is within 225 at 200, and behind it at 300; trial 3's is within 135 at 100, and
+    # behind it at 200.
     # asha and the median see 0.1 everywhere, and stop nothing that is level.
     assert found == Replay(
         trials=4,
@@ -70,7 +71,7 @@ def test_steps_by_hand(sweep: Sweep) -> None:
         results=(
             Replayed("none", WHOLE, 0, False, 2),
             Replayed("cap", 2 * (150 + 200 + 90 + 100), 2, False, 2),
-            Replayed("race", 2 * 150 + 200 + 2 * 90 + 200, 2, False, 2),
+            Replayed("race", 2 * 150 + 300 + 2 * 90 + 200, 2, False, 2),
             Replayed("asha", WHOLE, 0, False, 2),
             Replayed("median", WHOLE, 0, False, 2),
         ),
@@ -80,7 +81,7 @@ def test_steps_by_hand(sweep: Sweep) -> None:
     rule    steps  of none  stopped  winner
     none    1,980     100%   0 of 4  kept
     cap     1,080      55%   2 of 4  kept
-    race      880      44%   2 of 4  kept
+    race      980      49%   2 of 4  kept
     asha    1,980     100%   0 of 4  kept
     median  1,980     100%   0 of 4  kept
     """)

@@ -108,7 +108,7 @@ class Race(Section):
 
     first: Positive = Field(1, description="Replicates a trial begins with; then twice as many each time, up to all.")
     slack: Annotated[float, Field(ge=0, le=10)] = Field(
-        0.2, description="How far behind the leader, on the same seeds, an incomplete trial may be: 0.2 is 20 % slower."
+        0.5, description="How far behind the leader, on the same seeds, an incomplete trial may be: 0.5 is 50 % slower."
     )
 
 

@@ -213,8 +213,8 @@ def test_a_step_far_below_the_range_is_a_mistake_or_lists_few_values() -> None:
         ("budget={hours: 0.5}", {"budget": Budget(hours=0.5)}),
         ("budget.hours=2", {"budget": Budget(trials=24, hours=2)}),
         (" stop = none ", {"stop": "none"}),
-        ("race.first=2", {"race": Race(first=2, slack=0.2)}),
-        ("race={}", {"race": Race(first=1, slack=0.2)}),
+        ("race.first=2", {"race": Race(first=2, slack=0.5)}),
+        ("race={}", {"race": Race(first=1, slack=0.5)}),
         ("results=a=b", {"results": "a=b"}),
         ("require=[]", {"require": ()}),
         ("task.operation=[x_plus_y, x_div_y]", None),
@@ -256,7 +256,7 @@ def test_set_may_be_given_many_times_and_the_last_one_counts() -> None:
 def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
     loaded = load(QUICKSTART, ["race.first=2"])
     assert loaded.spec.race is not None
-    assert (loaded.spec.race.first, loaded.spec.race.slack) == (2, 0.2)
+    assert (loaded.spec.race.first, loaded.spec.race.slack) == (2, 0.5)
 
 
 @pytest.mark.parametrize(
