@@ -60,8 +60,8 @@ def test_steps_by_hand(sweep: Sweep) -> None:
     sweep.launch(learns(by_depth))
     found = replay(sweep.folder)
     # cap: trial 1 is behind 150 when it is looked at at step 200, trial 3 behind 90 at step 100.
-    # race, slack 0.5: trial 1's first run is within 225 at 200, and behind it at 300; trial 3's is within 135 at 100, and
-    # behind it at 200.
+    # race, slack 0.5: trial 1's first run is within 225 at 200, and behind it at 300; trial 3's is within 135 at 100,
+    # and behind it at 200.
     # asha and the median see 0.1 everywhere, and stop nothing that is level.
     assert found == Replay(
         trials=4,
