@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import tables
-from benchmarks.search_figures import FIGURES, summary
+from benchmarks.search_figures import BUDGET, FIGURES, summary
 from benchmarks.tables import Table
 from benchmarks.tuners import Ours, PlainTpe, RayOptuna, Tuner
 from sweeper.search import simulation
@@ -35,8 +35,6 @@ TUNERS = (
     *("random", "Optuna TPE", "OptunaSearch", *GRACE),
     *("sweeper, no cap", "sweeper, cap", *RACES),
 )
-BUDGET = 100
-"""Average configurations, trained to their end, whose steps a sweep may spend."""
 ENOUGH = 30
 """The same, after which a sweep that has found one of the best is ended."""
 NEAR = 0.05

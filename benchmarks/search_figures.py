@@ -14,6 +14,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of a backend that needs no screen
 
 FIGURES = Path(__file__).parent / "figures"
+BUDGET = 100
+"""Average configurations, trained to their end, whose steps a sweep may spend."""
 RATIOS = ("random", "OptunaSearch + ASHA")
 _RESAMPLES = 4000
 _COLOURS = {
@@ -116,17 +118,15 @@ def _percent(regrets: Numbers) -> str:
 
 
 def _ratio(mine: Numbers, theirs: Numbers) -> str:
-    """Ratio of medians and its bootstrap interval; where theirs is never, it is below what the budget allows."""
+    """Ratio of medians and its bootstrap interval; where theirs is never, the ratio to the budget, which is more."""
     if mine is theirs:
         return "1"
-    with np.errstate(invalid="ignore"):  # never over never
-        ratios = _resampled(mine, 1) / _resampled(theirs, 2)
-    ratios = np.where(np.isnan(ratios), np.inf, ratios)
-    low, high = np.quantile(ratios, [0.025, 0.975], method="nearest")
-    middle = _middle(mine) / _middle(theirs)
-    if np.isnan(middle):
-        return "both never"
-    return " ".join([f"{middle:.2f}", f"({low:.2f} to {'∞' if np.isinf(high) else f'{high:.2f}'})"])
+    if np.isinf(_middle(mine)):
+        return "-"
+    within = np.minimum(theirs, BUDGET)
+    low, high = np.quantile(_resampled(mine, 1) / _resampled(within, 2), [0.025, 0.975], method="nearest")
+    ratio = f"{_middle(mine) / _middle(within):.2f} ({low:.2f} to {'∞' if np.isinf(high) else f'{high:.2f}'})"
+    return f"< {ratio}" if np.isinf(_middle(theirs)) else ratio
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
