@@ -140,6 +140,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     for i, name in enumerate(names):
         for j, at_once in enumerate(parallel):
             panel = axes[i][j]
+            if not any((row["table"], row["at_once"]) == (name, at_once) for row in rows):
+                panel.axis("off")
+                continue
             for tuner, colour in _COLOURS.items():
                 mine = [r for r in rows if (r["table"], r["at_once"], r["tuner"]) == (name, at_once, tuner)]
                 if not mine:
