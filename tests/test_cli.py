@@ -229,7 +229,7 @@ def test_replay_prints_what_every_rule_would_have_cost(command: Command) -> None
         "rule    steps  of none  stopped  winner\n"
         "none    1,980     100%   0 of 4  kept\n"
         "cap     1,080      55%   2 of 4  kept\n"
-        "race      880      44%   2 of 4  kept\n"
+        "race      980      49%   2 of 4  kept\n"
         "asha    1,980     100%   0 of 4  kept\n"
         "median  1,980     100%   0 of 4  kept\n"
     )
