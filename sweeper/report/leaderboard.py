@@ -15,6 +15,7 @@ from sweeper.paths import SweepFolder
 from sweeper.report.summaries import Runs, runs_on
 from sweeper.report.verdicts import Verdict, verdicts
 from sweeper.results.query import query
+from sweeper.results.record import taken_up_again
 from sweeper.results.summary import CUT_SHORT, column_of
 from sweeper.spec.model import SweepSpec
 
@@ -69,8 +70,8 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         _add_mean(row, runs.get(row["trial"]))
     if not as_told:
         everyone.sort(key=lambda row: (row["mean"], row["trial"]))
-    taken_up_again = {row["name"] for row in everyone if row["phase"] == "search"}
-    rows = [row for row in everyone if row["phase"] != "confirm" and str(row["trial"]) not in taken_up_again]
+    replaced = taken_up_again(everyone)
+    rows = [row for row in everyone if row["phase"] != "confirm" and row["trial"] not in replaced]
     confirmed = [row for row in everyone if row["phase"] == "confirm"]
     shown = [*rows[:top], *confirmed]
     if as_told:
