@@ -1,12 +1,12 @@
 """Kill a sweep again and again at random instants, and check that nothing is lost.
 
-    python -m benchmarks.chaos                    # 50 kills of the driver, 10 of workers, 10 of raylets; about 20 minutes
-    python -m benchmarks.chaos --driver 5 --worker 0 --raylet 0
+    python -m benchmarks.chaos --folder NEW                     # 50 kills of the driver, 10 of workers, 10 of raylets
+    python -m benchmarks.chaos --folder NEW --driver 5 --worker 0 --raylet 0
 
 A sweep of quick real trials on a fixed grid runs once undisturbed, then under fire: a process gets SIGKILL at a random
-instant, files are torn as a crash may tear them, and the same command runs again, until the sweep is finished. From the
-Parquet tables and Optuna's journal: every trial once, nothing that was finished trained again, every outcome and curve equal
-to the undisturbed ones to the last bit, no process and no temporary file left.
+instant, files are torn as a crash may tear them, and the same command runs again, until the sweep is finished. From
+the Parquet tables and Optuna's journal: every trial once, nothing that was finished trained again, every outcome and
+curve equal to the undisturbed ones to the last bit, no process and no temporary file left.
 """
 
 import argparse
