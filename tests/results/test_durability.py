@@ -6,10 +6,9 @@ import multiprocessing
 import os
 import random
 import resource
-import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,23 +48,35 @@ class _Dead(BaseException):
     """Nothing that the process does from here on reaches the disk."""
 
 
-def _die_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the n-th sync, rename or removal be the death of the process; a file that was to be synced is torn."""
-    left = itertools.count(step, -1)
+class _Mortal:
+    """The steps of a process that dies at its n-th sync, rename or removal. A file renamed before its sync is torn."""
 
-    def mortal(do: Callable[..., object]) -> Callable[..., object]:
-        def done(target: Any, *more: Any) -> object:
-            now = next(left)
-            if now == 0 and isinstance(target, int) and stat.S_ISREG(os.fstat(target).st_mode):
-                os.ftruncate(target, os.fstat(target).st_size // 2)
-            if now <= 0:
-                raise _Dead
-            return do(target, *more)
+    def __init__(self, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._left = itertools.count(step, -1)
+        self._synced: set[int] = set()
+        self._replace, self._unlink = os.replace, os.unlink
+        for name in ("fsync", "replace", "unlink"):
+            monkeypatch.setattr(os, name, getattr(self, name))
 
-        return done
+    def fsync(self, file: int) -> None:
+        self._live()
+        self._synced.add(os.fstat(file).st_ino)
 
-    for name, do in (("fsync", os.fsync), ("replace", os.replace), ("unlink", os.unlink)):
-        monkeypatch.setattr(os, name, mortal(do))
+    def replace(self, source: Path, target: Path) -> None:
+        self._live()
+        found = os.stat(source)
+        if found.st_ino not in self._synced:
+            os.truncate(source, found.st_size // 2)
+        self._synced.discard(found.st_ino)
+        self._replace(source, target)
+
+    def unlink(self, path: Path) -> None:
+        self._live()
+        self._unlink(path)
+
+    def _live(self) -> None:
+        if next(self._left) <= 0:
+            raise _Dead
 
 
 def _write_until_dead(folder: SweepFolder, step: int) -> int:
@@ -73,7 +84,7 @@ def _write_until_dead(folder: SweepFolder, step: int) -> int:
     done = 0
     with pytest.MonkeyPatch.context() as monkeypatch, contextlib.suppress(_Dead):
         writer = Writer(folder, {}, CLOCKS["in groups"]())
-        _die_at(step, monkeypatch)
+        _Mortal(step, monkeypatch)
         for trial, evaluations in PUTS:
             put(writer, trial, curves_of(trial, evaluations))
             done += 1
