@@ -283,6 +283,7 @@ class SweepDirector:
 
     def tick(self) -> None:
         """See `Director`."""
+        self._writer.fold_when_due()
         hours = self._spec.budget.hours
         if hours is not None and self.elapsed() >= hours * 3600:
             self.stop("the time budget is used up")

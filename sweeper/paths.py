@@ -1,9 +1,12 @@
 """Every file that a sweep leaves behind, and the one way in which files are written: beside, synced, renamed."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from sweeper.errors import StorageError
 
 TABLES = ("trials", "runs", "curves")
 
@@ -43,29 +46,89 @@ class SweepFolder:
         """The folder of Parquet parts of a table."""
         return self.root / name
 
+    @property
+    def pending(self) -> Path:
+        """Finished trials that are not in the tables' parts yet: the writer's alone."""
+        return self.root / "pending"
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    def shard(self, trial: int) -> Path:
+        """Where a pending trial lies."""
+        return self.pending / f"trial-{trial:08d}.arrow"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that lie directly in the folder."""
+        return (self.space, self.provenance, self.journal, self.lock)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders in it; they hold files alone."""
+        return (*(self.table(name) for name in TABLES), self.pending, self.checkpoints)
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process left half-written. Raises StorageError."""
+        for folder in (self.root, *self.folders):
+            remove(path for path in folder.glob(".*.partial") if not path.is_dir())
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Make `path` hold what `write` wrote: nobody ever reads half a file, and after return it survives a crash.
 
     `write` gets a path beside the final one, hidden from readers that glob for the final name's suffix.
+
+    Raises:
+        StorageError: the disk is full, read-only or broken; `path` holds what it held before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.partial")
-    write(beside)
-    with open(beside, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        with _in_plain_words(path, "written"):
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _sync(path.parent.parent)
+            write(beside)
+            with open(beside, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+            _sync(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, those that are there; after return they stay away, crash or not. Raises StorageError."""
+    parents = set()
+    for path in paths:
+        with _in_plain_words(path, "removed"):
+            path.unlink(missing_ok=True)
+        parents.add(path.parent)
+    for parent in parents:
+        with _in_plain_words(parent, "written"), suppress(FileNotFoundError):
+            _sync(parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file atomically, UTF-8. Raises StorageError."""
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder survive a crash."""
+    directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small text file atomically, UTF-8."""
-
-    def write(beside: Path) -> None:
-        beside.write_text(text, encoding="utf-8")
-
-    write_atomically(path, write)
+@contextmanager
+def _in_plain_words(path: Path, done: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        said = os.strerror(error.errno) if error.errno else str(error)
+        raise StorageError(
+            f"{path}: could not be {done}: {said}; everything written before is whole; "
+            "make room on the disk, or make it writable, and the same command continues the sweep"
+        ) from error

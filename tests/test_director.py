@@ -18,6 +18,7 @@ import pytest
 
 from sweeper import heaviest
 from sweeper.director import CONFIRMATION_REPLICATES, SweepDirector
+from sweeper.errors import StorageError
 from sweeper.outcomes import FINISHED, Ending
 from sweeper.paths import TABLES, SweepFolder, write_text
 from sweeper.report.leaderboard import leaderboard
@@ -31,6 +32,7 @@ from sweeper.search.study import Study
 from sweeper.spec.loading import Loaded, load
 from sweeper.trial import Assignment, Chunk, Train
 from tests.results.test_summary import EVERY, chunk_of, curve
+from tests.results.test_writer import straight
 
 HORIZON = 100
 QUESTION: dict[str, Any] = {
@@ -72,7 +74,7 @@ class Sweep:
         path.write_text(json.dumps(QUESTION | self.changes))
         loaded = load(path)
         write_text(self.folder.space, path.read_text())
-        writer = Writer(self.folder, {})
+        writer = Writer(self.folder, {}, straight)
         study = self._study(loaded)
         known = settled(self.folder, loaded.spec.objective.minimize)
         limit = heaviest.limit(loaded.spec)
@@ -445,7 +447,7 @@ def test_what_could_not_be_written_is_not_told_and_trains_again(sweep: Sweep, na
             in_the_way.mkdir()
         yield from learns(by_depth)(assignment)
 
-    with pytest.raises(OSError, match="part-00000"):
+    with pytest.raises(StorageError, match="part-00000"):
         sweep.run(the_disk_is_full_for_the_second, director)
     assert set(sweep.study().values()) == {0}
     assert [each.number for each in sweep.study().unfinished()] == [1]

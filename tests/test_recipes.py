@@ -65,6 +65,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for number, trial in enumerate(trials):
         put(writer, loaded, number, trial)
+    writer.close()
     return root
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from sweeper.errors import UserError
 from sweeper.paths import TABLES, SweepFolder
-from sweeper.results.writer import table
+from sweeper.results.parts import table
 
 Answer: TypeAlias = pa.Table
 """What a query gives: an Arrow table."""

@@ -11,8 +11,8 @@ import pandas as pd
 from sweeper.objective import Observation
 from sweeper.outcomes import Clock, Ending
 from sweeper.paths import SweepFolder
+from sweeper.results.parts import table
 from sweeper.results.summary import COLUMN
-from sweeper.results.writer import table
 
 Observations = Mapping[str, Sequence[Observation]]
 """Operation -> what became of each run, by replicate."""

@@ -16,7 +16,7 @@ from sweeper.results import writer as writer_module
 from sweeper.results.query import frame, query, write
 from sweeper.results.schema import SCHEMAS
 from sweeper.results.writer import Writer
-from tests.results.test_writer import ROWS, put
+from tests.results.test_writer import ROWS, put, straight
 
 
 def begun(root: Path) -> SweepFolder:
@@ -31,7 +31,7 @@ def begun(root: Path) -> SweepFolder:
 def folder(tmp_path: Path) -> SweepFolder:
     """A sweep of 3 trials."""
     folder = begun(tmp_path / "sweep")
-    writer = Writer(folder, {})
+    writer = Writer(folder, {}, straight)
     for trial in range(3):
         put(writer, trial)
     return folder
@@ -81,7 +81,7 @@ def test_a_table_that_has_no_part_yet_can_be_joined_with_one_that_has(tmp_path: 
 def test_parts_are_read_as_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "TRIALS_PER_PART", {"trials": 2, "runs": 2, "curves": 2})
     folder = begun(tmp_path / "sweep")
-    writer = Writer(folder, {})
+    writer = Writer(folder, {}, straight)
     for trial in range(5):
         put(writer, trial)
     assert query(folder, "SELECT sum(trial) AS s, count(*) AS n FROM curves").to_pylist() == [
@@ -193,7 +193,7 @@ REFUSED = {
 def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep beside a folder of things that no query may see, and one whose name begins with the sweep's."""
     root = tmp_path_factory.mktemp("neighbours")
-    writer = Writer(begun(root / "sweep"), {})
+    writer = Writer(begun(root / "sweep"), {}, straight)
     for trial in range(3):
         put(writer, trial)
     for name in ("outside", "sweep-2"):
@@ -265,7 +265,7 @@ def test_an_answer_can_be_written_as_parquet(folder: SweepFolder, tmp_path: Path
 def test_queries_are_answered_while_parts_are_replaced(folder: SweepFolder) -> None:
     """What the writer does all day, in fast motion: a part is renamed over, each time a trial longer."""
     part = folder.table("curves") / "part-00000.parquet"
-    writer = Writer(folder, {})
+    writer = Writer(folder, {}, straight)
     versions = []
     for trial in range(3, 12):
         put(writer, trial)

@@ -1,0 +1,142 @@
+"""One table on disk: a folder of Parquet parts that only grow, so that readers never see half a trial.
+
+Every trial lies in one part. New trials are added to the newest part by writing that part afresh beside itself and
+renaming it over the old one. Parts are never deleted, so a reader that lists the folder and opens what it found always
+sees whole, consistent files, whenever it looks. docs/decisions/0003-parts-rewritten-in-place.md has the reasons.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import dataset
+
+from sweeper.errors import UserError
+from sweeper.paths import SweepFolder, write_atomically
+from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
+
+METADATA = b"sweeper"
+"""The key of what the writer notes in the metadata of a file: at least the schema version, as JSON."""
+
+
+class Parts:
+    """The parts of one table, open for writing.
+
+    Args:
+        folder: where they lie.
+        schema: of the table, with the metadata for what is written from now on.
+        trials_per_part: with this many a part is full, and the next one begins.
+
+    Raises:
+        UserError: a part is of another schema version, or damaged.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema, trials_per_part: int):
+        self._folder, self._schema, self._trials_per_part = folder, schema, trials_per_part
+        self._trials: dict[int, set[int]] = {}
+        self._cached: tuple[int, pa.Table] | None = None
+        for path in _paths(folder):
+            check_version(path, _metadata(path))
+            number = int(path.stem.removeprefix("part-"))
+            self._trials[number] = set(_read(path, ["trial"])["trial"].to_pylist())
+
+    def put(self, trials: Mapping[int, pa.Table]) -> None:
+        """Add the rows of some trials, or replace them; without rows, take away what there was.
+
+        Raises:
+            StorageError: a part could not be written; those before it were, and the whole may be repeated.
+        """
+        for part, group in self._places(trials).items():
+            self._rewrite(part, group)
+
+    def _places(self, trials: Mapping[int, pa.Table]) -> dict[int, dict[int, pa.Table]]:
+        """Part -> which of the trials go there: where they lie already, else the newest part that has room."""
+        places: dict[int, dict[int, pa.Table]] = {}
+        newest = max(self._trials, default=0)
+        taken = len(self._trials.get(newest, ()))
+        for trial, rows in trials.items():
+            part = next((number for number, held in self._trials.items() if trial in held), None)
+            if part is None:
+                if rows.num_rows == 0:
+                    continue
+                if taken >= self._trials_per_part:
+                    newest, taken = newest + 1, 0
+                part, taken = newest, taken + 1
+            places.setdefault(part, {})[trial] = rows
+        return places
+
+    def _rewrite(self, part: int, group: Mapping[int, pa.Table]) -> None:
+        held = self._trials.get(part, set())
+        old = self._load(part)
+        replaced = held & group.keys()
+        kept = old.filter(pc.invert(pc.is_in(old["trial"], pa.array(sorted(replaced))))) if replaced else old
+        content = pa.concat_tables([kept, *group.values()]).combine_chunks()
+        if not content.equals(old):
+            path = self._path(part)
+            write_atomically(path, lambda beside: pq.write_table(content, beside, compression="zstd"))
+        # Only now: a write that failed has changed nothing, and may be repeated.
+        self._trials[part] = held - replaced | {trial for trial, rows in group.items() if rows.num_rows}
+        if part == max(self._trials):
+            self._cached = (part, content)
+
+    def _load(self, part: int) -> pa.Table:
+        """The rows of a part, with this launch's schema metadata."""
+        if self._cached is not None and self._cached[0] == part:
+            return self._cached[1]
+        return _read(self._path(part)).cast(self._schema) if part in self._trials else self._schema.empty_table()
+
+    def _path(self, part: int) -> Path:
+        return self._folder / f"part-{part:05d}.parquet"
+
+
+def table(folder: SweepFolder, name: str) -> dataset.Dataset:
+    """One table as an Arrow dataset over the parts there are now; without any, an empty one.
+
+    Raises:
+        UserError: a part is damaged.
+    """
+    parts = _paths(folder.table(name))
+    for part in parts:
+        _metadata(part)
+    if not parts:
+        return dataset.dataset(SCHEMAS[name].empty_table())
+    return dataset.dataset([str(part) for part in parts], schema=SCHEMAS[name], format="parquet")
+
+
+def check_version(path: Path, metadata: Mapping[bytes, bytes]) -> None:
+    """Raise UserError unless a file with this metadata is of the schema version that this sweeper writes."""
+    try:
+        version = json.loads(metadata.get(METADATA, b"{}")).get("schema_version")
+    except (ValueError, AttributeError):
+        version = None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: got schema version {version}; this sweeper writes version {SCHEMA_VERSION}; "
+            "use another sweep name, or the sweeper that wrote it"
+        )
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def _metadata(path: Path) -> dict[bytes, bytes]:
+    try:
+        found: dict[bytes, bytes] | None = pq.read_schema(path).metadata
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(path, error) from None
+    return found or {}
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    try:
+        return pq.ParquetFile(path).read(columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: not a readable Parquet file ({error}); move it away to go on without it")

@@ -1,0 +1,77 @@
+"""The parts of a table: found, checked, and read as one."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from sweeper.errors import UserError
+from sweeper.paths import TABLES, SweepFolder
+from sweeper.results import writer as writer_module
+from sweeper.results.parts import table
+from sweeper.results.record import settled
+from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
+from sweeper.results.writer import Writer
+from tests.results.test_writer import ROWS, put
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    return SweepFolder(tmp_path / "sweep")
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, 0, None])
+def test_tables_of_another_schema_version_are_refused(folder: SweepFolder, name: str, version: int | None) -> None:
+    put(Writer(folder, {}), 0)
+    part = folder.table(name) / "part-00000.parquet"
+    metadata = {} if version is None else {"sweeper": json.dumps({"schema_version": version})}
+    pq.write_table(pq.read_table(part).replace_schema_metadata(metadata), part)
+    before = part.read_bytes()
+    with pytest.raises(UserError) as caught:
+        Writer(folder, {})
+    assert str(caught.value) == (
+        f"{part}: got schema version {version}; this sweeper writes version {SCHEMA_VERSION}; "
+        "use another sweep name, or the sweeper that wrote it"
+    )
+    assert part.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("part", [0, -1])
+@pytest.mark.parametrize("damage", ["cut short", "empty", "other text"])
+def test_a_damaged_part_is_named(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, name: str, part: int, damage: str
+) -> None:
+    monkeypatch.setattr(writer_module, "TRIALS_PER_PART", dict.fromkeys(TABLES, 3))
+    writer = Writer(folder, {})
+    for trial in range(6):
+        put(writer, trial)
+    writer.close()
+    path = sorted(folder.table(name).glob("part-*.parquet"))[part]
+    content = path.read_bytes()
+    path.write_bytes({"cut short": content[: len(content) // 2], "empty": b"", "other text": b"a,b\n1,2\n"}[damage])
+    with pytest.raises(UserError) as caught:
+        Writer(folder, {})
+    assert str(caught.value).startswith(f"{path}: not a readable Parquet file")
+    assert "move it away" in str(caught.value)
+    if name == "trials":
+        with pytest.raises(UserError, match="not a readable Parquet file"):
+            settled(folder, "steps")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_there_before_its_first_part_and_grows(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(writer_module, "TRIALS_PER_PART", dict.fromkeys(TABLES, 2))
+    assert table(folder, name).to_table().equals(SCHEMAS[name].empty_table())
+    writer = Writer(folder, {})
+    for trial in range(5):
+        put(writer, trial)
+    writer.close()
+    found = table(folder, name)
+    assert found.schema.equals(SCHEMAS[name])
+    assert Counter(found.to_table()["trial"].to_pylist()) == dict.fromkeys(range(5), ROWS[name])
