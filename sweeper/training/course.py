@@ -61,10 +61,12 @@ class Course:
         ]
 
     def restore(self, state: Sequence[Mapping[str, list[Any]] | None]) -> None:
-        """Go on from what `state` gave of the same runs."""
+        """Go on from what `state` gave of the same runs. Raises LookupError, TypeError or ValueError for others."""
         for row, (adaptive, kept) in enumerate(zip(self._adaptive, state, strict=True)):
+            if (adaptive is None) != (kept is None):
+                raise ValueError("measurements are kept of adaptive runs, and of no others")
             if adaptive is not None and kept is not None:
-                adaptive.signal, adaptive.noise, adaptive.weight = kept["averages"]
+                adaptive.signal, adaptive.noise, adaptive.weight = map(float, kept["averages"])
                 self.sizes[row] = kept["sizes"]
                 self._set_rates(row, 0)
 
