@@ -269,6 +269,8 @@ class SweepDirector:
             self._checkpoints.remove(number)
             if ending.kind not in CUT_SHORT and self._study.in_space(number):
                 self._race.finished(self._values_by_stage(summary.observations))
+        else:
+            self._set_down(live, (ending.why,) if ending.kind == "failed" else ())
         if self._asha is not None:
             self._asha.ended(number, score(trained, columns), stopped=ending.kind == "pruned")
         del self._live[number]
@@ -290,22 +292,27 @@ class SweepDirector:
 
     def _start_again(self, live: _Live, why: str) -> None:
         """Queue a trial that stopped through no fault of its own, to go on from its checkpoint."""
-        number, question = live.proposal.number, live.earlier.question
-        saved = _nothing(question) if why == UNUSABLE_STATE else self._load(number, question)
-        retries = (*live.earlier.retries, why)
-        self._checkpoints.save(
-            number, replace(saved, started=live.earlier.started, seconds=live.seconds, retries=retries)
-        )
+        number = live.proposal.number
+        self._set_down(live, (why,))
         self._queue.appendleft(self._live.pop(number).proposal)
         if self._asha is not None:
             self._asha.ended(number, math.nan, stopped=True)
         self.notices.append(f"trial {number} starts again: {why}")
 
+    def _set_down(self, live: _Live, why: tuple[str, ...]) -> None:
+        """Add to a trial's checkpoint what it has cost, and why it is going to be started again."""
+        number, earlier = live.proposal.number, live.earlier
+        saved = _nothing(earlier.question) if UNUSABLE_STATE in why else self._load(number, earlier.question)
+        self._checkpoints.save(
+            number,
+            replace(saved, started=earlier.started, seconds=live.seconds, retries=(*earlier.retries, *why)),
+        )
+
     def _watch_devices(self, ending: Ending) -> None:
         """Give up when devices fail one trial after the other."""
         self._dead_devices = self._dead_devices + 1 if ending.why == DEVICE_FAILED else 0
         if self._dead_devices == DEAD_DEVICE:
-            self.broken = f"{DEAD_DEVICE} trials in a row ended because their device failed: {ending.detail}"
+            self.broken = f"{DEAD_DEVICE} trials in a row ended because their device failed ({_said(ending.detail)})"
             self.stop("a device has failed")
 
     def _take_up(self, settled: dict[int, Settled]) -> None:
@@ -442,6 +449,12 @@ def _nothing(question: str) -> Checkpoint:
 def _question(assignment: Assignment) -> str:
     """Names everything that a trial's outcome follows from, but for the machine."""
     return hashlib.sha256(replace(assignment, cpu=0.0, state=None).to_json().encode()).hexdigest()
+
+
+def _said(traceback: str) -> str:
+    """The line of a traceback that names the error: torch adds advice below it."""
+    lines = traceback.strip().splitlines()
+    return next((line for line in reversed(lines) if " error: " in line), lines[-1] if lines else "no traceback")
 
 
 def _progress(live: _Live, metric: str) -> Running:

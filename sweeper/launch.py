@@ -20,6 +20,7 @@ from sweeper.heaviest import heaviest, limit
 from sweeper.paths import SweepFolder, write_text
 from sweeper.progress import progress
 from sweeper.report import leaderboard
+from sweeper.results import intact
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.record import settled
 from sweeper.results.writer import Writer
@@ -71,6 +72,7 @@ def launch(
     spec = loaded.spec
     folder = SweepFolder(Path(spec.results) / spec.name)
     with _locked(folder), _runner(spec, where, address) as runner:
+        intact.check(folder)
         _same_question(folder, loaded, space)
         train = train or _our_training()
         measured = {}
@@ -96,6 +98,7 @@ def launch(
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         with _interruptible(director), progress(director, spec, runner, console):
             runner.run(train, director)
+        writer.close()
     _conclude(director, folder, loaded, console)
     return folder
 

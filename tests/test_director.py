@@ -5,32 +5,46 @@
 
 import json
 import math
+import os
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from sweeper import heaviest
-from sweeper.director import CONFIRMATION_REPLICATES, SweepDirector
+from sweeper.director import CONFIRMATION_REPLICATES, SweepDirector, Tally
 from sweeper.errors import StorageError
-from sweeper.outcomes import FINISHED, Ending
+from sweeper.outcomes import (
+    DEVICE_FAILED,
+    ERROR,
+    FINISHED,
+    HOST_MEMORY,
+    NODE_LOST,
+    OUT_OF_MEMORY,
+    UNUSABLE_STATE,
+    WORKER_KILLED,
+    Ending,
+)
 from sweeper.paths import TABLES, SweepFolder, write_text
 from sweeper.report.leaderboard import leaderboard
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.record import settled
 from sweeper.results.writer import Writer
+from sweeper.retries import RETRIES
 from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import WAIT
 from sweeper.search.capping import places_that_matter
 from sweeper.search.study import Study
 from sweeper.spec.loading import Loaded, load
-from sweeper.trial import Assignment, Chunk, Train
+from sweeper.trial import Assignment, Chunk, Train, UnusableStateError
 from tests.results.test_summary import EVERY, chunk_of, curve
 from tests.results.test_writer import straight
 
@@ -1146,3 +1160,485 @@ def test_a_launch_that_was_killed_while_it_took_up_trials_again_goes_on_with_the
     assert again.notices == []
     assert sweep.numbers()[8:] == [8, 9, 9, 10, 11, 12]
     assert [row["name"] for row in sweep.rows()] == [*[""] * 8, "3", "5", "7", "", ""]
+
+
+# ---- checkpoints
+
+
+def resumes(train: Train, every: int = 1) -> Train:
+    """The same, keeping a state in one of so many chunks: how many came before the next."""
+
+    def resumable(assignment: Assignment) -> Iterator[Chunk]:
+        done = int(assignment.state or 0)
+        for count, each in enumerate(train(replace(assignment, state=None)), 1):
+            if count > done:
+                yield replace(each, state=str(count).encode()) if count % every == 0 else each
+
+    return resumable
+
+
+class Killed(BaseException):
+    """Ends a launch wherever it is, as kill -9 would."""
+
+
+def killed_after(chunks: int, train: Train) -> Train:
+    """The same, until so many chunks have been handed in, over all trials."""
+    left = iter(range(chunks))
+
+    def train_until(assignment: Assignment) -> Iterator[Chunk]:
+        for each in train(assignment):
+            if next(left, None) is None:
+                raise Killed
+            yield each
+
+    return train_until
+
+
+def noted(seen: list[Chunk], train: Train) -> Train:
+    """The same, with a note of every chunk that is handed in."""
+
+    def train_and_note(assignment: Assignment) -> Iterator[Chunk]:
+        for each in train(assignment):
+            seen.append(each)
+            yield each
+
+    return train_and_note
+
+
+def kept(sweep: Sweep) -> list[str]:
+    """The files of checkpoints."""
+    return sorted(path.name for path in sweep.folder.checkpoints.glob("*"))
+
+
+def tables(sweep: Sweep) -> dict[str, list[dict[str, str]]]:
+    """All rows in words, but for when a trial trained, and the lines of code that its traceback names."""
+    apart = {"trials": ("seconds", "started", "finished", "detail")}
+    return {
+        table: [
+            {name: str(value) for name, value in row.items() if name not in apart.get(table, ())}
+            for row in sweep.rows(table)
+        ]
+        for table in TABLES
+    }
+
+
+def begin(director: SweepDirector) -> Assignment:
+    assignment = director.next_trial()
+    assert isinstance(assignment, Assignment)
+    return assignment
+
+
+def hand_in(director: SweepDirector, assignment: Assignment, train: Train, chunks: int | None = None) -> None:
+    for each in list(train(assignment))[:chunks]:
+        assert director.report(assignment.number, each) is None
+
+
+@pytest.mark.parametrize(("every", "chunks", "state"), [(1, 4, b"4"), (3, 4, b"3"), (3, 2, None), (2, 0, None)])
+def test_a_trial_that_was_cut_off_goes_on_from_its_last_state(
+    sweep: Sweep, every: int, chunks: int, state: bytes | None
+) -> None:
+    sweep.changes = {"budget": {"trials": 1}}
+    train = resumes(learns(always(70), evaluations=1), every)
+    with pytest.raises(Killed):
+        sweep.launch(killed_after(chunks, train))
+    assert sweep.rows() == []
+    assert kept(sweep) == (["trial-00000000.npz"] if state else [])
+
+    director = sweep.open()
+    assignment = begin(director)
+    assert assignment == replace(sweep.trained[0], state=state)
+    (running,) = director.running()
+    assert running.step == 10 * int(state or 0), "its curve so far"
+    hand_in(director, assignment, train)
+    director.end(0, FINISHED)
+    assert director.steps_trained == 2 * (70 - 10 * int(state or 0)), "what this launch has trained"
+    assert [row["step"] for row in sweep.rows("curves")] == [*range(10, 71, 10)] * 2
+    assert (sweep.states(), sweep.rows()[0]["retries"]) == ({0: "finished"}, [])
+    assert kept(sweep) == []
+
+
+UNDISTURBED: dict[str, tuple[dict[str, Any], Train]] = {
+    "confirmations": (
+        {"baselines": {"published": PUBLISHED}, "budget": {"trials": 2}, "confirm": {"top": 1, "replicates": 2}},
+        learns(by_depth, evaluations=2),
+    ),
+    "race": (RACE | {"budget": {"trials": 4}}, learns(raced, evaluations=1)),
+    "failures": (
+        {"budget": {"trials": 3}},
+        lambda each: (diverges, fails_half_way, learns(always(30), evaluations=1))[each.number](each),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, Any], int]]:
+    """Of each sweep above, its tables and how many chunks it takes."""
+    found = {}
+    for name, (changes, train) in UNDISTURBED.items():
+        sweep, seen = Sweep(tmp_path_factory.mktemp("undisturbed"), changes), list[Chunk]()
+        sweep.launch(noted(seen, train))
+        found[name] = tables(sweep), len(seen)
+    return found
+
+
+@pytest.mark.parametrize("place", [0.1, 0.35, 0.6, 0.95])
+@pytest.mark.parametrize("name", UNDISTURBED)
+def test_a_sweep_that_was_cut_off_comes_to_the_tables_of_one_that_was_not(
+    sweep: Sweep, undisturbed: dict[str, tuple[dict[str, Any], int]], name: str, place: float
+) -> None:
+    expected, chunks = undisturbed[name]
+    sweep.changes, train = UNDISTURBED[name]
+    cut = round(place * (chunks - 1))
+    with pytest.raises(Killed):
+        sweep.launch(killed_after(cut, resumes(train)))
+    sweep.launch(killed_after(chunks - cut, resumes(train)))  # and no chunk is trained twice
+    assert tables(sweep) == expected
+    assert kept(sweep) == []
+
+
+@pytest.mark.parametrize("write", [1, 3, 4, 9, 14, 15, 16, 17])
+def test_a_launch_may_be_killed_at_any_write(
+    sweep: Sweep, undisturbed: dict[str, tuple[dict[str, Any], int]], monkeypatch: pytest.MonkeyPatch, write: int
+) -> None:
+    """Before a file is put in its place, or after: of 18 the first is the question, and the last are the tables."""
+    sweep.changes, train = UNDISTURBED["race"]
+    sweep.changes = sweep.changes | {"budget": {"trials": 1}}
+    rename, left = os.replace, iter(range(write))
+
+    def killed(before: Path, after: Path) -> None:
+        if next(left, None) is None:
+            if write % 2:
+                rename(before, after)
+            raise Killed
+        rename(before, after)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(Killed):
+            sweep.launch(resumes(train))
+    sweep.launch(resumes(train))
+    expected, _ = undisturbed["race"]
+    assert tables(sweep) == {name: [row for row in rows if row["trial"] == "0"] for name, rows in expected.items()}
+    assert kept(sweep) == []
+
+
+@pytest.mark.parametrize("ending", ["finished", "capped", "lost", "pruned", "failed", "stopped"])
+def test_a_checkpoint_goes_when_its_trial_is_over(sweep: Sweep, ending: str) -> None:
+    rule: dict[str, Any] = {"lost": {"race": {}}, "pruned": {"stop": "asha"}}.get(ending, {})
+    sweep.changes = {"budget": {"trials": 2}, "stop": "cap", **rule}
+    director = sweep.open()
+    during: list[list[str]] = []
+
+    def train(assignment: Assignment) -> Iterator[Chunk]:
+        if assignment.number == 0:
+            yield from follows(lambda *_: [0.2, 1.0])(assignment)
+            return
+        for each in resumes(learns(always(20 if ending == "finished" else 90), evaluations=1))(assignment):
+            yield each
+            during.append(kept(sweep))
+            if ending == "failed":
+                raise ValueError
+            if ending == "stopped":
+                director.stop("Ctrl-C")
+
+    sweep.run(train, director)
+    assert sweep.states() == {0: "finished", 1: ending}
+    # The states of a trial that is stopped by its first chunk are seen by nobody but the director.
+    assert during or ending == "pruned"
+    assert all(each == ["trial-00000001.npz"] for each in during)
+    assert kept(sweep) == (["trial-00000001.npz"] if ending == "stopped" else [])
+
+
+def test_checkpoints_of_trials_that_are_over_go_at_the_next_launch(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash after the study was told, and before the file was removed."""
+    sweep.changes = {"budget": {"trials": 3}}
+
+    def crash(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "remove", crash)
+        with pytest.raises(Killed):
+            sweep.launch(resumes(learns(by_depth)))
+    assert (kept(sweep), set(sweep.study().values())) == (["trial-00000000.npz"], {0})
+    sweep.open()
+    assert kept(sweep) == []
+
+
+def test_a_checkpoint_of_another_question_is_of_no_use(sweep: Sweep) -> None:
+    """More replicates are asked of a confirmation that is in training."""
+    sweep.changes = {"budget": {"trials": 1}, "confirm": {"top": 1, "replicates": 1}}
+    train = resumes(learns(always(60), evaluations=1))
+    with pytest.raises(Killed):
+        sweep.launch(killed_after(6 + 3, train))
+    assert kept(sweep) == ["trial-00000001.npz"]
+    sweep.changes |= {"confirm": {"top": 1, "replicates": 2}}
+    sweep.launch(train)
+    assert [(each.number, each.replicates, each.state) for each in sweep.trained[1:]] == [
+        (1, (1000,), None),
+        (1, (1000, 1001), None),
+    ]
+    assert [row["step"] for row in sweep.rows("curves") if row["trial"] == 1] == [*range(10, 61, 10)] * 2
+
+
+def test_a_checkpoint_is_of_use_to_a_larger_budget_and_on_other_resources(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 1}}
+    train = resumes(learns(always(60), evaluations=1))
+    with pytest.raises(Killed):
+        sweep.launch(killed_after(3, train))
+    sweep.changes = {"budget": {"trials": 2, "hours": 1}, "resources": {"cpu": 2}, "confirm": {"top": 1}}
+    assignment = begin(sweep.open())
+    assert (assignment.number, assignment.cpu, assignment.state) == (0, 2, b"3")
+
+
+@pytest.mark.parametrize("when", ["at the next launch", "in a launch"])
+def test_a_trial_with_a_damaged_checkpoint_starts_from_the_beginning(sweep: Sweep, when: str) -> None:
+    sweep.changes = {"budget": {"trials": 1}}
+    train = resumes(learns(always(60), evaluations=1))
+    director = sweep.open()
+    hand_in(director, begin(director), train, 3)
+    path = sweep.folder.checkpoints / "trial-00000000.npz"
+    path.write_bytes(path.read_bytes()[:-1])
+    if when == "in a launch":
+        director.end(0, Ending("failed", NODE_LOST))
+    else:
+        director = sweep.open()
+    assignment = begin(director)
+    assert assignment.state is None
+    notice, *others = director.notices
+    assert notice.startswith(f"trial 0 starts from the beginning: its checkpoint cannot be read ({path}: ")
+    assert others == (["trial 0 starts again: node lost"] if when == "in a launch" else [])
+    hand_in(director, assignment, train)
+    director.end(0, FINISHED)
+    assert [row["step"] for row in sweep.rows("curves")] == [*range(10, 61, 10)] * 2
+    assert sweep.rows()[0]["retries"] == (["node lost"] if when == "in a launch" else [])
+
+
+# ---- starting again
+
+
+@pytest.mark.parametrize(
+    "cause", [ERROR, OUT_OF_MEMORY, NODE_LOST, WORKER_KILLED, HOST_MEMORY, DEVICE_FAILED, UNUSABLE_STATE]
+)
+def test_a_trial_starts_again_as_often_as_its_cause_allows(sweep: Sweep, cause: str) -> None:
+    sweep.changes = {"budget": {"trials": 1}}
+    train, again = resumes(learns(always(50), evaluations=1)), RETRIES.get(cause, 0)
+    director = sweep.open()
+    for start in range(again + 1):
+        assert sweep.rows() == []
+        assignment = begin(director)
+        began = 0 if cause == UNUSABLE_STATE else min(start, 3)
+        assert assignment.state == (str(began).encode() if began else None), "from its last state"
+        if start < 3:
+            hand_in(director, assignment, train, 1)
+        director.end(0, Ending("failed", cause, f"the {start}th time"))
+    assert director.next_trial() is None
+    assert director.notices == [f"trial 0 starts again: {cause}"] * again
+    (row,) = sweep.rows()
+    said = (row["state"], row["why"], row["detail"], row["retries"])
+    assert said == ("failed", cause, f"the {again}th time", [cause] * again)
+    assert len(ends(sweep, 0)) == 2, "two replicates"
+
+    final = cause not in (NODE_LOST, DEVICE_FAILED)
+    assert [each.number for each in sweep.study().unfinished()] == ([] if final else [0])
+    assert kept(sweep) == ([] if final else ["trial-00000000.npz"])
+    sweep.launch(train)
+    (row,) = sweep.rows()
+    assert (row["state"], row["retries"]) == (
+        ("failed", [cause] * again) if final else ("finished", [cause] * (again + 1))
+    )
+    if not final:
+        assert sweep.trained[0].state == b"3"
+        assert [each["step"] for each in sweep.rows("curves")] == [*range(10, 51, 10)] * 2
+
+
+def test_each_cause_is_counted_by_itself_and_over_launches(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 1}}
+    causes = [WORKER_KILLED, HOST_MEMORY, NODE_LOST, WORKER_KILLED, HOST_MEMORY]
+    for cause in causes:
+        director = sweep.open()
+        begin(director)
+        director.end(0, Ending("failed", cause))
+        assert sweep.rows() == []
+    director = sweep.open()
+    begin(director)
+    director.again(0, "there was no room")
+    begin(director)
+    director.end(0, Ending("failed", HOST_MEMORY))
+    (row,) = sweep.rows()
+    assert (row["state"], row["why"], row["retries"]) == ("failed", HOST_MEMORY, [*causes, "there was no room"])
+
+
+def test_a_state_that_training_cannot_take_up_is_one_to_start_without(sweep: Sweep) -> None:
+    sweep.changes = RACE | {"budget": {"trials": 1}}
+    whole = learns(always(30), evaluations=1)
+
+    def of_another_version(assignment: Assignment) -> Iterator[Chunk]:
+        if assignment.state is not None:
+            raise UnusableStateError("KeyError: 'parameters'")
+        yield from resumes(whole)(assignment)
+
+    with pytest.raises(Killed):
+        sweep.launch(killed_after(3 + 2, of_another_version))  # in the second replicate
+    director = sweep.launch(of_another_version)
+    assert stages_of(sweep) == [(0, (0,)), (0, (1,)), (0, (1,)), (0, (0,)), (0, (1,)), (0, (2,))]
+    assert [each.state for each in sweep.trained] == [None, None, b"2", None, None, None]
+    assert director.notices == ["trial 0 starts again: unusable checkpoint"]
+    assert [row["step"] for row in sweep.rows("curves")] == [10, 20, 30] * 3
+    assert (sweep.states(), sweep.rows()[0]["retries"]) == ({0: "finished"}, ["unusable checkpoint"])
+
+
+def breaks(starts: Sequence[bool], train: Train) -> Train:
+    """The same on a device that fails in those starts, one after the other."""
+    broken = iter(starts)
+
+    def train_or_break(assignment: Assignment) -> Iterator[Chunk]:
+        if next(broken, False):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered\nFor debugging consider ...\n")
+        yield from train(assignment)
+
+    return train_or_break
+
+
+def test_three_failed_devices_in_a_row_end_the_launch(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 3}}
+    director = sweep.launch(breaks([False, True, True, True], learns(by_depth)))
+    assert sweep.numbers() == [0, 1, 1, 1]
+    assert director.stopping == "a device has failed"
+    assert director.broken == (
+        "3 trials in a row ended because their device failed (RuntimeError: CUDA error: an illegal memory access was "
+        "encountered)"
+    )
+    assert [(row["state"], row["why"]) for row in sweep.rows()] == [("finished", ""), ("failed", "device failed")]
+
+    again = sweep.launch(learns(by_depth))
+    assert (again.broken, again.stopping) == ("", "")
+    assert sweep.numbers()[4:] == [1, 2]
+    assert sweep.states() == dict.fromkeys(range(3), "finished")
+    assert [row["retries"] for row in sweep.rows()] == [[], ["device failed"] * 3, []]
+
+
+def test_three_failed_devices_in_a_row_may_be_those_of_three_trials(sweep: Sweep) -> None:
+    director = sweep.open()
+    for number in range(3):
+        assert begin(director).number == number
+    for number in range(3):
+        assert director.broken == ""
+        director.end(number, Ending("failed", DEVICE_FAILED, "the runner's own words"))
+    assert director.broken == "3 trials in a row ended because their device failed (the runner's own words)"
+    assert director.next_trial() is None
+    assert (sweep.rows(), len(sweep.study().unfinished())) == ([], 3)
+
+
+def test_a_success_in_between_lets_the_launch_go_on(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 3}}
+    director = sweep.launch(breaks([True, True, False, True, True, False], learns(by_depth)))
+    assert (director.broken, director.stopping) == ("", "")
+    assert sweep.numbers() == [0, 0, 0, 1, 1, 1, 2]
+    assert sweep.states() == dict.fromkeys(range(3), "finished")
+    assert [row["retries"] for row in sweep.rows()] == [["device failed"] * 2] * 2 + [[]]
+
+
+def test_the_time_of_all_starts_adds_up_and_the_first_one_stays_the_first(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep.changes = {"budget": {"trials": 1}}
+    clock = [1000.0]
+    monkeypatch.setattr("sweeper.director.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    train = resumes(learns(always(100), evaluations=1))
+
+    def start(director: SweepDirector, chunks: int, seconds: float) -> None:
+        assignment = begin(director)
+        for each in list(train(assignment))[:chunks]:
+            clock[0] += seconds
+            director.report(0, each)
+        clock[0] += 0.25
+
+    director = sweep.open()
+    before = datetime.now(UTC)
+    start(director, 3, 1.0)
+    after = datetime.now(UTC)
+    director.end(0, Ending("failed", NODE_LOST))  # 3.25
+    start(director, 2, 10.0)  # 23.25 were written; then a kill, and the last quarter is lost
+    clock[0] += 10_000
+    director = sweep.open()
+    start(director, 1, 100.0)  # 123.5
+    director.stop("Ctrl-C")
+    director.end(0, Ending("stopped", "Ctrl-C"))
+    (row,) = sweep.rows()
+    assert (row["state"], row["seconds"], row["retries"]) == ("stopped", 123.5, ["node lost"])
+    clock[0] += 10_000
+    director = sweep.open()
+    start(director, 4, 1000.0)  # 4123.75
+    director.end(0, FINISHED)
+    (row,) = sweep.rows()
+    assert (row["state"], row["seconds"], row["retries"]) == ("finished", 4123.75, ["node lost"])
+    assert before <= row["started"] <= after <= row["finished"]
+    assert director.tally.seconds == 4123.75
+
+
+def test_a_stop_of_a_trial_without_a_state_forgets_its_curve_and_not_its_time(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep.changes = {"budget": {"trials": 1}}
+    clock = [1000.0]
+    monkeypatch.setattr("sweeper.director.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    director = sweep.open()
+    hand_in(director, begin(director), learns(always(100), evaluations=1), 3)
+    clock[0] += 5
+    director.end(0, Ending("stopped", "Ctrl-C"))
+    (stopped,) = sweep.rows()
+    director = sweep.open()
+    assignment = begin(director)
+    assert assignment.state is None
+    clock[0] += 1
+    hand_in(director, assignment, learns(always(20)))
+    director.end(0, FINISHED)
+    (row,) = sweep.rows()
+    assert (stopped["seconds"], row["seconds"]) == (5, 6)
+    assert row["started"] == stopped["started"]
+    assert [each["step"] for each in sweep.rows("curves")] == [10, 20] * 2
+
+
+# ---- what is counted
+
+
+def test_the_tally_adds_up_what_ended_in_this_launch(sweep: Sweep) -> None:
+    sweep.changes = {
+        "baselines": {"published": PUBLISHED},
+        "budget": {"trials": 6},
+        "confirm": {"top": 1, "replicates": 3},
+    }
+    kinds: list[Train] = [learns(always(30)), fails, diverges, learns(always(20)), fails_half_way, learns(always(None))]
+    director = sweep.launch(lambda each: kinds[each.number](each) if each.number < 6 else learns(always(10))(each))
+    tally, finished = director.tally, list(director.finished)
+    assert [each.proposal.number for each in finished] == list(range(8)), "and two confirmations"
+    assert (tally.trials, tally.searched, tally.failed, tally.stopped) == (8, 6, 2, 0)
+    assert tally.runs == {"reached": 4 + 6, "failed": 4, "diverged": 2, "censored": 2}
+    assert tally.first_failure is finished[1]
+    assert tally.best is finished[3], "no confirmation, though they are faster"
+    assert tally.seconds == pytest.approx(sum(row["seconds"] for row in sweep.rows()[:6]))
+    assert sweep.launch(learns(by_depth)).tally == Tally()
+
+
+def test_the_tally_counts_stopped_trials_and_starts_again_do_not_count(sweep: Sweep) -> None:
+    director = sweep.open()
+    for number in (0, 1):
+        assert begin(director).number == number
+    director.end(0, Ending("failed", NODE_LOST))
+    assert director.tally == Tally()
+    director.stop("Ctrl-C")
+    director.end(1, Ending("stopped", "Ctrl-C"))
+    assert (director.tally.trials, director.tally.stopped, director.tally.failed) == (1, 1, 0)
+
+
+def test_only_the_last_trials_that_ended_are_remembered(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeper.director._REMEMBERED", 3)
+    sweep.changes = {"budget": {"trials": 5}}
+    director = sweep.launch(learns(by_depth))
+    assert [each.proposal.number for each in director.finished] == [2, 3, 4]
+    assert director.tally.trials == 5
+    assert director.tally.best is not None
+    assert director.tally.best.proposal.number == 0, "which is remembered all the same"

@@ -20,6 +20,7 @@ from sweeper.errors import SweepFailed, UserError
 from sweeper.launch import launch
 from sweeper.training import probe
 from sweeper.training.probe import Company, Probe
+from sweeper.training.train import train
 from sweeper.trial import Assignment, Chunk, Train
 from tests import small
 from tests.runners.training_functions import crowded_training
@@ -134,6 +135,42 @@ def test_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path) -> None:
     assert {number: after.loc[number, "started"] for number in finished} == finished
 
 
+def test_a_trial_that_was_cut_off_goes_on_to_the_same_curve_to_the_last_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(assignment: Assignment) -> Iterator[Chunk]:
+        for count, chunk in enumerate(train(assignment)):
+            if count == 3:
+                raise Killed
+            yield chunk
+
+    starts: list[bool] = []
+
+    def noted(assignment: Assignment) -> Iterator[Chunk]:
+        starts.append(assignment.state is not None)
+        yield from train(assignment)
+
+    monkeypatch.setattr("sweeper.training.train.CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr("sweeper.training.checkpoint.FIRST_SECONDS", 0.0)
+    monkeypatch.setattr("sweeper.training.checkpoint.SHARE", float("inf"))
+    curves = []
+    for name, cut in (("whole", False), ("cut", True)):
+        (tmp_path / name).mkdir()
+        space = small.write(tmp_path / name)
+        if cut:
+            with pytest.raises(Killed):
+                launch(space, ["budget.trials=1"], where="here", console=quiet(), train=killed)
+        launch(space, ["budget.trials=1"], where="here", console=quiet(), train=noted)
+        curves.append(table(tmp_path / name, "curves").sort_values(["replicate", "step"], ignore_index=True))
+    assert starts == [False, True]
+    assert len(curves[0]) > 8
+    pd.testing.assert_frame_equal(curves[0].drop(columns="seconds"), curves[1].drop(columns="seconds"), rtol=0, atol=0)
+    assert (curves[1].groupby("replicate")["seconds"].diff().dropna() > 0).all()
+
+
 def test_one_launch_at_a_time_runs_a_sweep(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 4000").replace("> 0.3", "> 1.5"))
     process = start("launch", space, "--here")
@@ -175,6 +212,33 @@ def test_when_the_first_trials_all_fail_the_sweep_stops_and_shows_the_traceback_
     assert list(trials["state"]) == ["failed"] * 3
     assert list(trials["failed"]) == [2, 2, 2]
     assert trials["detail"].str.contains("ZeroDivisionError").all()
+
+
+def broken_device(assignment: Assignment) -> Iterator[Chunk]:
+    """From the second trial on."""
+    if assignment.number > 0:
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+    yield from train(assignment)
+
+
+def test_a_broken_device_ends_the_launch_and_the_next_one_finishes_everything(tmp_path: Path) -> None:
+    space = small.write(tmp_path)
+    with pytest.raises(SweepFailed) as raised:
+        launch(space, where="here", console=quiet(), train=broken_device)
+    assert raised.value.exit_code == 1
+    assert str(raised.value) == (
+        "3 trials in a row ended because their device failed "
+        "(RuntimeError: CUDA error: uncorrectable ECC error encountered); "
+        "the same command continues the sweep on a device that works"
+    )
+    trials = table(tmp_path, "trials").sort_values("trial")
+    assert list(zip(trials["state"], trials["why"], strict=True)) == [("finished", ""), ("failed", "device failed")]
+
+    launch(space, where="here", console=quiet())
+    after = table(tmp_path, "trials").sort_values("trial")
+    assert list(after["state"]) == ["finished"] * 5
+    assert [list(each) for each in after["retries"]] == [[], ["device failed"] * 3, [], [], []]
+    assert list((tmp_path / "results" / "small" / "checkpoints").iterdir()) == []
 
 
 def test_a_trial_that_diverges_is_an_outcome_and_the_sweep_goes_on(tmp_path: Path) -> None:

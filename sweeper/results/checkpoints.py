@@ -57,6 +57,9 @@ class Checkpoints:
 
     def save(self, number: int, checkpoint: Checkpoint) -> None:
         """Put a checkpoint in the place of the trial's last one. Raises StorageError."""
+        arrays = {f"{_COLUMN}{name}": values for name, values in checkpoint.columns.items()}
+        if checkpoint.state is not None:
+            arrays["state"] = np.frombuffer(checkpoint.state, dtype=np.uint8)
         about = {
             "question": checkpoint.question,
             "trained": checkpoint.trained,
@@ -64,11 +67,9 @@ class Checkpoints:
             "started": checkpoint.started.isoformat(),
             "seconds": checkpoint.seconds,
             "retries": checkpoint.retries,
+            "arrays": sorted(arrays),
         }
-        arrays = {f"{_COLUMN}{name}": values for name, values in checkpoint.columns.items()}
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
-        if checkpoint.state is not None:
-            arrays["state"] = np.frombuffer(checkpoint.state, dtype=np.uint8)
 
         def write(beside: Path) -> None:
             with open(beside, "wb") as file:
@@ -86,24 +87,21 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
-            with zipfile.ZipFile(path) as archive:
-                if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                    raise DamagedError(f"{path}: compressed, so none of ours; it could swell without end")
-            with np.load(path, allow_pickle=False) as arrays:
-                about = json.loads(arrays["about"].tobytes())
-                return Checkpoint(
-                    question=str(about["question"]),
-                    trained=tuple(about["trained"]),
-                    columns={
-                        name.removeprefix(_COLUMN): arrays[name] for name in arrays.files if name.startswith(_COLUMN)
-                    },
-                    device=str(about["device"]),
-                    state=arrays["state"].tobytes() if "state" in arrays.files else None,
-                    started=datetime.fromisoformat(about["started"]),
-                    seconds=float(about["seconds"]),
-                    retries=tuple(map(str, about["retries"])),
-                )
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            arrays = _read(path)
+            about = json.loads(arrays.pop("about").tobytes())
+            if about["arrays"] != sorted(arrays):
+                raise ValueError(f"got the arrays {sorted(arrays)}; written were {about['arrays']}")
+            return Checkpoint(
+                question=str(about["question"]),
+                trained=tuple(about["trained"]),
+                columns={name.removeprefix(_COLUMN): arrays[name] for name in arrays if name.startswith(_COLUMN)},
+                device=str(about["device"]),
+                state=arrays["state"].tobytes() if "state" in arrays else None,
+                started=datetime.fromisoformat(about["started"]),
+                seconds=float(about["seconds"]),
+                retries=tuple(map(str, about["retries"])),
+            )
+        except Exception as error:  # zipfile, NumPy and json raise whatever the damage makes them
             raise DamagedError(f"{path}: {error}") from error
 
     def remove(self, number: int) -> None:
@@ -119,3 +117,20 @@ class Checkpoints:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"trial-{number:08d}.npz"
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an archive, after a look at what NumPy does not check. Raises all sorts of errors."""
+    with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("compressed, so none of ours; it could swell without end")
+        # NumPy reads as many bytes as an array's header says, and a sum is compared after the last byte alone.
+        broken = archive.testzip()
+        if broken is not None:
+            raise ValueError(f"{broken} is not what was written")
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    for name, values in arrays.items():
+        if not isinstance(values, np.ndarray):
+            raise TypeError(f"{name} is no array")
+    return arrays

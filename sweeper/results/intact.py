@@ -1,7 +1,7 @@
 """Look at a sweep's folder before anything in it is opened: plain files and folders, and nothing that leads elsewhere.
 
-A folder may come from somebody else. A link in it could make us read, replace or remove files outside it; a pipe would be
-waited on for ever.
+A folder may come from somebody else. A link in it could make us read, replace or remove files outside it; a pipe would
+be waited on for ever.
 """
 
 import os

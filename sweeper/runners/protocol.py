@@ -82,7 +82,9 @@ def ending_of(error: BaseException) -> Ending:
     """The ending of a trial whose training function raised."""
     names = {cls.__name__ for cls in type(error).__mro__}
     detail = "".join(traceback.format_exception(error))
-    if "OutOfMemoryError" in names or isinstance(error, MemoryError):
+    # CUDA and cuBLAS say it in their own words where torch did not ask for the memory itself.
+    without_memory = ("CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+    if "OutOfMemoryError" in names or isinstance(error, MemoryError) or str(error).startswith(without_memory):
         return Ending("failed", OUT_OF_MEMORY, detail)
     if isinstance(error, UnusableStateError):
         return Ending("failed", UNUSABLE_STATE, detail)

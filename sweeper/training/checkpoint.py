@@ -37,8 +37,9 @@ def unpack(content: bytes) -> dict[str, Any]:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler and its archive reader happen to
         raise UnusableStateError(f"{type(error).__name__}: {error}") from error
-    if not isinstance(state, dict) or not {"stack", "cohort"} <= state.keys():
-        raise UnusableStateError("a state has the keys stack and cohort")
+    kinds = {"stack": int, "cohort": dict}
+    if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in kinds.items()):
+        raise UnusableStateError("a state has the keys stack, a whole number, and cohort")
     return state
 
 

@@ -321,18 +321,25 @@ class Cohort:
         """Go on from what `state` gave of a cohort of the same runs, which then trains as if nothing had happened.
 
         Draws are a function of seed and step, so there is no random state to keep.
+
+        Raises:
+            LookupError, TypeError, ValueError: such a cohort gave no such state.
         """
-        self._step, self._seconds = state["step"], state["seconds"]
+        self._step, self._seconds = int(state["step"]), float(state["seconds"])
         self._keep(np.array(state["rows"], dtype=np.int64))
-        self.stack.flat.copy_(state["parameters"])
-        self._optimiser.first.copy_(state["first"])
-        self._optimiser.second.copy_(state["second"])
-        self._optimiser.updates.fill_(state["updates"])
-        self._examples, self._streak, self._crossed = (
-            np.array(state[name], dtype=np.int64) for name in ("examples", "streak", "crossed")
-        )
+        flat, optimiser = self.stack.flat, self._optimiser
+        for mine, name in ((flat, "parameters"), (optimiser.first, "first"), (optimiser.second, "second")):
+            if np.shape(state[name]) != tuple(mine.shape):
+                raise ValueError(f"{name}: got the shape {np.shape(state[name])}; allowed: {tuple(mine.shape)}")
+            mine.copy_(state[name])
+        optimiser.updates.fill_(int(state["updates"]))
+        counts = {name: np.array(state[name], dtype=np.int64) for name in ("examples", "streak", "crossed")}
+        if any(each.shape != self._rows.shape for each in counts.values()):
+            raise ValueError(f"examples, streak, crossed: allowed is one number for each of {len(self._rows)} runs")
+        self._examples, self._streak, self._crossed = counts.values()
         self._course.restore(state["course"])
-        self._load_course()
+        if self._runs:
+            self._load_course()
 
     def _keep(self, going: npt.NDArray[np.int64]) -> None:
         """Let the finished runs leave the stack."""

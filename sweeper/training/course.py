@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from sweeper.batch_schedules import batch_sizes
 from sweeper.hyperparameters import Hyperparameters
@@ -51,21 +52,26 @@ class Course:
         self.sizes = self.sizes[list(rows)]
         self.rates, self.decays = self.rates[list(rows)], self.decays[list(rows)]
 
-    def state(self) -> list[dict[str, list[Any]] | None]:
-        """What measurements have changed: of each adaptive run its moving averages and its batch sizes."""
+    def state(self) -> list[dict[str, Any] | None]:
+        """What measurements have changed: of each adaptive run its moving averages and its batch sizes.
+
+        Sizes are a tensor: lists of a horizon's length take seconds to pack and to unpack.
+        """
         return [
             None
             if adaptive is None
-            else {"averages": [adaptive.signal, adaptive.noise, adaptive.weight], "sizes": sizes.tolist()}
+            else {"averages": [adaptive.signal, adaptive.noise, adaptive.weight], "sizes": torch.from_numpy(sizes)}
             for adaptive, sizes in zip(self._adaptive, self.sizes, strict=True)
         ]
 
-    def restore(self, state: Sequence[Mapping[str, list[Any]] | None]) -> None:
-        """Go on from what `state` gave of the same runs."""
+    def restore(self, state: Sequence[Mapping[str, Any] | None]) -> None:
+        """Go on from what `state` gave of the same runs. Raises LookupError, TypeError or ValueError for others."""
         for row, (adaptive, kept) in enumerate(zip(self._adaptive, state, strict=True)):
+            if (adaptive is None) != (kept is None):
+                raise ValueError("measurements are kept of adaptive runs, and of no others")
             if adaptive is not None and kept is not None:
-                adaptive.signal, adaptive.noise, adaptive.weight = kept["averages"]
-                self.sizes[row] = kept["sizes"]
+                adaptive.signal, adaptive.noise, adaptive.weight = map(float, kept["averages"])
+                self.sizes[row] = np.asarray(kept["sizes"], dtype=np.int64)
                 self._set_rates(row, 0)
 
     def _set_rates(self, row: int, first: int) -> None:

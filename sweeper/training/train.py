@@ -27,9 +27,11 @@ def train(assignment: Assignment) -> Iterator[Chunk]:
     device = prepare(assignment.cpu, assignment.precision)
     sampled = assignment.task.evaluation == "sampled"
     resumed = None if assignment.state is None else unpack(assignment.state)
-    first = resumed["stack"] if resumed else 0
+    stacks, first = _stacks(assignment), resumed["stack"] if resumed else 0
+    if not 0 <= first < len(stacks):
+        raise UnusableStateError(f"stack: got {first}; the trial has {len(stacks)}, counted from 0")
     pace = Pace()
-    for place, runs in enumerate(_stacks(assignment)[first:], first):
+    for place, runs in enumerate(stacks[first:], first):
         cohort = Cohort(runs, assignment.objective, sampled, device, precision=assignment.precision)
         if resumed and place == first:
             _restore(cohort, resumed["cohort"])
@@ -52,7 +54,7 @@ def train(assignment: Assignment) -> Iterator[Chunk]:
 def _restore(cohort: Cohort, state: dict[str, Any]) -> None:
     try:
         cohort.restore(state)
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError) as error:  # a RuntimeError is the device's
         raise UnusableStateError(f"{type(error).__name__}: {error}") from error
 
 
