@@ -76,7 +76,7 @@ LEAVE = {
     "two stacks and their events": assignment(
         task={"operation": ("permutation", "x_plus_y"), "degree": 3}, objective=LEAVES
     ),
-    "streaks and tails": assignment(objective=LEAVES | {"sustained": 2, "tail": 7}),
+    "streaks and tails": assignment(objective=LEAVES | {"sustained": 2, "tail": 20, "horizon": 80}),
     "divergence": assignment(
         {"learning_rate": 100.0, "weight_decay": 0.1}, objective={"until": "train_accuracy > 0.23", "evaluate_every": 1}
     ),
