@@ -38,12 +38,13 @@ def launch(
     space: Space,
     overrides: Overrides = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, or auto.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Accept a cluster that demands no token.")] = False,
     here: Annotated[bool, typer.Option("--here", help="One trial at a time in this process, without Ray.")] = False,
 ) -> None:
     """Run a sweep, or continue it where it stopped."""
     from sweeper.launch import launch as run
 
-    run(space, overrides, where="here" if here else "ray", address=address, console=out)
+    run(space, overrides, where="here" if here else "ray", address=address, insecure=insecure, console=out)
 
 
 @app.command()

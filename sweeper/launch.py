@@ -46,6 +46,7 @@ def launch(
     *,
     where: Where = "ray",
     address: str | None = None,
+    insecure: bool = False,
     console: Console | None = None,
     train: Train | None = None,
 ) -> SweepFolder:
@@ -56,6 +57,7 @@ def launch(
         overrides: `key.path=value` texts that replace what the file says.
         where: `ray` runs many trials at once, `here` one after the other in this process.
         address: of a running Ray cluster; None starts Ray on this machine.
+        insecure: whether a cluster will do that takes commands from anybody who can reach it.
         console: where progress and the leaderboard go.
         train: the training function; by default ours.
 
@@ -71,7 +73,7 @@ def launch(
     loaded = load(space, overrides)
     spec = loaded.spec
     folder = SweepFolder(Path(spec.results) / spec.name)
-    with _locked(folder), _runner(spec, where, address) as runner:
+    with _locked(folder), _runner(spec, where, address, insecure) as runner:
         intact.check(folder)
         _same_question(folder, loaded, space)
         train = train or _our_training()
@@ -129,13 +131,13 @@ def _our_training() -> Train:
     return train
 
 
-def _runner(spec: SweepSpec, where: Where, address: str | None) -> AbstractContextManager[Runner]:
+def _runner(spec: SweepSpec, where: Where, address: str | None, insecure: bool) -> AbstractContextManager[Runner]:
     if where == "here":
         return nullcontext(InProcess())
     from sweeper.runners.ray_tune import RayTune  # noqa: PLC0415  # so does ray
 
     gpu = 0.0 if spec.resources.gpu == "auto" else spec.resources.gpu
-    return RayTune(spec.resources.cpu, gpu, address)
+    return RayTune(spec.resources.cpu, gpu, address, insecure=insecure)
 
 
 def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, console: Console) -> dict[str, Any]:

@@ -4,20 +4,20 @@ A fresh `Tuner` runs at every launch: the study, not Tune's snapshots, remembers
 `tune_adapters`. docs/decisions/0002-ray-tune-behind-a-director.md says why.
 """
 
-import atexit
 import logging
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from sweeper.errors import UserError
 from sweeper.runners.protocol import Answer, Director
-from sweeper.runners.room import Room
+from sweeper.runners.room import Nodes, Room
 from sweeper.trial import Train
 
 _SETTINGS = {
@@ -38,9 +38,11 @@ for _name, _value in _SETTINGS.items():
 import ray  # noqa: E402  # Ray reads its settings when it is imported
 from ray import tune  # noqa: E402
 
-from sweeper.runners.tune_adapters import Adapter, Clock, Scheduler, Searcher, Trial  # noqa: E402  # imports ray too
+from sweeper.runners import connection, lost_workers  # noqa: E402  # these import ray too
+from sweeper.runners.tune_adapters import Adapter, Clock, Scheduler, Searcher, Trial  # noqa: E402
 
-_OBJECT_STORE_BYTES = 200 * 2**20
+_LOOK_EVERY_S = 2
+_NO_LIMIT = 10**9
 
 
 class RayTune:
@@ -50,12 +52,21 @@ class RayTune:
         cpu: cores for each trial.
         gpu: GPUs for each trial; a fraction shares a device. `share_gpus` may still change it.
         address: a running cluster's address, or `auto`; None starts Ray on this machine.
+        insecure: whether a cluster will do that takes commands from anybody who can reach it.
         logical: `num_cpus` and `num_gpus` to pretend to have, for a Ray that is started here.
     """
 
-    def __init__(self, cpu: float, gpu: float, address: str | None = None, logical: dict[str, Any] | None = None):
-        self._room = Room((), cpu, gpu)
-        self._address = address
+    def __init__(
+        self,
+        cpu: float,
+        gpu: float,
+        address: str | None = None,
+        *,
+        insecure: bool = False,
+        logical: dict[str, Any] | None = None,
+    ):
+        self._room = Room(_Nodes(), cpu, gpu)
+        self._address, self._insecure = address, insecure
         self._logical = logical or {}
         self._scratch: Path | None = None
         self._started = False
@@ -65,11 +76,10 @@ class RayTune:
         self._scratch = Path(tempfile.mkdtemp(prefix="sweeper-", dir=_short_folder()))
         if not ray.is_initialized():
             if self._address is None:
-                self._start_here(self._scratch)
+                connection.start_here(self._scratch, self._logical)
             else:
-                _connect(self._address)
+                connection.connect(self._address, self._insecure)
             self._started = True
-        self._room.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if self.places < 1:
             asked = f"{self._room.cpu:g} CPU and {self._room.gpu:g} GPU"
             remedy = "lower resources.cpu or resources.gpu, as in --set resources.gpu=0"
@@ -122,8 +132,9 @@ class RayTune:
                 search_alg=Searcher(adapter),
                 scheduler=Scheduler(adapter),
                 num_samples=-1,
-                # Without it Tune keeps a single trial pending whatever the searcher, and concurrency is silently 1.
-                max_concurrent_trials=self.places,
+                # Without it Tune keeps a single trial pending whatever the searcher, and concurrency is silently 1. The
+                # limit that counts is the adapter's, which follows the nodes.
+                max_concurrent_trials=_NO_LIMIT,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -136,6 +147,7 @@ class RayTune:
             ),
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        lost_workers.are_lost_trials()
         tuner.fit()
         if adapter.error is not None:
             raise adapter.error
@@ -144,37 +156,19 @@ class RayTune:
         """What a trial of this configuration gets."""
         return tune.PlacementGroupFactory([{"CPU": self._room.cpu, "GPU": config["gpu"]}])
 
-    def _start_here(self, scratch: Path) -> None:
-        """Ray on this machine alone; Ray turns token authentication on by itself."""
-        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(_token_file()))
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _temp_dir=str(scratch / "ray"),
-            **self._logical,
-        )
 
+class _Nodes:
+    """What each node has; looks again when it has not looked for a while: nodes join and leave."""
 
-@cache
-def _token_file() -> Path:
-    """A fresh token, one for this process because Ray reads it once; its own default could be read by everybody."""
-    folder = Path(tempfile.mkdtemp(prefix="sweeper-token-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    token = folder / "token"
-    token.touch(mode=0o600)
-    token.write_text(os.urandom(32).hex())
-    return token
+    def __init__(self) -> None:
+        self._found: Nodes = ()
+        self._looked_at = -math.inf
 
-
-def _connect(address: str) -> None:
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"--address {address}: no Ray cluster answers there ({error})") from None
+    def __call__(self) -> Nodes:
+        if time.monotonic() - self._looked_at > _LOOK_EVERY_S:
+            self._found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self._looked_at = time.monotonic()
+        return self._found
 
 
 def _available() -> str:

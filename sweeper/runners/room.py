@@ -1,10 +1,13 @@
 """How many trials fit at once, and what happens to a trial that runs out of memory because it shares a GPU."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.outcomes import OUT_OF_MEMORY, Ending
+
+Nodes = Sequence[Mapping[str, float]]
+"""What each node has, as in `{"CPU": 8.0, "GPU": 2.0}`."""
 
 
 @dataclass
@@ -12,13 +15,13 @@ class Room:
     """What nodes have and what one trial takes of it.
 
     Attributes:
-        nodes: what each has, as in `{"CPU": 8.0, "GPU": 2.0}`.
+        nodes: says what there is at the moment: nodes join and leave.
         cpu: cores for each trial.
         gpu: GPUs for each trial that is started from now on; a fraction shares a device.
         growing: whether `gpu` grows when memory runs out.
     """
 
-    nodes: Sequence[Mapping[str, float]]
+    nodes: Callable[[], Nodes]
     cpu: float
     gpu: float
     growing: bool = False
@@ -30,12 +33,12 @@ class Room:
         Where trials with a smaller share still run, fewer of them than places are enough to know that a trial with the
         present share fits: a full device has at least as many trials on it as it has places.
         """
-        return sum(self._on(node, self.gpu) for node in self.nodes)
+        return sum(self._on(node, self.gpu) for node in self.nodes())
 
     @property
     def most_on_a_gpu(self) -> int:
         """The most trials that one GPU's part of the cores is enough for; 0 where no trial finds a GPU and cores."""
-        fitting = [node for node in self.nodes if self._on(node, 1)]
+        fitting = [node for node in self.nodes() if self._on(node, 1)]
         return max((max(math.floor(self._by_cpu(node) / math.floor(node["GPU"])), 1) for node in fitting), default=0)
 
     def relents(self, had: float, ending: Ending) -> bool:

@@ -13,7 +13,8 @@ import ray
 from ray import tune
 from ray.tune import schedulers, search
 
-from sweeper.outcomes import DEVICE_FAILED, ERROR, FINISHED, NODE_LOST, Ending
+from sweeper.outcomes import DEVICE_FAILED, ERROR, FINISHED, HOST_MEMORY, NODE_LOST, WORKER_KILLED, Ending
+from sweeper.runners.lost_workers import LostWorkerError
 from sweeper.runners.protocol import WAIT, Director, Wait, ending_of
 from sweeper.runners.room import Room
 from sweeper.trial import Assignment, Chunk, Train
@@ -180,7 +181,17 @@ def _loss(trial: Any) -> Ending:
     if not trial.pickled_error_file:
         return Ending("failed", ERROR, Path(trial.error_file).read_text() if trial.error_file else "")
     error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    if isinstance(error, BrokenWorkerError):
-        return Ending("failed", DEVICE_FAILED, str(error))
-    lost = isinstance(error, ray.exceptions.RayActorError)
-    return Ending("failed", NODE_LOST if lost else ERROR, str(error))
+    return Ending("failed", _cause(error), str(error))
+
+
+def _cause(error: Exception) -> str:
+    """Which of the causes in `sweeper.retries` an error of Tune's is."""
+    reason = error.cause if isinstance(error, LostWorkerError) else error
+    if isinstance(reason, BrokenWorkerError):
+        return DEVICE_FAILED
+    if isinstance(reason, ray.exceptions.OutOfMemoryError):
+        return HOST_MEMORY
+    if not isinstance(reason, ray.exceptions.RayError) or isinstance(reason, ray.exceptions.RayTaskError):
+        return ERROR
+    # Ray tells the two apart in words alone.
+    return NODE_LOST if "node has died" in str(reason) or "preempted" in str(reason) else WORKER_KILLED

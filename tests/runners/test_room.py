@@ -19,7 +19,7 @@ OUT = Ending("failed", OUT_OF_MEMORY)
     ],
 )
 def test_places(nodes: list[dict[str, float]], cpu: float, gpu: float, places: int) -> None:
-    assert Room(nodes, cpu, gpu).places == places
+    assert Room(lambda: nodes, cpu, gpu).places == places
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,21 @@ def test_places(nodes: list[dict[str, float]], cpu: float, gpu: float, places: i
 def test_the_most_trials_on_one_gpu_are_those_that_its_part_of_the_cores_is_enough_for(
     nodes: list[dict[str, float]], cpu: float, most: int
 ) -> None:
-    assert Room(nodes, cpu, 0).most_on_a_gpu == most
+    assert Room(lambda: nodes, cpu, 0).most_on_a_gpu == most
+
+
+def test_places_follow_the_nodes() -> None:
+    nodes = [{"CPU": 2.0}]
+    room = Room(lambda: nodes, 1, 0)
+    assert room.places == 2
+    nodes.append({"CPU": 3.0})
+    assert room.places == 5
+    nodes.clear()
+    assert room.places == 0
 
 
 def test_trials_that_run_out_of_memory_together_raise_the_share_once_and_a_whole_gpu_is_the_end() -> None:
-    room = Room([{"CPU": 8, "GPU": 1}], 1, 0.25, growing=True)
+    room = Room(lambda: [{"CPU": 8, "GPU": 1}], 1, 0.25, growing=True)
     assert room.relents(0.25, OUT) and room.gpu == 0.5
     assert room.relents(0.25, OUT) and room.gpu == 0.5
     assert room.relents(0.5, OUT) and (room.gpu, room.places) == (1, 1)
@@ -51,13 +61,13 @@ def test_trials_that_run_out_of_memory_together_raise_the_share_once_and_a_whole
 
 @pytest.mark.parametrize("ending", [FINISHED, Ending("capped"), Ending("failed", "error"), Ending("failed", NODE_LOST)])
 def test_other_endings_raise_nothing(ending: Ending) -> None:
-    room = Room([], 1, 0.25, growing=True)
+    room = Room(list, 1, 0.25, growing=True)
     assert not room.relents(0.25, ending)
     assert room.gpu == 0.25
 
 
 @pytest.mark.parametrize(("had", "growing"), [(0, True), (0.25, False), (2, True)])
 def test_a_share_that_was_asked_for_stays_and_so_does_none(had: float, growing: bool) -> None:
-    room = Room([], 1, had, growing)
+    room = Room(list, 1, had, growing)
     assert not room.relents(had, OUT)
     assert room.gpu == had

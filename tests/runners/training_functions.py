@@ -44,6 +44,24 @@ def goes_on(assignment: Assignment) -> Iterator[Chunk]:
         yield chunk(0)
 
 
+def until(file: Path, assignment: Assignment) -> Iterator[Chunk]:
+    """Goes on until the file is there."""
+    while not file.exists():
+        time.sleep(0.05)
+        yield chunk(0)
+
+
+def greedy(assignment: Assignment) -> Iterator[Chunk]:
+    """Trial 1 takes 9 GB of memory, where nobody stops it."""
+    yield chunk(0)
+    if assignment.number == 1:
+        held = []
+        for _ in range(90):
+            held.append(b"1" * 10**8)
+            time.sleep(0.02)
+    yield chunk(1)
+
+
 def crowded(folder: Path, most: int, assignment: Assignment) -> Iterator[Chunk]:
     """Runs out of memory, as torch does, when more than `most` trials train on its GPU; it has left a chunk by then.
 

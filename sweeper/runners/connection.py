@@ -1,0 +1,199 @@
+"""A Ray to run on: one on this machine that nobody else can reach, or a cluster that demands a token.
+
+Whoever can give commands to a Ray runs code on its machines. What Ray 2.60 does about it: `ray.init` listens on every
+network, behind a token; `ray start` demands one only where it finds one; and a client that calls where nothing answers
+waits for minutes. Hence the questions that are asked here first.
+"""
+
+import atexit
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+from ray._private import ray_constants, services
+from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]  # compiled
+from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]  # generated
+
+from sweeper.errors import UserError
+
+_Mode = Literal["token", "disabled"]
+_OBJECT_STORE_BYTES = 200 * 2**20
+_PATIENCE_S = 10
+_NO_CLUSTER = "0" * 56
+"""A cluster id that none has: a call with it says whether the token is right, and does nothing else."""
+
+
+def start_here(scratch: Path, logical: dict[str, Any]) -> None:
+    """Start Ray on this machine, reachable from this machine alone, and with a token all the same: others log in here.
+
+    Args:
+        scratch: the folder for Ray's files; short, because paths of sockets are limited to 107 bytes.
+        logical: `num_cpus` and `num_gpus` to pretend to have.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with _loopback(), _own_token():
+        _authenticate("token")
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _temp_dir=str(scratch / "ray"),
+            **logical,
+        )
+
+
+def connect(address: str, insecure: bool) -> None:
+    """Connect to a cluster that runs already, from one of its nodes.
+
+    Raises:
+        UserError: nothing answers there, the token is not the cluster's, this machine is not one of its nodes, or
+            anybody who can reach it could give it commands and `insecure` does not say that this is well.
+    """
+    where = f"--address {address}"
+    with _loopback():
+        found = _resolved(address, where)
+        mode: _Mode = "disabled" if _lets_in(found, "disabled", where) else "token"
+        if mode == "token":
+            _have_its_token(found, where)
+        nodes = GcsClient(address=found).get_all_node_info(
+            timeout=_PATIENCE_S, state_filter=GcsNodeInfo.GcsNodeState.ALIVE
+        )
+        if mode == "disabled" and not insecure:
+            _refuse_what_others_reach(sorted({each.node_manager_address for each in nodes.values()}), where)
+        if not {each.hex() for each in nodes} & services.find_node_ids():
+            raise UserError(
+                f"{where}: this machine is not a node of that cluster, and a sweep is directed from one; "
+                f"run it there: {_AS_A_JOB}"
+            )
+        try:
+            ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(f"{where}: Ray cannot connect ({error})") from None
+
+
+_AS_A_JOB = "ray job submit --address http://HEAD:8265 -- sweeper launch SPACE --address auto (docs/cluster.md)"
+
+
+def _resolved(address: str, where: str) -> str:
+    """The host:port that is meant; raises UserError where nobody listens."""
+    if address.startswith("ray://"):
+        raise UserError(
+            f"{where}: Ray Client is not supported: a sweep would end with its connection; run it there: {_AS_A_JOB}"
+        )
+    try:
+        found = services.canonicalize_bootstrap_address(address)
+    except (ConnectionError, ValueError) as error:
+        raise UserError(f"{where}: no Ray cluster is there ({error})") from None
+    if found is None:
+        raise UserError(f"{where}: give the host:port of a cluster, or leave --address out to run on this machine")
+    host, _, port = found.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+    except OSError as error:
+        raise UserError(f"{where}: no Ray cluster answers at {found} ({error.strerror or error})") from None
+    return found
+
+
+def _lets_in(address: str, mode: _Mode, where: str) -> bool:
+    """Whether the cluster takes commands from a client in this mode."""
+    _authenticate(mode)
+    try:
+        GcsClient(address=address, cluster_id=_NO_CLUSTER).get_all_node_info(timeout=_PATIENCE_S)
+    except ray.exceptions.AuthenticationError as error:
+        return "InvalidAuthToken" not in str(error)
+    except ray.exceptions.RpcError as error:
+        raise UserError(f"{where}: what answers at {address} is not a Ray cluster ({error})") from None
+    return True
+
+
+def _have_its_token(address: str, where: str) -> None:
+    remedy = (
+        "copy ~/.ray/auth_token of its head to this machine, for your eyes alone, or name it in RAY_AUTH_TOKEN_PATH"
+    )
+    _authenticate("token")
+    try:
+        found = AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+    except ray.exceptions.AuthenticationError:
+        found = False
+    if not found:
+        raise UserError(f"{where}: the cluster demands a token, and {_token_source()} holds none; {remedy}")
+    if not _lets_in(address, "token", where):
+        raise UserError(f"{where}: the cluster demands a token, and that in {_token_source()} is another; {remedy}")
+
+
+def _token_source() -> str:
+    """Where Ray takes the token from."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return "RAY_AUTH_TOKEN"
+    return os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
+
+
+def _refuse_what_others_reach(hosts: list[str], where: str) -> None:
+    open_hosts = [host for host in hosts if not _is_loopback(host)]
+    if open_hosts:
+        raise UserError(
+            f"{where}: this cluster takes commands without a token: whoever reaches {', '.join(open_hosts)} can run "
+            "code there and read what you keep there; start it with one (`ray get-auth-token --generate`, the file on "
+            "every node, RAY_AUTH_MODE=token for every `ray start`; docs/cluster.md), or go on all the same with "
+            "--insecure"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _authenticate(mode: _Mode) -> None:
+    """Talk with a token or without from now on; Ray reads its settings and the token once unless it is told."""
+    os.environ["RAY_AUTH_MODE"] = mode
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Let Ray mean 127.0.0.1 where it says so, as it does on macOS: otherwise it takes an address others can reach."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """Let Ray read, and pass on to what it starts, a token that is not the one for a cluster."""
+    before = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_file())
+    try:
+        yield
+    finally:
+        del os.environ["RAY_AUTH_TOKEN_PATH"]
+        if before is not None:
+            os.environ["RAY_AUTH_TOKEN_PATH"] = before
+
+
+@cache
+def _token_file() -> Path:
+    """A fresh token for this process; Ray's own default could be read by everybody."""
+    folder = Path(tempfile.mkdtemp(prefix="sweeper-token-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(os.urandom(32).hex())
+    return token

@@ -1,0 +1,74 @@
+"""Nodes come and go while a sweep runs. Real nodes: see tests/nodes.py."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.nodes import Nodes
+from tests.runners.driver import Driver, driving
+
+MAY_HAVE_NETWORKS = os.geteuid() == 0 and shutil.which("ip") is not None
+
+
+@pytest.fixture
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sockets lie below it, and their paths are limited to 107 bytes."""
+    return tmp_path_factory.mktemp("n")
+
+
+def nodes_of(driver: Driver, nodes: Nodes) -> dict[int, int]:
+    """Trial -> the number of the node that it was seen on."""
+    processes = {pid: number for number, node in enumerate(nodes.nodes) for pid in node.processes()}
+    return {
+        each["trial"]: processes[each["process"]] for each in driver.events("trains") if each["process"] in processes
+    }
+
+
+def endings(driver: Driver) -> dict[int, tuple[str, str]]:
+    return {each["trial"]: (each["kind"], each["why"]) for each in driver.events("ended")}
+
+
+def test_a_killed_node_takes_its_trials_along_and_no_others_and_one_that_joins_gets_trials(short: Path) -> None:
+    with (
+        Nodes(short, workers=(1, 1)) as nodes,
+        driving(short, nodes.environment, "until", {"cpu": 1, "gpu": 0, "address": nodes.address}) as driver,
+    ):
+        driver.wait_for("trains", 2)
+        seen = nodes_of(driver, nodes)
+        assert set(seen.values()) == {1, 2}
+        (lost,) = [trial for trial, node in seen.items() if node == 2]
+        nodes.nodes[2].kill()
+        driver.wait_for("ended", 1)
+        # One core was lost and two are new: more trials at once than when the run began.
+        nodes.join(2)
+        driver.wait_for("trains", 4)
+        seen |= nodes_of(driver, nodes)
+        driver.stop()
+    assert seen == {1 - lost: 1, lost: 2, 2: 3, 3: 3}
+    finished = ("finished", "")
+    assert endings(driver) == {lost: ("failed", "node lost"), 1 - lost: finished, 2: finished, 3: finished}
+
+
+@pytest.mark.skipif(not MAY_HAVE_NETWORKS, reason="separate networks need root and `ip`")
+def test_a_node_that_nobody_reaches_any_more_is_lost_too(short: Path) -> None:
+    with (
+        Nodes(short, apart=True, workers=(1, 1)) as nodes,
+        driving(
+            short,
+            nodes.environment,
+            "until",
+            {"cpu": 1, "gpu": 0, "address": nodes.address},
+            prefix=nodes.head.prefix,
+        ) as driver,
+    ):
+        driver.wait_for("trains", 2)
+        seen = nodes_of(driver, nodes)
+        (lost,) = [trial for trial, node in seen.items() if node == 2]
+        nodes.cut(nodes.nodes[2])
+        (ended,) = driver.wait_for("ended", 1)
+        driver.stop()
+    assert "its node has died" in ended["detail"]
+    assert endings(driver)[lost] == ("failed", "node lost")
+    assert endings(driver)[1 - lost] == ("finished", "")
