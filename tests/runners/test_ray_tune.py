@@ -35,7 +35,7 @@ def test_a_trial_that_asks_for_no_gpu_sees_none_and_a_worker_that_dies_is_an_out
         runner.run(training_functions.dies, director)
     assert {n: (told[0].kind, told[0].why) for n, told in director.endings.items()} == {
         0: ("finished", ""),
-        1: ("failed", "node lost"),
+        1: ("failed", "worker killed"),
         2: ("finished", ""),
         3: ("finished", ""),
     }
