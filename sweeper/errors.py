@@ -4,6 +4,7 @@ SweeperError
 ├── UserError (2)         something the user wrote or asked for; carries one Problem or many
 │   └── SpecError         ... in a space.yaml
 ├── SweepFailed (1)       the sweep ran and could not give an answer
+├── StorageError (1)      results could not be brought to their object store; they are on this machine
 └── Interrupted (130)     Ctrl-C
 
 Anything else that reaches the command line is a bug of ours: exit code 3 and a log file.
@@ -50,6 +51,12 @@ class SpecError(UserError):
 
 class SweepFailed(SweeperError):
     """The sweep ended without an answer, such as when every trial failed."""
+
+    exit_code = 1
+
+
+class StorageError(SweeperError):
+    """What was computed is on this machine, and could not be brought to the object store."""
 
     exit_code = 1
 
