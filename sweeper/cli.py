@@ -187,7 +187,7 @@ def _on_other(error: Exception) -> int:
 
 def _found(sweep: str) -> SweepFolder:
     """The folder of a sweep, or of a local copy of it."""
-    from sweeper.results.mirror import localised
+    from sweeper.results.local_copy import localised
 
     folder = localised(sweep)
     if not folder.space.exists():

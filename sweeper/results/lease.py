@@ -97,13 +97,18 @@ class Lease:
     def confirm(self) -> None:
         """Look whether the lease is still ours. Raises StorageError, where it is not, with words in `lost`."""
         found = self._read()
-        if found is not None and not self._is_ours(found):
-            self.lost = (
-                f"{self._store.uri}: {_who(found)} took this sweep over, as this launch was not heard of for a while; "
-                "this one ends, and what it did since counts for nothing"
-            )
         if self.lost:
             raise StorageError(self.lost)
+        if found is not None and not self._is_ours(found):
+            raise self.lose(_who(found))
+
+    def lose(self, who: str) -> StorageError:
+        """Give the lease up to somebody who has it, for good. Returns the error that says so."""
+        self.lost = (
+            f"{self._store.uri}: {who} took this sweep over, as this launch was not heard of for a while; "
+            "this one ends, and what it did since counts for nothing"
+        )
+        return StorageError(self.lost)
 
     def _outlast(self, found: Claim, say: Callable[[str], object]) -> None:
         """Wait until a claim is dead. Raises UserError when it lives."""

@@ -1,4 +1,4 @@
-"""Keeps an object store a copy of the folder that a sweep runs in, and brings it back.
+"""Keeps an object store a copy of the folder that a sweep runs in.
 
 The store always holds the folder as it was at one instant, which is what a killed launch goes on from. Several objects
 cannot be replaced at once, so what changed is brought to a staging folder first; writing the manifest, one object, is
@@ -7,22 +7,19 @@ finds that the copying was not finished takes the staged objects for the others,
 docs/decisions/0013-mirror.md has the reasons.
 """
 
-import fcntl
 import math
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
-from itertools import groupby
-from pathlib import Path
 
-from sweeper.errors import StorageError, UserError
-from sweeper.locations import in_store, working_folder
-from sweeper.paths import SweepFolder, write_atomically, write_text
-from sweeper.results.inventory import MANIFEST, Manifest, freeze, is_kept, scan, thaw
+from sweeper.errors import StorageError, SweeperError, UserError
+from sweeper.locations import in_store
+from sweeper.paths import SweepFolder, write_text
+from sweeper.results.inventory import MANIFEST, Manifest, freeze, thaw
 from sweeper.results.lease import Lease
+from sweeper.results.local_copy import alone, at_once, explained, fetch, remembered, settle, stored
 from sweeper.results.store import ERRORS, Store, reason
 
 LAG_SECONDS = 5.0
@@ -30,11 +27,6 @@ LAG_SECONDS = 5.0
 LAG = "SWEEPER_LAG"
 """Environment variable: another number of seconds."""
 _STAGING = ".staging"
-_LOCK = ".mirror.lock"
-"""Held while the folder is made equal to the store."""
-_NOT_READ = "checkpoints/"
-_AT_ONCE = 4
-_PASSES = 20
 _LAST_TRIES = 3
 Say = Callable[[str], object]
 
@@ -57,13 +49,13 @@ def mirrored(address: str, folder: SweepFolder, say: Say) -> Iterator["Mirror | 
         yield None
         return
     lag = _lag()
-    with _explained(address):
+    with explained(address):
         store = Store(address)
         lease = Lease(store, lag)
         lease.take(folder, say)
     try:
         mirror = Mirror(store, folder, lease, lag)
-        with _explained(address):
+        with explained(address):
             mirror.restore(say)
         mirror.start()
         try:
@@ -75,31 +67,6 @@ def mirrored(address: str, folder: SweepFolder, say: Say) -> Iterator["Mirror | 
         mirror.close()
     finally:
         lease.release()
-
-
-def localised(address: str) -> SweepFolder:
-    """The folder of a sweep to read: of one in an object store a local copy, brought up to date.
-
-    A sweep that a launch on this machine is running, or ran last, is read where it runs.
-
-    Raises:
-        UserError: the store cannot be read.
-    """
-    try:
-        folder = SweepFolder(working_folder(address))
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    if not in_store(address) or _is_running(folder):
-        return folder
-    with _explained(address):
-        store = Store(address)
-        there = _manifest(store)
-        if there is None:
-            return folder
-        with _alone(folder):
-            if not _is_running(folder) and there.newer_than(_local(folder)):
-                _fetch(store, folder, lambda name: not name.startswith(_NOT_READ))
-    return folder
 
 
 class Mirror:
@@ -129,18 +96,19 @@ class Mirror:
 
         Raises:
             UserError: the store's record is damaged.
+            OSError, ArrowException: the store cannot be reached, or refuses.
         """
-        with _alone(self._folder):
-            there, local = _manifest(self._store), _local(self._folder)
+        with alone(self._folder):
+            there, local = stored(self._store), remembered(self._folder)
             if there is None:
                 if local is not None:
                     say(f"{self._store.uri} has nothing of this sweep; what {self._folder.root} has is brought there")
                 return
-            _settle(self._store, there)
+            settle(self._store, there)
             self._store.delete_folder(_STAGING)
             if there.newer_than(local):
                 say(f"bringing what {self._store.uri} has to {self._folder.root}")
-                there = _fetch(self._store, self._folder, lambda name: True) or there
+                there = fetch(self._store, self._folder) or there
                 write_text(self._folder.root / MANIFEST, there.text())
             self._there = there
 
@@ -169,23 +137,6 @@ class Mirror:
         finally:
             thaw(self._folder.root)
 
-    def _push(self) -> None:
-        files, frozen = freeze(self._folder.root, self._there.files, self._folder.journal.name)
-        staged = tuple(name for name, stamp in files.items() if self._there.files.get(name) != stamp)
-        removed = tuple(name for name in self._there.files if name not in files)
-        if not staged and not removed:
-            return
-        self._pushes += 1
-        staging = f"{_STAGING}/{self._lease.token}-{self._pushes}"
-        _at_once(lambda name: self._store.upload(frozen / name, f"{staging}/{name}"), staged)
-        new = Manifest(self._there.generation + 1, self._lease.token, files, staging, staged, removed)
-        # Here first: a launch that dies in between finds that its own folder is the newer one.
-        write_text(self._folder.root / MANIFEST, new.text())
-        self._lease.confirm()
-        self._store.write(MANIFEST, new.text().encode())
-        self._there, self._settled = new, False
-        self._settle()
-
     def close(self, tries: int = _LAST_TRIES) -> None:
         """Bring the rest to the store and stop.
 
@@ -197,7 +148,7 @@ class Mirror:
         said = ""
         for attempt in range(tries):
             if attempt:
-                self._done.wait(self._lag)
+                time.sleep(self._lag)
             try:
                 self._lease.confirm()
                 self.push()
@@ -210,9 +161,37 @@ class Mirror:
                 "all of them; the same command on this machine brings them there and goes on"
             )
 
+    def _push(self) -> None:
+        files, frozen = freeze(self._folder.root, self._there.files, self._folder.journal.name)
+        staged = tuple(name for name, stamp in files.items() if self._there.files.get(name) != stamp)
+        removed = tuple(name for name in self._there.files if name not in files)
+        if not staged and not removed:
+            return
+        self._pushes += 1
+        staging = f"{_STAGING}/{self._lease.token}-{self._pushes}"
+        at_once(lambda name: self._store.upload(frozen / name, f"{staging}/{name}"), staged)
+        new = Manifest(self._there.generation + 1, self._lease.token, files, staging, staged, removed)
+        # Here first: a launch that dies in between finds that its own folder is the newer one.
+        write_text(self._folder.root / MANIFEST, new.text())
+        self._confirm()
+        self._store.write(MANIFEST, new.text().encode())
+        self._there, self._settled = new, False
+        self._settle()
+
+    def _confirm(self) -> None:
+        """Look whether the store is still ours and as we left it: only what changed since is brought there."""
+        self._lease.confirm()
+        content = self._store.read(MANIFEST)
+        if content is None:
+            if self._there.launch:
+                self._there = Manifest(self._there.generation)
+                raise OSError(f"{MANIFEST} is gone; everything is brought again")
+        elif Manifest.parse(content, self._store.uri).launch not in (self._there.launch, self._lease.token):
+            raise self._lease.lose("another launch")
+
     def _settle(self) -> None:
         if not self._settled:
-            _settle(self._store, self._there)
+            settle(self._store, self._there)
             self._settled = True
 
     def _follow(self) -> None:
@@ -220,7 +199,7 @@ class Mirror:
             try:
                 self._lease.confirm()
                 self.push()
-            except StorageError as error:
+            except SweeperError as error:
                 self._stop(str(error))
                 return
             except ERRORS as error:
@@ -236,102 +215,6 @@ class Mirror:
                 self._failing = False
 
 
-def _manifest(store: Store) -> Manifest | None:
-    """What a store holds of a sweep, also of one that was copied there by other means; None without a sweep."""
-    content = store.read(MANIFEST)
-    if content is not None:
-        return Manifest.parse(content, f"{store.uri}/{MANIFEST}")
-    files = store.listing()
-    space = SweepFolder(Path()).space.name
-    return Manifest(files={name: files[name] for name in sorted(files) if is_kept(name)}) if space in files else None
-
-
-def _local(folder: SweepFolder) -> Manifest | None:
-    """What the store held when it was last equal to the folder; None where nobody has worked in the folder since."""
-    path = folder.root / MANIFEST
-    return Manifest.parse(path.read_bytes(), str(path)) if path.exists() else None
-
-
-def _settle(store: Store, manifest: Manifest) -> None:
-    """Put staged objects in their places and delete what is to go. Doing it again changes nothing.
-
-    Table by table, in the order in which a trial's rows are written: a trial in `trials` is complete in the others.
-    """
-    waiting = store.listing(manifest.staging) if manifest.staging else {}
-    for _, names in groupby(sorted(waiting), key=lambda name: name.partition("/")[0]):
-        _at_once(lambda name: store.copy(f"{manifest.staging}/{name}", name), names)
-    _at_once(store.delete, manifest.removed)
-    if waiting:
-        store.delete_folder(manifest.staging)
-
-
-def _fetch(store: Store, folder: SweepFolder, wanted: Callable[[str], bool]) -> Manifest | None:
-    """Make a folder equal to the store, again until nothing changed meanwhile.
-
-    What is the same already is left alone. Raises OSError where the two do not become equal.
-    """
-    # An interrupted copy is not what a launch left behind.
-    (folder.root / MANIFEST).unlink(missing_ok=True)
-    for _ in range(_PASSES):
-        manifest = _manifest(store)
-        if manifest is None:
-            return None
-        here = {name: stamp for name, stamp in scan(folder.root).items() if wanted(name)}
-        there = {name: stamp for name, stamp in manifest.files.items() if wanted(name)}
-        if here == there:
-            return manifest
-        for name in here.keys() - there.keys():
-            (folder.root / name).unlink(missing_ok=True)
-        missing = [name for name in there if here.get(name) != there[name]]
-        with suppress(FileNotFoundError):  # it went while we looked
-            _at_once(partial(_download, store, folder, manifest), missing)
-    raise OSError(f"after {_PASSES} times of copying, the copy is not equal to what {MANIFEST} there lists")
-
-
-def _download(store: Store, folder: SweepFolder, manifest: Manifest, name: str) -> None:
-    """One file, from the staging folder while it waits there, with the time of its last change."""
-
-    def write(beside: Path) -> None:
-        try:
-            if name not in manifest.staged:
-                raise FileNotFoundError
-            store.download(f"{manifest.staging}/{name}", beside)
-        except FileNotFoundError:
-            store.download(name, beside)
-        changed = manifest.files[name][1]
-        os.utime(beside, ns=(changed, changed))
-
-    write_atomically(folder.root / name, write)
-
-
-def _at_once(do: Callable[[str], None], names: Iterable[str]) -> None:
-    """Do something for several names, a few at a time. Raises what the first that fails raises, when all are done."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for _ in pool.map(do, names):
-            pass
-
-
-@contextmanager
-def _alone(folder: SweepFolder) -> Iterator[None]:
-    """One process at a time makes a folder equal to the store."""
-    folder.root.mkdir(parents=True, exist_ok=True)
-    with open(folder.root / _LOCK, "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _is_running(folder: SweepFolder) -> bool:
-    """Whether a launch on this machine holds the folder's lock."""
-    try:
-        with open(folder.lock) as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
 def _lag() -> float:
     given = os.environ.get(LAG)
     try:
@@ -341,15 +224,3 @@ def _lag() -> float:
     if not 0 < lag < math.inf:
         raise UserError(f"{LAG}: got {given!r}; it must be a number of seconds, more than 0")
     return lag
-
-
-@contextmanager
-def _explained(address: str) -> Iterator[None]:
-    """Say what a user can do when a store does not answer."""
-    try:
-        yield
-    except ERRORS as error:
-        raise UserError(
-            f"{address}: cannot be used ({reason(error)}); check the bucket and the network, and that the environment "
-            "has credentials, region and, for a server of your own, AWS_ENDPOINT_URL (docs/storage.md)"
-        ) from None

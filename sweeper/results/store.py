@@ -4,6 +4,7 @@ Objects appear whole or not at all, and nobody can append to one or rename it. E
 several threads, and raises one of ERRORS when the store cannot be reached or refuses.
 """
 
+import json
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from sweeper.locations import s3_endpoint
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in nanoseconds: equal where a file has not changed."""
 ERRORS = (OSError, pa.ArrowException)
+_TRIES = 5
+_SMALLEST = 1024
 _CHUNK = 32 * 2**20
 """Bytes a request when reading: each costs."""
 _LOCAL = fs.LocalFileSystem()
@@ -37,18 +40,29 @@ class Store:
         self.uri = uri
 
     def read(self, name: str) -> bytes | None:
-        """A small object; None where there is none."""
-        try:
-            with self._objects.open_input_stream(self._path(name)) as stream:
-                content: bytes = stream.read()
+        """A small object that holds JSON; None where there is none.
+
+        pyarrow asks for the size first and for that many bytes then. An object that was replaced by one of another size
+        in between comes cut: `write` makes that rare, and what is not JSON is asked for again.
+        """
+        content = b""
+        for _ in range(_TRIES):
+            try:
+                with self._objects.open_input_stream(self._path(name)) as stream:
+                    content = bytes(stream.read())
+                json.loads(content)
                 return content
-        except FileNotFoundError:
-            return None
+            except FileNotFoundError:
+                return None
+            except ValueError:
+                continue
+        return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Make an object hold this."""
+        """Make a small object hold this JSON, with blanks up to a size that hardly changes."""
+        size = max(_SMALLEST, 1 << (len(content) - 1).bit_length())
         with self._objects.open_output_stream(self._path(name)) as stream:
-            stream.write(content)
+            stream.write(content.ljust(size))
 
     def upload(self, file: Path, name: str) -> None:
         """Make an object hold what a file holds."""
@@ -69,8 +83,11 @@ class Store:
 
     def delete_folder(self, name: str) -> None:
         """Delete every object below a folder."""
-        with suppress(FileNotFoundError):
+        try:
             self._objects.delete_dir(self._path(name))
+        except OSError:  # where there are none, S3 and Google's store say so in different ways
+            if self.listing(name):
+                raise
 
     def listing(self, name: str = "") -> dict[str, Stamp]:
         """Every object below a folder, by its name there."""
