@@ -17,11 +17,13 @@ from sweeper import provenance
 from sweeper.director import SweepDirector
 from sweeper.errors import Interrupted, SweepFailed, UserError
 from sweeper.heaviest import heaviest, limit
+from sweeper.locations import address_of, working_folder
 from sweeper.paths import SweepFolder, write_text
 from sweeper.progress import progress
 from sweeper.report import leaderboard
 from sweeper.results import intact
 from sweeper.results.checkpoints import Checkpoints
+from sweeper.results.mirror import mirrored
 from sweeper.results.record import settled
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
@@ -62,18 +64,25 @@ def launch(
         train: the training function; by default ours.
 
     Returns:
-        The sweep's folder.
+        The folder that the sweep ran in: of results in an object store the local copy.
 
     Raises:
         UserError: the space has mistakes, another launch runs the sweep, or it began with another space.
+        StorageError: the last results could not be brought to their object store, or another launch took over.
         SweepFailed: every trial failed.
         Interrupted: Ctrl-C; what was learned is kept.
     """
     console = console or Console()
     loaded = load(space, overrides)
     spec = loaded.spec
-    folder = SweepFolder(Path(spec.results) / spec.name)
-    with _locked(folder), _runner(spec, where, address, insecure) as runner:
+    place = address_of(spec.results, spec.name)
+    folder = SweepFolder(working_folder(place))
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    with (
+        _locked(folder),
+        mirrored(place, folder, say) as mirror,
+        _runner(spec, where, address, insecure) as runner,
+    ):
         intact.check(folder)
         _same_question(folder, loaded, space)
         train = train or _our_training()
@@ -95,9 +104,10 @@ def launch(
             settled=known,
             limit=limit(spec),
         )
-        opening = f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}"
-        for line in (opening, *_warnings(spec)):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if mirror is not None:
+            mirror.follow(director.notices.append, director.stop)
+        for line in (f"{spec.name}: {_opening(director, runner, spec)}; results in {place}", *_warnings(spec)):
+            say(line)
         with _interruptible(director), progress(director, spec, runner, console):
             runner.run(train, director)
         writer.close()

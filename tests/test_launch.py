@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from rich.console import Console
 
 from sweeper.errors import SweepFailed, UserError
 from sweeper.launch import launch
+from sweeper.results.local_copy import localised
+from sweeper.results.query import frame
 from sweeper.training import probe
 from sweeper.training.probe import Company, Probe
 from sweeper.training.train import train
@@ -358,3 +361,64 @@ def test_the_time_budget_stops_trials_which_the_next_launch_takes_up(tmp_path: P
     assert list(table(tmp_path, "trials")["state"]) == ["stopped"]
     launch(space, ["budget.hours=1"], where="here", console=quiet())
     assert list(table(tmp_path, "trials")["state"]) == ["finished"]
+
+
+def test_results_on_s3_are_those_of_a_local_folder(tmp_path: Path, bucket: str) -> None:
+    console = quiet()
+    folder = launch(small.write(tmp_path), [f"results={bucket}/deep"], where="here", console=console)
+    address = f"{bucket}/deep/small"
+    assert folder.root.is_relative_to(tmp_path / "cache")
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said.startswith(f"small: 1 trial at once, 2 runs each; results in {address}\n")
+    for name in ("trials", "runs", "curves"):
+        pd.testing.assert_frame_equal(pd.read_parquet(f"{address}/{name}"), pd.read_parquet(folder.table(name)))
+    assert sorted(pd.read_parquet(f"{address}/trials")["trial"]) == [0, 1, 2, 3, 4]
+
+    shutil.rmtree(tmp_path / "cache")
+    again = launch(small.write(tmp_path), [f"results={bucket}/deep"], where="here", console=console)
+    assert again == folder
+    said = console.file.getvalue().removeprefix(said)  # type: ignore[attr-defined]
+    assert said.startswith(
+        f"bringing what {address} has to {folder.root}\nsmall: 5 trials from before, 1 trial at once"
+    )
+
+
+def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 250").replace("> 0.3", "> 1.5"))
+    there = f"results={bucket}"
+    head = start("launch", space, "--here", "--set", there)
+    monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / "another"))
+    try:
+        stored: dict[int, object] = {}
+
+        def some_are_stored() -> bool:
+            reading = localised(f"{bucket}/small")
+            if reading.space.exists():
+                trials = frame(reading, "select trial, started from trials where state = 'finished'")
+                stored.update(trials.set_index("trial")["started"].to_dict())
+            return len(stored) >= 2
+
+        wait_for(some_are_stored, head)
+        with pytest.raises(UserError, match=rf"\(process {head.pid}\) is running this sweep"):
+            launch(space, [there], where="here", console=quiet())
+    finally:
+        os.killpg(head.pid, signal.SIGKILL)
+        head.communicate()
+    shutil.rmtree(tmp_path / "cache")
+    shutil.rmtree(tmp_path / "another")
+
+    console = quiet()
+    launch(space, [there], where="here", console=console)
+    assert f"(process {head.pid}), which has not been heard of for 0.7 s" in console.file.getvalue()  # type: ignore[attr-defined]
+    trials = pd.read_parquet(f"{bucket}/small/trials").set_index("trial")
+    assert sorted(trials.index) == [0, 1, 2, 3, 4]
+    assert trials["identity"].is_unique
+    assert {number: trials.loc[number, "started"] for number in stored} == stored
+
+    launch(space, where="here", console=quiet())
+    runs = pd.read_parquet(f"{bucket}/small/runs").merge(trials.reset_index()[["trial", "identity"]], on="trial")
+    undisturbed = outcomes(tmp_path)
+    ordered = runs[undisturbed.columns].sort_values(["identity", "replicate"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(ordered, undisturbed, rtol=1e-4)

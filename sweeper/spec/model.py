@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+from sweeper import locations
 from sweeper.hyperparameters import Value
 from sweeper.outcomes import Clock, Event
 from sweeper.parameters import Parameter
@@ -192,9 +193,16 @@ class SweepSpec(Section):
     precision: Precision = Field(
         "float32", description="Of matrix products; parameters, loss and softmax stay float32. tf32 needs a GPU."
     )
-    results: str = Field("results", description="Folder in which the sweep makes its own folder.")
+    results: str = Field(
+        "results", description="Folder in which the sweep makes its own folder: a path, s3://bucket/prefix or gs://..."
+    )
 
     @field_validator("require", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("results")
+    @classmethod
+    def _is_place(cls, value: str) -> str:
+        return locations.check(value)
