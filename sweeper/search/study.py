@@ -127,9 +127,9 @@ class Study:
         """
         for _ in range(0 if self._in_order else _STUBBORN):
             handle, drawn = self._suggestions.ask()
-            coordinates = self._rounded(drawn)
-            settings = self._space.settings(self._space.decode(coordinates))
-            if self.known(settings) is None:
+            if not self._seen(drawn):
+                coordinates = self._rounded(drawn)
+                settings = self._space.settings(self._space.decode(coordinates))
                 number = self._open(coordinates, settings, "search", "")
                 self._handles[number] = handle
                 return Proposal(number, settings, "search")
@@ -162,9 +162,6 @@ class Study:
         """Record a trial's value; telling it again changes nothing."""
         if self._study.tell(number, value, skip_if_finished=True).value != value:
             return
-        self._learn(number, value)
-
-    def _learn(self, number: int, value: float) -> None:
         self._values[number] = value
         if number in self._handles:
             self._suggestions.tell(self._handles[number], value)
@@ -301,10 +298,10 @@ def _round(parameter: Choice | Int | Float, drawn: Any) -> Any:
 def _distribution(parameter: Choice | Int | Float) -> BaseDistribution:
     if isinstance(parameter, Choice):
         return CategoricalDistribution(_labels(parameter))
-    low, high = parameter.bounds
     if isinstance(parameter, Int):
-        step = parameter.step or 1
-        return IntDistribution(int(low), int(low + (high - low) // step * step), log=parameter.log, step=step)
+        every = parameter.every()
+        return IntDistribution(every[0], every[-1], log=parameter.log, step=every.step)
+    low, high = parameter.bounds
     if parameter.step is not None:
         return FloatDistribution(low, parameter.grid()[-1], step=parameter.step)
     return FloatDistribution(low, high, log=parameter.log)
