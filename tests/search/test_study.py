@@ -455,7 +455,7 @@ def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path: Path, kin
     with pytest.raises(UserError) as caught:
         opened(tmp_path, SMOOTH)
     assert str(caught.value).startswith(f"{journal}: ")
-    assert str(caught.value).endswith("; move it away, or use another sweep name")
+    assert str(caught.value).endswith("; put back a copy of it, or give the sweep another name")
     assert journal.read_bytes() == NO_JOURNALS[kind]
 
 
