@@ -26,18 +26,20 @@ from benchmarks.search_figures import BUDGET, FIGURES, summary
 from benchmarks.tables import Table
 from benchmarks.tuners import Ours, PlainTpe, RayOptuna, Tuner
 from sweeper.search import simulation
+from sweeper.spec.model import Race
 
 GRACE = {"OptunaSearch + ASHA": 1 / 16, "OptunaSearch + ASHA, late": 1 / 4}
 """First rung of each ASHA, in horizons; Ray's default is the first report."""
-RACES = {"sweeper, race": 0.5, "sweeper, race, slack 0.2": 0.2}
-"""Slack of each race; the first is the default."""
+RACES = {"sweeper, race": Race(), "sweeper, race, slack 0.2": Race(slack=0.2)}
+"""The first is the default."""
 TUNERS = (
     *("random", "Optuna TPE", "OptunaSearch", *GRACE),
     *("sweeper, no cap", "sweeper, cap", *RACES),
 )
 ENOUGH = 30
-"""The same, after which a sweep that has found one of the best is ended."""
+"""Average configurations, trained to their end, after whose steps a sweep that has found one of the best is ended."""
 NEAR = 0.05
+"""How much slower than the best one of the best may be."""
 LOOK = 100 / 7500
 """Horizons between two looks at a trial: 100 steps of the published experiment."""
 
@@ -71,15 +73,14 @@ class Sweep:
 
 def tuner_of(name: str, table: Table, seed: int, folder: Path) -> Tuner:
     """A tuner by its name, with nothing learned yet."""
-    if name in GRACE:
-        return RayOptuna(table, seed, GRACE[name])
     makers: dict[str, Callable[[], Tuner]] = {
         "random": lambda: Ours(table, seed, folder, sampler="random", stop="none"),
         "Optuna TPE": lambda: PlainTpe(table, seed),
         "OptunaSearch": lambda: RayOptuna(table, seed),
+        **{each: partial(RayOptuna, table, seed, grace) for each, grace in GRACE.items()},
         "sweeper, no cap": lambda: Ours(table, seed, folder, sampler="tpe", stop="none"),
         "sweeper, cap": lambda: Ours(table, seed, folder, sampler="tpe", stop="cap"),
-        **{each: partial(Ours, table, seed, folder, sampler="tpe", stop=slack) for each, slack in RACES.items()},
+        **{each: partial(Ours, table, seed, folder, sampler="tpe", stop="race", race=r) for each, r in RACES.items()},
     }
     return makers[name]()
 

@@ -16,11 +16,11 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.tables import Table
 from sweeper.parameters import Choice
+from sweeper.replay import RuleName, rule_of
 from sweeper.search import capping
-from sweeper.search.racing import Race, stages
-from sweeper.search.simulation import Ended, Raced, Recorded, Rule, Uncapped
+from sweeper.search.simulation import Ended, Recorded, Rule, Uncapped
 from sweeper.search.study import Study
-from sweeper.spec.model import Sampler
+from sweeper.spec.model import Race, Sampler
 
 TRIALS = 100
 """The budget of trials that ours are told: it says how many places matter to the cap (docs/decisions/0007)."""
@@ -43,21 +43,18 @@ class Tuner(Protocol):
 
 
 class Ours:
-    """The product's study: `stop` is `none`, `cap`, or the slack of a race."""
+    """The product's study, and one of its rules for stopping."""
 
-    def __init__(self, table: Table, seed: int, folder: Path, *, sampler: str, stop: str | float):
+    def __init__(
+        self, table: Table, seed: int, folder: Path, *, sampler: str, stop: RuleName, race: Race | None = None
+    ):
         places = capping.places_that_matter(TRIALS, 3)
-        asked = table.question
         self._table = table
         self._study = Study(
             folder / "study.journal", table.space, Sampler(name=sampler, seed=seed, startup_trials=STARTUP), places
         )
-        self._numbers: dict[int, int] = {}
-        self.rule: Rule = Uncapped(asked)
-        if stop == "cap":
-            self.rule = Raced(asked, Race((asked.replicates,), places))
-        if isinstance(stop, float):
-            self.rule = Raced(asked, Race(stages(1, asked.replicates), places, stop))
+        self._numbers: dict[Recorded, int] = {}
+        self.rule = rule_of(stop, table.question, places, race or Race())
 
     def ask(self) -> Recorded | None:
         """The study's suggestion."""
@@ -65,12 +62,12 @@ class Ours:
         if proposal is None:
             return None
         trial = self._table.trial(proposal.settings)
-        self._numbers[trial.number] = proposal.number
+        self._numbers[trial] = proposal.number
         return trial
 
     def tell(self, ended: Ended) -> None:
         """Tell the study."""
-        self._study.tell(self._numbers[ended.trial.number], ended.told)
+        self._study.tell(self._numbers.pop(ended.trial), ended.told)
 
 
 def _distributions(table: Table) -> dict[str, Any]:
@@ -91,19 +88,18 @@ class PlainTpe:
         self._distributions = _distributions(table)
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
         self._study = optuna.create_study(direction="minimize", sampler=sampler)
-        self._running: list[tuple[Recorded, optuna.Trial]] = []
+        self._running: dict[Recorded, optuna.Trial] = {}
 
     def ask(self) -> Recorded | None:
         """Optuna's suggestion; it may have been run already, and then is run again."""
         asked = self._study.ask(self._distributions)
         trial = replace(self._table.trial(self._table.space.settings(asked.params)))
-        self._running.append((trial, asked))
+        self._running[trial] = asked
         return trial
 
     def tell(self, ended: Ended) -> None:
         """Tell Optuna."""
-        place = next(i for i, (trial, _) in enumerate(self._running) if trial is ended.trial)
-        self._study.tell(self._running.pop(place)[1], ended.told)
+        self._study.tell(self._running.pop(ended.trial), ended.told)
 
 
 class RayOptuna:
@@ -113,7 +109,7 @@ class RayOptuna:
         self._table = table
         self._search = OptunaSearch(_distributions(table), metric="steps", mode="min", seed=seed)
         self.rule: Rule = Uncapped(table.question) if grace is None else _Asha(table, grace)
-        self._running: list[tuple[Recorded, str]] = []
+        self._running: dict[Recorded, str] = {}
         self._asked = 0
 
     def ask(self) -> Recorded | None:
@@ -121,13 +117,12 @@ class RayOptuna:
         self._asked += 1
         name = f"trial-{self._asked}"
         trial = replace(self._table.trial(self._table.space.settings(self._search.suggest(name))))
-        self._running.append((trial, name))
+        self._running[trial] = name
         return trial
 
     def tell(self, ended: Ended) -> None:
         """Tell OptunaSearch."""
-        place = next(i for i, (trial, _) in enumerate(self._running) if trial is ended.trial)
-        self._search.on_trial_complete(self._running.pop(place)[1], {"steps": ended.told})
+        self._search.on_trial_complete(self._running.pop(ended.trial), {"steps": ended.told})
 
 
 class _Asha(Uncapped):
@@ -139,19 +134,19 @@ class _Asha(Uncapped):
         self._asha = AsyncHyperBandScheduler(
             metric="val_accuracy", mode="max", max_t=evaluations, grace_period=max(round(grace * evaluations), 1)
         )
-        self._running: dict[int, SimpleNamespace] = {}
+        self._running: dict[Recorded, SimpleNamespace] = {}
 
     def stops(self, trial: Recorded, stage: int, evaluation: int) -> bool:
         """What the scheduler says to a result."""
-        mine = self._running.get(id(trial))
+        mine = self._running.get(trial)
         if mine is None:
-            mine = self._running[id(trial)] = SimpleNamespace(trial_id=object())
+            mine = self._running[trial] = SimpleNamespace(trial_id=object())
             self._asha.on_trial_add(None, mine)
         return bool(self._asha.on_trial_result(None, mine, self._result(trial, evaluation)) == TrialScheduler.STOP)
 
     def ended(self, trial: Recorded, stage: int, evaluation: int, stopped: bool) -> float:
         """Tell the scheduler, and say what the search is told."""
-        mine = self._running.pop(id(trial), None)
+        mine = self._running.pop(trial, None)
         if mine is not None:
             self._asha.on_trial_complete(None, mine, self._result(trial, evaluation))
         return super().ended(trial, stage, evaluation, stopped)

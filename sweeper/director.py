@@ -5,15 +5,17 @@ outcomes durable and *then* tells the study, so that a crash between the two los
 is told from the tables. Phases follow each other: trials taken up again, baselines, the search, confirmations.
 """
 
+import hashlib
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sweeper import objective
 from sweeper.hyperparameters import identity
-from sweeper.outcomes import FINISHED, Ending
+from sweeper.outcomes import DEVICE_FAILED, FINISHED, UNUSABLE_STATE, Ending
+from sweeper.results.checkpoints import Checkpoint, Checkpoints, DamagedError
 from sweeper.results.record import Observations, Settled
 from sweeper.results.summary import (
     CUT_SHORT,
@@ -27,6 +29,7 @@ from sweeper.results.summary import (
     trial_row,
 )
 from sweeper.results.writer import Writer
+from sweeper.retries import DEAD_DEVICE, retried
 from sweeper.runners.protocol import WAIT, Wait
 from sweeper.search.pruning import Pruner
 from sweeper.search.racing import Race, stages
@@ -35,8 +38,8 @@ from sweeper.space import Space
 from sweeper.spec.model import SweepSpec
 from sweeper.trial import Assignment, Chunk, join
 
-_WHOLE = ("finished", "failed")
-"""Endings of trials whose value stands."""
+_REMEMBERED = 1000
+"""The last trials that ended, for those who show them; older ones are in the tables alone."""
 CONFIRMATION_REPLICATES = 1000
 """The first replicate number of confirmations: seeds that the search has not seen."""
 _HOPELESS = 3
@@ -49,19 +52,31 @@ class _Live:
 
     Attributes:
         assignment: the stage that trains: some of its replicates.
-        before: replicates of earlier stages.
+        began: when this start of it began, on the monotonic clock.
+        earlier: where earlier starts and stages had got to.
     """
 
     proposal: Proposal
     assignment: Assignment
-    started: datetime
-    before: tuple[int, ...] = ()
+    began: float
+    earlier: Checkpoint
     chunks: list[Chunk] = field(default_factory=list)
 
     @property
     def whole(self) -> Assignment:
         """The stages so far as one assignment."""
-        return replace(self.assignment, replicates=self.before + self.assignment.replicates)
+        return replace(self.assignment, replicates=self.earlier.trained + self.assignment.replicates)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the trial, over all its starts."""
+        return self.earlier.seconds + time.monotonic() - self.began
+
+    def checkpoint(self, trained: tuple[int, ...], state: bytes | None) -> Checkpoint:
+        """Where it has got to now."""
+        device = self.chunks[-1].device if self.chunks else ""
+        columns, seconds = join(self.chunks), self.seconds
+        return replace(self.earlier, trained=trained, columns=columns, device=device, state=state, seconds=seconds)
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,44 @@ class Finished:
 
     proposal: Proposal
     summary: TrialSummary
+
+
+@dataclass
+class Tally:
+    """What the trials that ended during this launch add up to.
+
+    Attributes:
+        trials: how many ended.
+        searched, seconds: how many of them were no confirmations, and the time spent on those.
+        runs: outcome -> runs.
+        failed, stopped: trials that ended so.
+        best: the best of the baselines and the search.
+        first_failure: the first trial that failed.
+    """
+
+    trials: int = 0
+    searched: int = 0
+    seconds: float = 0.0
+    runs: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+    stopped: int = 0
+    best: Finished | None = None
+    first_failure: Finished | None = None
+
+    def add(self, ended: Finished) -> None:
+        """Take in one more."""
+        summary = ended.summary
+        self.trials += 1
+        self.runs.update(run.outcome.kind for run in summary.runs)
+        self.stopped += summary.ending.kind == "stopped"
+        if summary.ending.kind == "failed":
+            self.failed += 1
+            self.first_failure = self.first_failure or ended
+        if ended.proposal.phase != "confirm":
+            self.searched += 1
+            self.seconds += summary.seconds
+            if self.best is None or summary.value < self.best.summary.value:
+                self.best = ended
 
 
 @dataclass(frozen=True)
@@ -88,17 +141,26 @@ class SweepDirector:
         spec, space: the checked question.
         study: remembers trials.
         writer: the sweep's tables.
+        checkpoints: where trials in training have got to.
         settled: what the tables already hold of trials that are over.
         limit: where the restricted mean is restricted, on the objective's clock.
     """
 
     def __init__(
-        self, spec: SweepSpec, space: Space, *, study: Study, writer: Writer, settled: dict[int, Settled], limit: float
+        self,
+        spec: SweepSpec,
+        space: Space,
+        *,
+        study: Study,
+        writer: Writer,
+        checkpoints: Checkpoints,
+        settled: dict[int, Settled],
+        limit: float,
     ):
         self._spec, self._space, self._study, self._writer, self._limit = spec, space, study, writer, limit
+        self._checkpoints = checkpoints
         self._queue: deque[Proposal] = deque()
         self._live: dict[int, _Live] = {}
-        self._between: dict[int, _Live] = {}
         self._cut_short = {number for number, trial in settled.items() if trial.state in CUT_SHORT}
         first, slack = (spec.race.first, spec.race.slack) if spec.race else (spec.objective.replicates, 0.0)
         self._race = Race(stages(first, spec.objective.replicates), study.places, slack)
@@ -108,10 +170,13 @@ class SweepDirector:
         self._begun_at = time.monotonic()
         self._exhausted = not spec.search
         self._confirmed = spec.confirm is None
-        self.finished: list[Finished] = []
+        self.tally = Tally()
+        self.finished: deque[Finished] = deque(maxlen=_REMEMBERED)
         self.notices: list[str] = []
         self.steps_trained = 0
         self.stopping = ""
+        self.broken = ""
+        self._dead_devices = 0
         self._take_up(settled)
 
     @property
@@ -139,7 +204,6 @@ class SweepDirector:
     def next_trial(self) -> Assignment | Wait | None:
         """See `Director`."""
         if self.stopping:
-            self._stop_between_stages()
             return None
         proposal = self._next_proposal()
         if proposal is None:
@@ -149,7 +213,9 @@ class SweepDirector:
     def report(self, number: int, chunk: Chunk) -> Ending | None:
         """See `Director`."""
         live = self._live[number]
-        live.chunks.append(chunk)
+        live.chunks.append(replace(chunk, state=None))
+        if chunk.state is not None:
+            self._checkpoints.save(number, live.checkpoint(live.earlier.trained, chunk.state))
         self.steps_trained += len(chunk) * self._spec.objective.evaluate_every
         if self.stopping:
             return Ending("stopped", self.stopping)
@@ -158,12 +224,16 @@ class SweepDirector:
     def end(self, number: int, ending: Ending) -> None:
         """See `Director`."""
         live = self._live[number]
+        self._watch_devices(ending)
+        if retried(ending, live.earlier.retries):
+            self._start_again(live, ending.why)
+            return
         replicates = self._replicates(live.proposal)[-1]
         if ending == FINISHED and len(live.whole.replicates) < replicates:
+            self._checkpoints.save(number, live.checkpoint(live.whole.replicates, None))
             ending = self._out(live) or (Ending("stopped", self.stopping) if self.stopping else FINISHED)
             if ending == FINISHED:
-                self._between[number] = self._live.pop(number)
-                self._queue.appendleft(live.proposal)
+                self._queue.appendleft(self._live.pop(number).proposal)
                 return
         columns, trained = join(live.chunks), live.whole
         if ending.kind == "failed":  # so have the replicates still to come: the value is one of all of them
@@ -174,8 +244,9 @@ class SweepDirector:
             columns=columns,
             ending=ending,
             limit=self._limit,
-            started=live.started,
+            started=live.earlier.started,
             finished=datetime.now(UTC),
+            seconds=live.seconds,
             device=live.chunks[-1].device if live.chunks else "",
         )
         if ending.kind == "lost":
@@ -188,32 +259,53 @@ class SweepDirector:
             name=proposal.name,
             identity=identity(proposal.settings, self._space.horizon),
             settings=proposal.settings,
+            retries=live.earlier.retries,
         )
         self._writer.put(number, columns, run_rows(summary, number), row)
         if ending.kind in CUT_SHORT:
             self._cut_short.add(number)
         if ending.final:
             self._study.tell(number, summary.value)
-            if ending.kind in _WHOLE and self._study.in_space(number):
+            self._checkpoints.remove(number)
+            if ending.kind not in CUT_SHORT and self._study.in_space(number):
                 self._race.finished(self._values_by_stage(summary.observations))
         if self._asha is not None:
             self._asha.ended(number, score(trained, columns), stopped=ending.kind == "pruned")
         del self._live[number]
-        self.finished.append(Finished(proposal, summary))
+        ended = Finished(proposal, summary)
+        self.tally.add(ended)
+        self.finished.append(ended)
         self._give_up_when_hopeless()
 
     def again(self, number: int, why: str) -> None:
         """See `Director`."""
-        self._queue.appendleft(self._live.pop(number).proposal)
-        if self._asha is not None:
-            self._asha.ended(number, math.nan, stopped=True)
-        self.notices.append(f"trial {number} starts again: {why}")
+        self._start_again(self._live[number], why)
 
     def tick(self) -> None:
         """See `Director`."""
         hours = self._spec.budget.hours
         if hours is not None and self.elapsed() >= hours * 3600:
             self.stop("the time budget is used up")
+
+    def _start_again(self, live: _Live, why: str) -> None:
+        """Queue a trial that stopped through no fault of its own, to go on from its checkpoint."""
+        number, question = live.proposal.number, live.earlier.question
+        saved = _nothing(question) if why == UNUSABLE_STATE else self._load(number, question)
+        retries = (*live.earlier.retries, why)
+        self._checkpoints.save(
+            number, replace(saved, started=live.earlier.started, seconds=live.seconds, retries=retries)
+        )
+        self._queue.appendleft(self._live.pop(number).proposal)
+        if self._asha is not None:
+            self._asha.ended(number, math.nan, stopped=True)
+        self.notices.append(f"trial {number} starts again: {why}")
+
+    def _watch_devices(self, ending: Ending) -> None:
+        """Give up when devices fail one trial after the other."""
+        self._dead_devices = self._dead_devices + 1 if ending.why == DEVICE_FAILED else 0
+        if self._dead_devices == DEAD_DEVICE:
+            self.broken = f"{DEAD_DEVICE} trials in a row ended because their device failed: {ending.detail}"
+            self.stop("a device has failed")
 
     def _take_up(self, settled: dict[int, Settled]) -> None:
         """Settle what a crash left between tables and study, queue unfinished trials, and open missing baselines."""
@@ -222,6 +314,7 @@ class SweepDirector:
                 self._study.tell(proposal.number, settled[proposal.number].value)
             else:
                 self._queue.append(proposal)
+        self._checkpoints.keep({proposal.number for proposal in self._queue})
         opened = self._study.opened()
         self._earlier = len(opened) - len(self._queue)
         for name, values in self._spec.baselines.items():
@@ -230,7 +323,7 @@ class SweepDirector:
                 self._queue.append(self._study.begin(settings, "baseline", name))
         current = {number: settled[number] for number in self._study.values() if number in settled}
         for number, trial in current.items():
-            if trial.state in _WHOLE and self._study.in_space(number):
+            if trial.state not in CUT_SHORT and self._study.in_space(number):
                 self._race.finished(self._values_by_stage(trial.observations))
         # A larger budget makes more places matter, and what was capped under the smaller one may be among them.
         cap = self._race.cap(self._spec.objective.replicates)
@@ -279,23 +372,36 @@ class SweepDirector:
         return self._race.stages if proposal.phase == "search" else self._race.stages[-1:]
 
     def _start(self, proposal: Proposal) -> Assignment:
-        """The trial's next stage."""
-        earlier = self._between.pop(proposal.number, None)
-        before = earlier.whole.replicates if earlier else ()
+        """The trial's next stage, from its checkpoint where it has one."""
         first = CONFIRMATION_REPLICATES if proposal.phase == "confirm" else 0
-        count = next(stage for stage in self._replicates(proposal) if stage > len(before))
-        assignment = Assignment(
+        resources = self._spec.resources
+        everything = Assignment(
             proposal.number,
             proposal.settings,
             self._spec.task,
             self._spec.objective,
-            tuple(range(first + len(before), first + count)),
-            self._spec.resources.cpu,
+            tuple(range(first, first + self._replicates(proposal)[-1])),
+            resources.cpu,
             self._spec.precision,
         )
-        started = earlier.started if earlier else datetime.now(UTC)
-        self._live[proposal.number] = _Live(proposal, assignment, started, before, earlier.chunks if earlier else [])
+        earlier = self._load(proposal.number, _question(everything))
+        before = len(earlier.trained)
+        count = next(stage for stage in self._replicates(proposal) if stage > before)
+        assignment = replace(everything, replicates=everything.replicates[before:count], state=earlier.state)
+        live = _Live(proposal, assignment, time.monotonic(), replace(earlier, columns={}, state=None))
+        if earlier.columns:
+            live.chunks.append(Chunk(earlier.columns, earlier.device))
+        self._live[proposal.number] = live
         return assignment
+
+    def _load(self, number: int, question: str) -> Checkpoint:
+        """The trial's checkpoint for that question; an empty one where there is none."""
+        try:
+            found = self._checkpoints.load(number)
+        except DamagedError as error:
+            self.notices.append(f"trial {number} starts from the beginning: its checkpoint cannot be read ({error})")
+            found = None
+        return found if found is not None and found.question == question else _nothing(question)
 
     def _out(self, live: _Live) -> Ending | None:
         """The ending of a trial that is to train no further. Baselines and confirmations always train to their end."""
@@ -321,16 +427,20 @@ class SweepDirector:
         some = f"with {stage} of {replicates} replicates"
         return Ending("lost", f"{some} its value is at least {bound:.4f}; the leader's and the slack are {cap:.4f}")
 
-    def _stop_between_stages(self) -> None:
-        """Write what trials that wait for their next stage have trained so far."""
-        for number in list(self._between):
-            self._live[number] = self._between.pop(number)
-            self.end(number, Ending("stopped", self.stopping))
-
     def _give_up_when_hopeless(self) -> None:
-        ended = [finished.summary for finished in self.finished if finished.summary.ending.kind != "stopped"]
-        if self._earlier == 0 and len(ended) == _HOPELESS and all(summary.ending.kind == "failed" for summary in ended):
+        ended = self.tally.trials - self.tally.stopped
+        if self._earlier == 0 and ended == self.tally.failed == _HOPELESS:
             self.stop(f"every one of the first {_HOPELESS} trials failed")
+
+
+def _nothing(question: str) -> Checkpoint:
+    """The checkpoint of a trial that has not begun."""
+    return Checkpoint(question, (), {}, "", None, datetime.now(UTC), 0.0)
+
+
+def _question(assignment: Assignment) -> str:
+    """Names everything that a trial's outcome follows from, but for the machine."""
+    return hashlib.sha256(replace(assignment, cpu=0.0, state=None).to_json().encode()).hexdigest()
 
 
 def _progress(live: _Live, metric: str) -> Running:

@@ -6,6 +6,7 @@ from typing import Any
 from sweeper.batch_schedules import BatchSchedule
 from sweeper.hyperparameters import Hyperparameters, Value
 from sweeper.objective import limit_of
+from sweeper.outcomes import Clock
 from sweeper.parameters import Choice
 from sweeper.space import Space
 from sweeper.spec.model import SweepSpec
@@ -25,10 +26,10 @@ def largest_batch(spec: SweepSpec) -> int:
     return max([*sizes, *default])
 
 
-def limit(spec: SweepSpec) -> float:
-    """Where restricted means are restricted, on the objective's clock: what no run can exceed."""
+def limit(spec: SweepSpec, clock: Clock | None = None) -> float:
+    """Where restricted means are restricted, by default on the objective's clock: what no run can exceed."""
     asked = spec.objective
-    return limit_of(asked.minimize, asked.horizon, largest_batch(spec), asked.horizon_seconds)
+    return limit_of(clock or asked.minimize, asked.horizon, largest_batch(spec), asked.horizon_seconds)
 
 
 def heaviest(spec: SweepSpec, space: Space) -> Assignment:

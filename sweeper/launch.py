@@ -20,6 +20,7 @@ from sweeper.heaviest import heaviest, limit
 from sweeper.paths import SweepFolder, write_text
 from sweeper.progress import progress
 from sweeper.report import leaderboard
+from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.record import settled
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
@@ -81,7 +82,15 @@ def launch(
         places = capping.places_that_matter(spec.budget.trials, spec.confirm.top if spec.confirm else 1)
         study = Study(folder.journal, loaded.space, spec.sampler, places)
         known = settled(folder, spec.objective.minimize)
-        director = SweepDirector(spec, loaded.space, study=study, writer=writer, settled=known, limit=limit(spec))
+        director = SweepDirector(
+            spec,
+            loaded.space,
+            study=study,
+            writer=writer,
+            checkpoints=Checkpoints(folder),
+            settled=known,
+            limit=limit(spec),
+        )
         opening = f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}"
         for line in (opening, *_warnings(spec)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -211,19 +220,21 @@ def _interruptible(director: SweepDirector) -> Iterator[None]:
 def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, console: Console) -> None:
     """Print the leaderboard and say how the sweep ended."""
     spec = loaded.spec
-    failed = [each for each in director.finished if each.summary.ending.kind == "failed"]
-    if failed and len(failed) == len(director.finished) and not director.earlier:
-        first = failed[0]
+    tally = director.tally
+    if tally.first_failure is not None and tally.failed == tally.trials and not director.earlier:
+        first = tally.first_failure
         console.print(first.summary.ending.detail, markup=False, highlight=False)
         raise SweepFailed(
             f"every trial failed; above is the traceback of trial {first.proposal.number}, "
             f"{folder.table('trials')} has the others"
         )
+    if director.broken:
+        raise SweepFailed(f"{director.broken}; the same command continues the sweep on a device that works")
     board = leaderboard.leaderboard(folder, spec, _TOP)
     console.print(leaderboard.render(board, console))
-    if failed:
+    if tally.failed:
         console.print(
-            f"{len(failed)} trials failed; to see why: "
+            f"{tally.failed} trials failed; to see why: "
             f"sweeper query {folder.root} \"select trial, why, detail from trials where state = 'failed'\"",
             soft_wrap=True,
             markup=False,

@@ -7,8 +7,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-NODE_LOST = "node lost"
+ERROR = "error"
 OUT_OF_MEMORY = "out of memory"
+NODE_LOST = "node lost"
+WORKER_KILLED = "worker killed"
+HOST_MEMORY = "out of host memory"
+DEVICE_FAILED = "device failed"
+UNUSABLE_STATE = "unusable checkpoint"
 Kind = Literal["reached", "censored", "diverged", "failed"]
 Clock = Literal["steps", "examples", "seconds"]
 CLOCKS: tuple[Clock, ...] = ("steps", "examples", "seconds")
@@ -66,7 +71,7 @@ class Outcome:
     Attributes:
         kind: `reached` the event, `censored` before it, `diverged` to a non-finite loss, or `failed`.
         step: update at which it was reached, censored or diverged; 0 for a run that failed at once.
-        why: horizon | cap | race | pruned | stopped for censored; out of memory | error | node lost for failed.
+        why: horizon | cap | race | pruned | stopped for censored; for failed one of the causes above.
     """
 
     kind: Kind
@@ -93,7 +98,7 @@ class Ending:
     @property
     def final(self) -> bool:
         """Whether the trial is over for good: not when it was stopped, or its machine was lost."""
-        return self.kind != "stopped" and self.why != NODE_LOST
+        return self.kind != "stopped" and self.why not in (NODE_LOST, DEVICE_FAILED)
 
 
 FINISHED = Ending("finished")

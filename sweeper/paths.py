@@ -34,6 +34,11 @@ class SweepFolder:
         """Held by the launch that is running the sweep."""
         return self.root / "launch.lock"
 
+    @property
+    def checkpoints(self) -> Path:
+        """One file a trial in training: where it has got to."""
+        return self.root / "checkpoints"
+
     def table(self, name: str) -> Path:
         """The folder of Parquet parts of a table."""
         return self.root / name

@@ -46,11 +46,10 @@ def progress(director: SweepDirector, spec: SweepSpec, runner: Runner, console: 
 def seconds_left(director: SweepDirector, spec: SweepSpec, places: int) -> float | None:
     """A guess from the trials that have finished; None before there is one or without a limit to count to."""
     limits = []
-    finished = [each.summary for each in list(director.finished) if each.proposal.phase != "confirm"]
-    if spec.budget.trials is not None and finished:
-        mean = sum((each.finished - each.started).total_seconds() for each in finished) / len(finished)
-        remaining = max(spec.budget.trials - director.earlier - len(finished), 0)
-        limits.append(mean * remaining / max(places, 1))
+    tally = director.tally
+    if spec.budget.trials is not None and tally.searched:
+        remaining = max(spec.budget.trials - director.earlier - tally.searched, 0)
+        limits.append(tally.seconds / tally.searched * remaining / max(places, 1))
     if spec.budget.hours is not None:
         limits.append(max(spec.budget.hours * 3600 - director.elapsed(), 0.0))
     return min(limits) if limits else None
@@ -84,12 +83,6 @@ def configuration(finished: Finished, spec: SweepSpec) -> str:
     )
 
 
-def best_of(finished: list[Finished]) -> Finished | None:
-    """The best trial of the search and the baselines."""
-    ranked = [each for each in finished if each.proposal.phase != "confirm"]
-    return min(ranked, key=lambda each: each.summary.value, default=None)
-
-
 def duration(seconds: float | None) -> str:
     """`1:02:03`, or `?`."""
     if seconds is None or not math.isfinite(seconds):
@@ -107,28 +100,26 @@ class _Panel:
 
     def render(self) -> RenderableType:
         director, spec = self._director, self._spec
-        finished, running = list(director.finished), director.running()
-        kinds = {
-            kind: sum(each.summary.count(kind) for each in finished)
-            for kind in ("reached", "censored", "diverged", "failed")
-        }
-        total = director.earlier + len(finished)
+        tally, running = director.tally, director.running()
+        total = director.earlier + tally.trials
         limit = f"/{spec.budget.trials}" if spec.budget.trials else ""
         rate = director.steps_trained / max(director.elapsed(), 1e-9)
         head = Text.assemble(
             (spec.name, "bold"),
             f"  {total}{limit} trials finished, {len(running)} running   runs: ",
-            (f"{kinds['reached']} reached", "green"),
-            f", {kinds['censored']} censored, ",
-            (f"{kinds['diverged']} diverged, {kinds['failed']} failed", "red" if kinds["failed"] else ""),
+            (f"{tally.runs['reached']} reached", "green"),
+            f", {tally.runs['censored']} censored, ",
+            (
+                f"{tally.runs['diverged']} diverged, {tally.runs['failed']} failed",
+                "red" if tally.runs["failed"] else "",
+            ),
         )
         clock = (
             f"{duration(director.elapsed())} gone, {duration(seconds_left(director, spec, self._runner.places))} left"
         )
         lines: list[RenderableType] = [head, Text(f"{clock}   {rate:,.0f} model steps/s", style="dim")]
-        best = best_of(finished)
-        if best is not None:
-            lines.append(Text(f"best so far: {sentence(best, spec)}", style="green"))
+        if tally.best is not None:
+            lines.append(Text(f"best so far: {sentence(tally.best, spec)}", style="green"))
         if running:
             lines.append(self._table())
         if director.notices:
@@ -164,14 +155,14 @@ class _Lines:
 
     def _tell(self) -> None:
         director = self._director
-        finished, notices = list(director.finished), list(director.notices)
+        ended, finished, notices = director.tally.trials, list(director.finished), list(director.notices)
         for notice in notices[self._noticed :]:
             self._print(f"[{duration(director.elapsed())}] {notice}")
         self._noticed = len(notices)
-        for each in finished[self._told :]:
+        for each in finished[len(finished) - min(ended - self._told, len(finished)) :]:
             left = duration(seconds_left(director, self._spec, self._runner.places))
             self._print(f"[{duration(director.elapsed())}, {left} left] {sentence(each, self._spec)}")
-        self._told = len(finished)
+        self._told = ended
         if director.elapsed() - self._quiet_since > 60:
             steps = ", ".join(f"trial {each.proposal.number} at step {each.step:,}" for each in director.running())
             self._print(f"[{duration(director.elapsed())}] training: {steps or 'nothing yet'}")

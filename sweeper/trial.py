@@ -23,6 +23,7 @@ class Assignment:
         replicates: replicate numbers; each stands for three seeds (`sweeper.seeds`).
         cpu: cores this trial may use.
         precision: of matrix products.
+        state: where an earlier start of this trial had got to, as training gave it; None from the beginning.
     """
 
     number: int
@@ -32,9 +33,10 @@ class Assignment:
     replicates: tuple[int, ...]
     cpu: float
     precision: Precision = "float32"
+    state: bytes | None = None
 
     def to_json(self) -> str:
-        """The assignment as text, for crossing process boundaries."""
+        """The assignment without its state as text, for crossing process boundaries."""
         return json.dumps(
             {
                 "number": self.number,
@@ -73,13 +75,19 @@ class Chunk:
         columns: name -> [rows]; `operation`, `replicate`, `step`, `examples`, `seconds`, then metrics and diagnostics.
             `weight_norm_blocks` is [rows, depth].
         device: where it was trained.
+        state: what training needs to go on after this chunk in another process; None where it was not kept.
     """
 
     columns: Columns
     device: str
+    state: bytes | None = None
 
     def __len__(self) -> int:
         return len(self.columns["step"])
+
+
+class UnusableStateError(Exception):
+    """Training cannot go on from the state that it was given."""
 
 
 def join(chunks: list[Chunk]) -> dict[str, npt.NDArray[Any]]:
@@ -90,4 +98,9 @@ def join(chunks: list[Chunk]) -> dict[str, npt.NDArray[Any]]:
 
 
 Train = Callable[[Assignment], Iterator[Chunk]]
-"""A training function: yields chunks until every run's outcome is known. Where it raises, that is the outcome."""
+"""A training function: yields chunks until every run's outcome is known. Where it raises, that is the outcome.
+
+A function that gives chunks a state takes it up again from `Assignment.state`: it then yields what comes after that
+chunk, and nothing of what came before. One that never does is started from the beginning. For a state that it cannot
+take up it raises UnusableStateError.
+"""

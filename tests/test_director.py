@@ -21,6 +21,7 @@ from sweeper.director import CONFIRMATION_REPLICATES, SweepDirector
 from sweeper.outcomes import FINISHED, Ending
 from sweeper.paths import TABLES, SweepFolder, write_text
 from sweeper.report.leaderboard import leaderboard
+from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.record import settled
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
@@ -75,7 +76,15 @@ class Sweep:
         study = self._study(loaded)
         known = settled(self.folder, loaded.spec.objective.minimize)
         limit = heaviest.limit(loaded.spec)
-        return SweepDirector(loaded.spec, loaded.space, study=study, writer=writer, settled=known, limit=limit)
+        return SweepDirector(
+            loaded.spec,
+            loaded.space,
+            study=study,
+            writer=writer,
+            checkpoints=Checkpoints(self.folder),
+            settled=known,
+            limit=limit,
+        )
 
     def launch(self, train: Train) -> SweepDirector:
         """Run to the end."""
@@ -400,6 +409,10 @@ def test_several_at_once_wait_for_what_may_follow_or_start_again(sweep: Sweep, c
         assert (third.number, third.replicates) == (2, (CONFIRMATION_REPLICATES,))
         assert director.next_trial() == WAIT
         director.end(2, Ending("failed", "node lost"))
+        again = director.next_trial()
+        assert isinstance(again, Assignment)
+        assert (again.number, again.replicates) == (2, (CONFIRMATION_REPLICATES,))
+        director.end(2, FINISHED)
     assert director.next_trial() is None
     assert [each.proposal.number for each in director.finished] == [1, 0, 2][: 3 if confirm else 2]
 
@@ -471,7 +484,7 @@ def test_what_was_written_but_not_told_is_told_without_training(sweep: Sweep, en
     assert sweep.study().values() == values
     assert sweep.study().unfinished() == []
     assert {name: sweep.rows(name) for name in TABLES} == rows
-    assert director.finished == []
+    assert not director.finished
     assert director.earlier == 2
 
 
@@ -793,7 +806,7 @@ def test_finalists_are_whole_trials_whatever_the_others_were_told(sweep: Sweep) 
     assert [(row["phase"], row["name"]) for row in rows[3:]] == [("confirm", "1"), ("confirm", "0")]
 
 
-def test_a_stop_while_a_stage_ends_keeps_what_was_trained_and_the_next_launch_begins_at_the_first(
+def test_a_stop_while_a_stage_ends_keeps_what_was_trained_and_the_next_launch_goes_on_with_the_next_stage(
     sweep: Sweep,
 ) -> None:
     sweep.changes = RACE | {"budget": {"trials": 2}}
@@ -812,12 +825,12 @@ def test_a_stop_while_a_stage_ends_keeps_what_was_trained_and_the_next_launch_be
     assert [each.number for each in sweep.study().unfinished()] == [1]
 
     sweep.launch(learns(always(20), evaluations=1))
-    assert stages_of(sweep)[4:] == [(1, (0,)), (1, (1,)), (1, (2,))]
+    assert stages_of(sweep)[4:] == [(1, (1,)), (1, (2,))]
     assert sweep.states() == {0: "finished", 1: "finished"}
     assert [row["step"] for row in sweep.rows("curves") if row["trial"] == 1] == [10, 20] * 3
 
 
-def test_a_stop_between_two_stages_keeps_what_was_trained(sweep: Sweep) -> None:
+def test_a_stop_between_two_stages_leaves_the_rest_to_the_next_launch(sweep: Sweep) -> None:
     sweep.changes = RACE | {"budget": {"trials": 2}}
     director = sweep.open()
     first = director.next_trial()
@@ -828,13 +841,10 @@ def test_a_stop_between_two_stages_keeps_what_was_trained(sweep: Sweep) -> None:
     assert sweep.rows() == []
     director.stop("the machine is needed")
     assert director.next_trial() is None
-    assert [(row["state"], row["why"], row["runs"]) for row in sweep.rows()] == [
-        ("stopped", "the machine is needed", 1)
-    ]
-    assert ends(sweep, 0) == [(0, "reached", 20, "")]
-    assert [each.summary.ending.kind for each in director.finished] == ["stopped"]
-    assert director.next_trial() is None
-    assert len(director.finished) == 1
+    assert (sweep.rows(), len(director.finished)) == ([], 0)
+    sweep.launch(learns(always(20)))
+    assert stages_of(sweep)[:2] == [(0, (1,)), (0, (2,))]
+    assert ends(sweep, 0) == [(replicate, "reached", 20, "") for replicate in range(3)]
 
 
 def test_a_stop_within_a_later_stage_keeps_the_earlier_ones(sweep: Sweep) -> None:
@@ -851,7 +861,7 @@ def test_a_stop_within_a_later_stage_keeps_the_earlier_ones(sweep: Sweep) -> Non
     assert ends(sweep, 0) == [(0, "reached", 40, ""), (1, "censored", 20, "stopped")]
 
 
-def test_a_trial_that_starts_again_in_a_later_stage_starts_with_its_first(sweep: Sweep) -> None:
+def test_a_trial_that_starts_again_in_a_later_stage_starts_with_that_stage(sweep: Sweep) -> None:
     sweep.changes = RACE | {"budget": {"trials": 1}}
     director = sweep.open()
     for replicates in ((0,), (1,)):
@@ -865,9 +875,10 @@ def test_a_trial_that_starts_again_in_a_later_stage_starts_with_its_first(sweep:
     director.again(0, "there was no room")
     assert sweep.rows() == []
     sweep.run(learns(always(30)), director)
-    assert stages_of(sweep) == [(0, (0,)), (0, (1,)), (0, (2,))]
+    assert stages_of(sweep) == [(0, (1,)), (0, (2,))]
     assert sweep.states() == {0: "finished"}
-    assert [row["step"] for row in sweep.rows("curves")] == [10, 20, 30] * 3
+    assert [row["step"] for row in sweep.rows("curves")] == [10, 20] + [10, 20, 30] * 2
+    assert sweep.rows()[0]["retries"] == ["there was no room"]
 
 
 def test_a_trial_that_fails_in_a_later_stage_fails_in_all_replicates_to_come(sweep: Sweep) -> None:
@@ -1071,7 +1082,7 @@ def test_a_larger_budget_takes_up_again_what_may_now_matter(sweep: Sweep) -> Non
     assert bounds == [90, 70, 50, 30]
     before = {row["trial"]: row for row in sweep.rows()}
     same = sweep.launch(descends)
-    assert (same.notices, same.finished, len(sweep.trained)) == ([], [], 8)
+    assert (same.notices, len(same.finished), len(sweep.trained)) == ([], 0, 8)
 
     sweep.changes = descent(100)
     more = sweep.launch(descends)
@@ -1098,7 +1109,7 @@ def test_a_larger_budget_takes_up_again_what_may_now_matter(sweep: Sweep) -> Non
     for trials in (100, 8, 100):
         sweep.changes = descent(trials)
         again = sweep.launch(descends)
-        assert (again.notices, again.finished) == ([], [])
+        assert (again.notices, len(again.finished)) == ([], 0)
 
 
 def test_more_finalists_take_up_again_what_may_be_among_them(sweep: Sweep) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sweeper.batch_schedules import BatchSchedule
-from sweeper.heaviest import heaviest, heaviest_settings, largest_batch
+from sweeper.heaviest import heaviest, heaviest_settings, largest_batch, limit
 from sweeper.hyperparameters import Hyperparameters
 from sweeper.spec.loading import Loaded, load
 
@@ -91,3 +91,9 @@ def test_the_heaviest_trial_has_every_replicate_and_never_reaches_its_event(tmp_
 def test_the_largest_batch_may_be_that_of_a_stage(tmp_path: Path) -> None:
     stages = {"batch.shape": "step", "batch.stages": [[0, 8], [50, 2048]]}
     assert largest_batch(loaded(tmp_path, baselines={"a": stages}).spec) == 2048
+
+
+def test_the_limit_is_on_the_clock_of_the_objective_unless_another_is_asked_for(tmp_path: Path) -> None:
+    objective = QUESTION["objective"] | {"minimize": "examples", "horizon_seconds": 60}
+    spec = loaded(tmp_path, objective=objective, baselines={"a": {"batch.max": 1024}}).spec
+    assert (limit(spec), limit(spec, "steps"), limit(spec, "seconds")) == (102400.0, 100.0, 60.0)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeper.director import SweepDirector
+from sweeper.director import SweepDirector, Tally
 from sweeper.outcomes import Ending
-from sweeper.progress import best_of, duration, progress, seconds_left, sentence
+from sweeper.progress import duration, progress, seconds_left, sentence
 from sweeper.runners.in_process import InProcess
 from sweeper.spec.loading import load
 from sweeper.spec.model import SweepSpec
@@ -206,7 +206,7 @@ def test_the_panel_before_anything_has_finished_and_when_stopping(sweep: Sweep) 
 
 
 def test_the_best_is_the_lowest_value_and_never_a_confirmation(sweep: Sweep) -> None:
-    assert best_of([]) is None
+    assert Tally().best is None
     sweep.changes = {
         "budget": {"trials": 3},
         "confirm": {"top": 2, "replicates": 2},
@@ -216,8 +216,7 @@ def test_the_best_is_the_lowest_value_and_never_a_confirmation(sweep: Sweep) -> 
     def reach(assignment: Assignment, replicate: int) -> int:
         return 10 if replicate >= CONFIRMATION_REPLICATES else 20 * assignment.settings.depth
 
-    finished = sweep.launch(learns(reach)).finished
-    best = best_of(finished)
+    best = sweep.launch(learns(reach)).tally.best
     assert best is not None
     assert best.proposal.number == 1
     assert sentence(best, spec_of(sweep)) == "trial 1: reached 2/2, mean 20 steps  depth=1"
@@ -232,7 +231,7 @@ def test_the_time_left_is_a_guess_from_what_has_finished(sweep: Sweep) -> None:
         assert isinstance(assignment, Assignment)
         time.sleep(0.02)
         director.end(assignment.number, Ending("finished"))
-        times = [(each.summary.finished - each.summary.started).total_seconds() for each in director.finished]
+        times = [each.summary.seconds for each in director.finished]
         left = seconds_left(director, spec_of(sweep), 2)
         assert left == pytest.approx(sum(times) / len(times) * expected / 2)
     again = sweep.open()

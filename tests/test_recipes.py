@@ -204,6 +204,7 @@ def put(writer: Writer, loaded: Loaded, number: int, told: Told) -> None:
         limit=float(objective.horizon),
         started=started,
         finished=started + timedelta(seconds=9),
+        seconds=9.0,
         device="cpu",
     )
     name = identity(told.settings, objective.horizon)

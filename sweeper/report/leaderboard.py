@@ -9,13 +9,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.heaviest import largest_batch
-from sweeper.objective import limit_of
+from sweeper import heaviest
 from sweeper.outcomes import Clock
 from sweeper.paths import SweepFolder
 from sweeper.report.summaries import Runs, runs_on
 from sweeper.report.verdicts import Verdict, verdicts
 from sweeper.results.query import query
+from sweeper.results.record import taken_up_again
 from sweeper.results.summary import CUT_SHORT, column_of
 from sweeper.spec.model import SweepSpec
 
@@ -61,15 +61,23 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         clock: on which to rank; by default the objective's, and then as the sampler was told.
     """
     asked = clock or spec.objective.minimize
+    as_told = asked == spec.objective.minimize
     everyone = query(folder, "SELECT * FROM trials ORDER BY value, trial").to_pylist()
-    runs = runs_on(folder, asked, limit_on(folder, spec, asked), [row["trial"] for row in everyone])
+    limit = limit_on(folder, spec, asked)
+    # To rank on another clock, the runs of all trials are needed; thousands of trials take seconds.
+    runs = {} if as_told else runs_on(folder, asked, limit, [row["trial"] for row in everyone])
     for row in everyone:
-        _add_times(row, runs.get(row["trial"]), asked == spec.objective.minimize)
-    if asked != spec.objective.minimize:
+        _add_mean(row, runs.get(row["trial"]))
+    if not as_told:
         everyone.sort(key=lambda row: (row["mean"], row["trial"]))
-    taken_up_again = {row["name"] for row in everyone if row["phase"] == "search"}
-    rows = [row for row in everyone if row["phase"] != "confirm" and str(row["trial"]) not in taken_up_again]
+    replaced = taken_up_again(everyone)
+    rows = [row for row in everyone if row["phase"] != "confirm" and row["trial"] not in replaced]
     confirmed = [row for row in everyone if row["phase"] == "confirm"]
+    shown = [*rows[:top], *confirmed]
+    if as_told:
+        runs = runs_on(folder, asked, limit, [row["trial"] for row in shown])
+    for row in shown:
+        _add_spread(row, runs.get(row["trial"]))
     repeated = {row["trial"]: row for row in rows}
     for row in confirmed:
         row["of"] = int(row["name"])
@@ -93,19 +101,22 @@ def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
     if clock == "seconds" and spec.objective.horizon_seconds is None:
         (longest,) = query(folder, "SELECT max(seconds) AS seconds FROM curves").to_pylist()
         return float(longest["seconds"] or 1.0)
-    asked = spec.objective
-    return limit_of(clock, asked.horizon, largest_batch(spec), asked.horizon_seconds)
+    return heaviest.limit(spec, clock)
 
 
-def _add_times(row: dict[str, Any], runs: Runs | None, by_objective: bool) -> None:
+def _add_mean(row: dict[str, Any], runs: Runs | None) -> None:
+    """Name the baseline, and take the mean from the runs; where they are not given, as the table has it."""
     row["baseline"] = row["name"] if row["phase"] == "baseline" else ""
     row["mean"], row["error"] = row["rmst"], row["rmst_error"]
+    if runs is not None:
+        mean, error = runs.mean
+        row["mean"], row["error"] = mean, None if math.isnan(error) else error
+
+
+def _add_spread(row: dict[str, Any], runs: Runs | None) -> None:
     row["median"] = row["beyond"] = row["success"] = None
     if runs is None:
         return
-    if not by_objective:
-        mean, error = runs.mean
-        row["mean"], row["error"] = mean, None if math.isnan(error) else error
     if len(runs.times) == 1:
         row["median"], row["beyond"] = runs.median, float(runs.times.max())
     row["success"] = runs.success

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sweeper.outcomes import Clock
 from sweeper.paths import SweepFolder
 from sweeper.results.query import frame
+from sweeper.results.summary import COLUMN
 from sweeper.survival import Rate, Survival, kaplan_meier, restricted_mean, success_rate
 
 Times = npt.NDArray[np.float64]
@@ -80,13 +81,12 @@ def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[in
     if not trials:
         return {}
     wanted = ", ".join(str(int(trial)) for trial in trials)
-    column = {"steps": "step", "examples": "examples", "seconds": "seconds"}[clock]
     rows = frame(
         folder,
         f"""
         SELECT trial, operation, replicate, sustained_{clock} AS time, outcome, last
         FROM runs LEFT JOIN (
-            SELECT trial, operation, replicate, max({column}) AS last FROM curves
+            SELECT trial, operation, replicate, max({COLUMN[clock]}) AS last FROM curves
             WHERE trial IN ({wanted}) GROUP BY ALL
         ) USING (trial, operation, replicate)
         WHERE trial IN ({wanted}) ORDER BY trial, operation, replicate

@@ -1,7 +1,7 @@
 """A sweep's tables read back, for those who decide: what became of each trial, and its whole curves."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -65,14 +65,24 @@ def curves(folder: SweepFolder, clock: Clock, metric: str) -> pd.DataFrame:
 
     Trials that failed are left out: they have no curves to speak of. So are those that another has taken up again.
     """
-    trials = table(folder, "trials").to_table(["trial", "phase", "name", "state"]).to_pandas()
+    listed = table(folder, "trials").to_table(["trial", "phase", "name", "state"])
+    trials = listed.to_pandas()
     asked = ["trial", "operation", "replicate", "step", COLUMN[clock], metric]
     found = table(folder, "curves").to_table(list(dict.fromkeys(asked))).to_pandas()
     found = found.assign(clock=found[COLUMN[clock]].astype(float), metric=found[metric].astype(float))
-    replaced = trials["trial"].astype(str).isin(trials.loc[trials["phase"] == "search", "name"])
+    replaced = trials["trial"].isin(taken_up_again(listed.to_pylist()))
     asked_for = trials[(trials["phase"] != "confirm") & (trials["state"] != "failed") & ~replaced]
     kept: pd.DataFrame = found.merge(asked_for.drop(columns="name"), on="trial")
     return kept.sort_values(["trial", "operation", "replicate", "step"], ignore_index=True)
+
+
+def taken_up_again(trials: Iterable[Mapping[str, Any]]) -> set[int]:
+    """Numbers of the trials that a later one of the search has taken up again.
+
+    Args:
+        trials: rows of `trials`, with `phase` and `name`, which of such a later one is the earlier one's number.
+    """
+    return {int(row["name"]) for row in trials if row["phase"] == "search" and row["name"]}
 
 
 def _rows(folder: SweepFolder, name: str, columns: list[str]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from sweeper import hyperparameters
 from sweeper.outcomes import CLOCKS
 from sweeper.results.summary import LEVELS, column_of
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Goes up when a column changes its name, type or meaning."""
 
 _CLOCK_TYPE = {"steps": pa.int64(), "examples": pa.int64(), "seconds": pa.float64()}
@@ -53,6 +53,7 @@ TRIALS = pa.schema(
         pa.field("bound", pa.float64()),
         pa.field("steps_trained", pa.int64()),
         pa.field("seconds", pa.float64()),
+        pa.field("retries", pa.list_(pa.string())),
         pa.field("started", pa.timestamp("us", tz="UTC")),
         pa.field("finished", pa.timestamp("us", tz="UTC")),
         pa.field("device", pa.string()),

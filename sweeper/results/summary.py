@@ -57,6 +57,7 @@ class TrialSummary:
     bound: float
     started: datetime
     finished: datetime
+    seconds: float
     device: str
 
     @property
@@ -87,6 +88,7 @@ def summarise(
     limit: float,
     started: datetime,
     finished: datetime,
+    seconds: float,
     device: str,
 ) -> TrialSummary:
     """A trial's summary from its curves.
@@ -97,6 +99,7 @@ def summarise(
         ending: how it ended.
         limit: where the restricted mean is restricted, on the objective's clock.
         started, finished: wall-clock times, UTC.
+        seconds: time spent on it, over all its starts.
         device: where it was trained.
     """
     runs = tuple(
@@ -113,6 +116,7 @@ def summarise(
         lower_bound(by_operation, limit),
         started,
         finished,
+        seconds,
         device,
     )
 
@@ -246,7 +250,14 @@ def _diagnose(curve: Curve) -> dict[str, Any]:
 
 
 def trial_row(
-    summary: TrialSummary, trial: int, *, phase: str, name: str, identity: str, settings: Hyperparameters
+    summary: TrialSummary,
+    trial: int,
+    *,
+    phase: str,
+    name: str,
+    identity: str,
+    settings: Hyperparameters,
+    retries: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The trial's row in `trials`."""
     kinds = ("reached", "censored", "diverged", "failed")
@@ -264,7 +275,8 @@ def trial_row(
         "value": summary.value,
         "bound": summary.bound if summary.ending.kind in CUT_SHORT else None,
         "steps_trained": sum(run.row.get("final_step", 0) for run in summary.runs),
-        "seconds": (summary.finished - summary.started).total_seconds(),
+        "seconds": summary.seconds,
+        "retries": list(retries),
         "started": summary.started,
         "finished": summary.finished,
         "device": summary.device,

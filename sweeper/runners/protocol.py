@@ -15,8 +15,8 @@ import traceback
 from collections.abc import Callable
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from sweeper.outcomes import OUT_OF_MEMORY, Ending
-from sweeper.trial import Assignment, Chunk, Train
+from sweeper.outcomes import DEVICE_FAILED, ERROR, OUT_OF_MEMORY, UNUSABLE_STATE, Ending
+from sweeper.trial import Assignment, Chunk, Train, UnusableStateError
 
 Wait = Literal["wait"]
 WAIT: Wait = "wait"
@@ -39,7 +39,7 @@ class Director(Protocol):
         ...
 
     def again(self, number: int, why: str) -> None:
-        """Forget what a trial reported: it stopped through no fault of its own. `next_trial` gives it once more."""
+        """Take back a trial that stopped through no fault of its own. `next_trial` gives it once more."""
         ...
 
     def tick(self) -> None:
@@ -81,6 +81,12 @@ class SharesGpus(Runner, Protocol):
 def ending_of(error: BaseException) -> Ending:
     """The ending of a trial whose training function raised."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    out_of_memory = "OutOfMemoryError" in names or isinstance(error, MemoryError)
     detail = "".join(traceback.format_exception(error))
-    return Ending("failed", OUT_OF_MEMORY if out_of_memory else "error", detail)
+    if "OutOfMemoryError" in names or isinstance(error, MemoryError):
+        return Ending("failed", OUT_OF_MEMORY, detail)
+    if isinstance(error, UnusableStateError):
+        return Ending("failed", UNUSABLE_STATE, detail)
+    # torch is not imported here, and older versions raise a plain RuntimeError.
+    if "AcceleratorError" in names or (isinstance(error, RuntimeError) and "CUDA error: " in str(error)):
+        return Ending("failed", DEVICE_FAILED, detail)
+    return Ending("failed", ERROR, detail)

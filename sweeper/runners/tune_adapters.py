@@ -5,6 +5,7 @@ and raised again when the run is over.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import ray
 from ray import tune
 from ray.tune import schedulers, search
 
-from sweeper.outcomes import FINISHED, NODE_LOST, Ending
+from sweeper.outcomes import DEVICE_FAILED, ERROR, FINISHED, NODE_LOST, Ending
 from sweeper.runners.protocol import WAIT, Director, Wait, ending_of
 from sweeper.runners.room import Room
 from sweeper.trial import Assignment, Chunk, Train
@@ -33,17 +34,25 @@ class Trial(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._chunks: Iterator[Chunk] | None = None
-        self._text = config["assignment"]
+        self._text, self._state = config["assignment"], config["state"]
 
     def step(self) -> dict[str, Any]:
         """Train for one chunk; what the training function raises is an outcome."""
         try:
             if self._chunks is None:
-                self._chunks = self._train(Assignment.from_json(self._text))
+                state = None if self._state is None else ray.get(self._state)
+                self._chunks = self._train(replace(Assignment.from_json(self._text), state=state))
             chunk = next(self._chunks, None)
         except Exception as error:  # noqa: BLE001  # the user's code or torch: its failure is an outcome
-            return {"ending": ending_of(error), "done": True}
+            ending = ending_of(error)
+            if ending.why == DEVICE_FAILED:
+                raise BrokenWorkerError(ending.detail) from None
+            return {"ending": ending, "done": True}
         return {"ending": FINISHED, "done": True} if chunk is None else {"chunk": chunk}
+
+
+class BrokenWorkerError(Exception):
+    """The process cannot train any more: Tune must not use its actor again."""
 
 
 class Adapter:
@@ -74,7 +83,8 @@ class Adapter:
             return WAIT if assignment == WAIT else None
         self.assigned[trial_id] = assignment.number
         self._shares[trial_id] = self._room.gpu
-        return {"assignment": assignment.to_json(), "gpu": self._room.gpu}
+        state = None if assignment.state is None else ray.put(assignment.state)
+        return {"assignment": assignment.to_json(), "state": state, "gpu": self._room.gpu}
 
     def report(self, number: int, chunk: Chunk) -> Ending | None:
         """See `Director`; stops the trial once anything has gone wrong."""
@@ -137,6 +147,7 @@ class Scheduler(schedulers.FIFOScheduler):
         number = self._adapter.assigned.get(trial.trial_id)
         if number is None:
             return str(self.STOP)
+        trial.config["state"] = None  # it has arrived: let it go
         ending = self._adapter.report(number, result.pop("chunk"))
         if ending is None:
             return str(self.CONTINUE)
@@ -167,7 +178,9 @@ class Clock(tune.Callback):
 def _loss(trial: Any) -> Ending:
     """The ending of a trial whose worker failed outside the training function."""
     if not trial.pickled_error_file:
-        return Ending("failed", "error", Path(trial.error_file).read_text() if trial.error_file else "")
+        return Ending("failed", ERROR, Path(trial.error_file).read_text() if trial.error_file else "")
     error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    if isinstance(error, BrokenWorkerError):
+        return Ending("failed", DEVICE_FAILED, str(error))
     lost = isinstance(error, ray.exceptions.RayActorError)
-    return Ending("failed", NODE_LOST if lost else "error", str(error))
+    return Ending("failed", NODE_LOST if lost else ERROR, str(error))

@@ -14,7 +14,9 @@ Rule = Literal["asha", "median"]
 
 _RUNGS = 3
 _FACTOR = 4
-"""ASHA keeps a quarter at each of three rungs: at 1/64, 1/16 and 1/4 of the horizon (Li et al. 2020)."""
+"""ASHA keeps a quarter at each rung (Li et al. 2020): at 1/64 of the horizon, rounded down, and at every fourfold of
+that before the horizon. A horizon of 64 steps or more has three rungs where 64 divides it, and four where it does not.
+"""
 
 
 class Pruner:
@@ -54,7 +56,5 @@ class Pruner:
             return
         if stopped or math.isnan(score):
             self._study.tell(trial, state=TrialState.PRUNED)
-        elif math.isnan(score):
-            self._study.tell(trial, state=TrialState.FAIL)
         else:
             self._study.tell(trial, score)

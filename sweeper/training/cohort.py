@@ -9,8 +9,9 @@ number of the update, and sums for the report pile up there. On a GPU these upda
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,6 +119,8 @@ class Cohort:
         self._examples = np.zeros(len(runs), dtype=np.int64)
         self._streak = np.zeros(len(runs), dtype=np.int64)
         self._crossed = np.full(len(runs), -1)
+        self._rows = np.arange(len(runs))
+        self._step, self._seconds = 0, 0.0
         self._graphs = Graphs(device, techniques.graphs)
         self._merge = techniques.merge and device.type == "cpu"
         self._prepare()
@@ -126,26 +129,24 @@ class Cohort:
         """Train until every run has reached its event and its tail, its horizon or a non-finite loss.
 
         Yields:
-            One evaluation of every run still in the stack: column -> [runs] (see `Chunk.columns`).
+            One evaluation of every run that trained: column -> [runs] (see `Chunk.columns`).
         """
         objective, event = self._objective, self._objective.event
-        started = time.perf_counter()
-        step = 0
-        while step < objective.horizon:
-            last, step = step, min(step + objective.evaluate_every, objective.horizon)
-            self._advance(last, step)
-            columns = self._evaluate(last, step)
-            seconds = time.perf_counter() - started
-            columns["seconds"] = np.full(len(self._runs), seconds)
-            yield columns
+        started = time.perf_counter() - self._seconds
+        while self._runs and self._step < objective.horizon:
+            last, self._step = self._step, min(self._step + objective.evaluate_every, objective.horizon)
+            self._advance(last, self._step)
+            columns = self._evaluate(last, self._step)
+            self._seconds = time.perf_counter() - started
+            columns["seconds"] = np.full(len(self._runs), self._seconds)
             self._streak = np.where(event.holds(columns[event.metric]), self._streak + 1, 0)
-            self._crossed = np.where((self._crossed < 0) & (self._streak == event.sustained), step, self._crossed)
-            over = (self._crossed >= 0) & (step >= self._crossed + objective.tail)
+            crossing = (self._crossed < 0) & (self._streak == event.sustained)
+            self._crossed = np.where(crossing, self._step, self._crossed)
+            over = (self._crossed >= 0) & (self._step >= self._crossed + objective.tail)
             finite = np.isfinite(columns["train_loss"]) & np.isfinite(columns["val_loss"])
-            going = np.flatnonzero(finite & ~over)
-            if not len(going) or (objective.horizon_seconds is not None and seconds >= objective.horizon_seconds):
-                return
-            self._keep(going)
+            out_of_time = objective.horizon_seconds is not None and self._seconds >= objective.horizon_seconds
+            self._keep(np.flatnonzero(finite & ~over & (not out_of_time)))
+            yield columns
 
     def update(self, count: int = 1) -> None:
         """That many steps of gradient descent for every run, with no evaluation."""
@@ -300,6 +301,39 @@ class Cohort:
         self._val_loss /= total[:, 0]
         self._val_accuracy /= total[:, 0]
 
+    def state(self) -> dict[str, Any]:
+        """What goes on needs, between two evaluations: numbers, lists and tensors on the CPU."""
+        return {
+            "step": self._step,
+            "seconds": self._seconds,
+            "rows": self._rows.tolist(),
+            "parameters": self.stack.flat.cpu(),
+            "first": self._optimiser.first.cpu(),
+            "second": self._optimiser.second.cpu(),
+            "updates": int(self._optimiser.updates),
+            "examples": self._examples.tolist(),
+            "streak": self._streak.tolist(),
+            "crossed": self._crossed.tolist(),
+            "course": self._course.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave of a cohort of the same runs, which then trains as if nothing had happened.
+
+        Draws are a function of seed and step, so there is no random state to keep.
+        """
+        self._step, self._seconds = state["step"], state["seconds"]
+        self._keep(np.array(state["rows"], dtype=np.int64))
+        self.stack.flat.copy_(state["parameters"])
+        self._optimiser.first.copy_(state["first"])
+        self._optimiser.second.copy_(state["second"])
+        self._optimiser.updates.fill_(state["updates"])
+        self._examples, self._streak, self._crossed = (
+            np.array(state[name], dtype=np.int64) for name in ("examples", "streak", "crossed")
+        )
+        self._course.restore(state["course"])
+        self._load_course()
+
     def _keep(self, going: npt.NDArray[np.int64]) -> None:
         """Let the finished runs leave the stack."""
         if len(going) == len(self._runs):
@@ -313,8 +347,9 @@ class Cohort:
         self._train_rows, self._train_counts = self._train_rows[rows], self._train_counts[rows]
         self._validation_rows, self._validation_counts = self._validation_rows[rows], self._validation_counts[rows]
         self._examples, self._streak = self._examples[going], self._streak[going]
-        self._crossed = self._crossed[going]
-        self._prepare()
+        self._crossed, self._rows = self._crossed[going], self._rows[going]
+        if self._runs:
+            self._prepare()
 
 
 def _squares(pieces: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """What changes from update to update in a stack of runs: batch sizes, learning rates and decays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,23 @@ class Course:
         self._adaptive = [self._adaptive[row] for row in rows]
         self.sizes = self.sizes[list(rows)]
         self.rates, self.decays = self.rates[list(rows)], self.decays[list(rows)]
+
+    def state(self) -> list[dict[str, list[Any]] | None]:
+        """What measurements have changed: of each adaptive run its moving averages and its batch sizes."""
+        return [
+            None
+            if adaptive is None
+            else {"averages": [adaptive.signal, adaptive.noise, adaptive.weight], "sizes": sizes.tolist()}
+            for adaptive, sizes in zip(self._adaptive, self.sizes, strict=True)
+        ]
+
+    def restore(self, state: Sequence[Mapping[str, list[Any]] | None]) -> None:
+        """Go on from what `state` gave of the same runs."""
+        for row, (adaptive, kept) in enumerate(zip(self._adaptive, state, strict=True)):
+            if adaptive is not None and kept is not None:
+                adaptive.signal, adaptive.noise, adaptive.weight = kept["averages"]
+                self.sizes[row] = kept["sizes"]
+                self._set_rates(row, 0)
 
     def _set_rates(self, row: int, first: int) -> None:
         """Learning rates and decays from update `first` on: warm-up times the coupling to the batch size."""

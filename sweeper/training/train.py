@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from sweeper.seeds import seeds_of
+from sweeper.training.checkpoint import Pace, pack, unpack
 from sweeper.training.cohort import Cohort, Run, architecture_of
 from sweeper.training.device import name_of, prepare
 from sweeper.training.tasks.modular_arithmetic import build_table, split
-from sweeper.trial import Assignment, Chunk, Columns
+from sweeper.trial import Assignment, Chunk, Columns, UnusableStateError
 
 CHUNK_SECONDS = 1.0
 """How long to train between two chunks: long enough to keep bookkeeping cheap, short enough to be stopped soon."""
@@ -18,20 +20,40 @@ CHUNK_SECONDS = 1.0
 def train(assignment: Assignment) -> Iterator[Chunk]:
     """Train every run of a trial; runs that can share a stack train together, one stack after the other.
 
-    Raises whatever torch raises, such as `torch.OutOfMemoryError`: runners make outcomes of exceptions.
+    Raises:
+        UnusableStateError: the assignment's state is of another version, or damaged.
+        Exception: whatever torch raises, such as `torch.OutOfMemoryError`: runners make outcomes of exceptions.
     """
     device = prepare(assignment.cpu, assignment.precision)
     sampled = assignment.task.evaluation == "sampled"
-    for runs in _stacks(assignment):
+    resumed = None if assignment.state is None else unpack(assignment.state)
+    first = resumed["stack"] if resumed else 0
+    pace = Pace()
+    for place, runs in enumerate(_stacks(assignment)[first:], first):
+        cohort = Cohort(runs, assignment.objective, sampled, device, precision=assignment.precision)
+        if resumed and place == first:
+            _restore(cohort, resumed["cohort"])
         pending: list[Columns] = []
         since = time.perf_counter()
-        for columns in Cohort(runs, assignment.objective, sampled, device, precision=assignment.precision).train():
+        for columns in cohort.train():
             pending.append(columns)
             if time.perf_counter() - since >= CHUNK_SECONDS:
-                yield _chunk(pending, name_of(device))
+                state = None
+                if pace.due:
+                    pace.begin()
+                    state = pack({"stack": place, "cohort": cohort.state()})
+                yield _chunk(pending, name_of(device), state)
+                pace.resume()
                 pending, since = [], time.perf_counter()
         if pending:
             yield _chunk(pending, name_of(device))
+
+
+def _restore(cohort: Cohort, state: dict[str, Any]) -> None:
+    try:
+        cohort.restore(state)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise UnusableStateError(f"{type(error).__name__}: {error}") from error
 
 
 def _stacks(assignment: Assignment) -> list[list[Run]]:
@@ -48,5 +70,5 @@ def _stacks(assignment: Assignment) -> list[list[Run]]:
     return list(stacks.values())
 
 
-def _chunk(pending: list[Columns], device: str) -> Chunk:
-    return Chunk({name: np.concatenate([each[name] for each in pending]) for name in pending[0]}, device)
+def _chunk(pending: list[Columns], device: str, state: bytes | None = None) -> Chunk:
+    return Chunk({name: np.concatenate([each[name] for each in pending]) for name in pending[0]}, device, state)

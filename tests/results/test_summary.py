@@ -104,6 +104,7 @@ def summary_of(
         limit=limit,
         started=STARTED,
         finished=FINISHED_AT,
+        seconds=(FINISHED_AT - STARTED).total_seconds(),
         device=DEVICE if curves else "",
     )
 
@@ -395,6 +396,7 @@ def test_the_row_of_a_trial_with_every_kind_of_outcome() -> None:
         "bound": None,
         "steps_trained": 30 + 60 + 20,
         "seconds": 30.0,
+        "retries": [],
         "started": STARTED,
         "finished": FINISHED_AT,
         "device": DEVICE,
@@ -424,6 +426,7 @@ def test_the_row_of_a_trial_that_failed_at_once() -> None:
         "bound": None,
         "steps_trained": 0,
         "seconds": 30.0,
+        "retries": [],
         "started": STARTED,
         "finished": FINISHED_AT,
         "device": "",

@@ -1,0 +1,336 @@
+"""Kill a sweep again and again at random instants, and check that nothing is lost.
+
+    python -m benchmarks.chaos --folder NEW                     # 50 kills of the driver, 10 of workers, 10 of raylets
+    python -m benchmarks.chaos --folder NEW --driver 5 --worker 0 --raylet 0
+
+A sweep of quick real trials on a fixed grid runs once undisturbed, then under fire: a process gets SIGKILL at a random
+instant, files are torn as a crash may tear them, and the same command runs again, until the sweep is finished. From
+the Parquet tables and Optuna's journal: every trial once, nothing that was finished trained again, every outcome and
+curve equal to the undisturbed ones to the last bit, no process and no temporary file left.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from sweeper.launch import launch
+from sweeper.paths import SweepFolder
+from sweeper.results.checkpoints import Checkpoints
+from sweeper.spec.loading import load
+from sweeper.trial import Assignment, Chunk
+
+QUESTION = """\
+name: chaos
+task: {name: modular_arithmetic, operation: x_plus_y, modulus: 31, train_fraction: 0.6}
+objective: {until: train_accuracy > 0.9, horizon: 400, evaluate_every: 10, replicates: 2}
+search:
+  batch.max: {choice: [16, 24, 32]}
+  heads: {choice: [1, 2]}
+fixed: {width: 64, depth: 1, learning_rate: 5.0e-4, warmup_steps: 5, weight_decay: 0.1}
+baselines:
+  published: {batch.max: 24, heads: 4}
+sampler: {name: grid}
+stop: none
+confirm: {top: 1, replicates: 2}
+budget: {trials: 7}
+resources: {cpu: 1}
+"""
+FIGURES = Path(__file__).parent / "figures" / "chaos.json"
+CLOCKS = ("seconds", "started", "finished", "retries")
+_MARK = "SWEEPER_CHAOS"
+_VICTIMS = {"worker": "ray::ResourceTrainable", "raylet": "raylet/raylet", "driver": "benchmarks.chaos drive"}
+_GONE_SECONDS = 60
+
+
+def traced(folder: Path, assignment: Assignment) -> Iterator[Chunk]:
+    """Train as ever, and write down after every chunk which trial is at which step."""
+    from sweeper.training.train import train  # noqa: PLC0415  # in the worker
+
+    for chunk in train(assignment):
+        with open(folder / f"{os.getpid()}.trace", "a") as file:
+            file.write(f"{assignment.number} {chunk.columns['step'].max()}\n")
+        yield chunk
+
+
+def drive(space: Path, address: str | None) -> None:
+    """One launch: what gets killed."""
+    launch(space, address=address, console=Console(width=200), train=partial(traced, space.parent))
+
+
+@dataclass
+class Fire:
+    """What was done to a sweep and what came of it.
+
+    Attributes:
+        kills: how often each kind of process was killed.
+        lost, repeated, changed: finished trials that were gone, trained again or different from the undisturbed ones.
+        redone: steps that each unfinished trial had to train once more after a kill of the driver or the raylet.
+        back: seconds from the new launch to the first chunk of training.
+        orphans, leftovers: processes that outlived their driver by a minute, and files at the end that nobody needs.
+    """
+
+    kills: dict[str, int] = field(default_factory=dict)
+    launches: int = 0
+    lost: int = 0
+    repeated: int = 0
+    changed: int = 0
+    redone: list[int] = field(default_factory=list)
+    back: list[float] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether every promise was kept."""
+        return not (self.lost or self.repeated or self.changed or self.orphans or self.leftovers)
+
+
+class Sweep:
+    """A sweep that is launched in processes of their own, which can be found and killed."""
+
+    def __init__(self, root: Path, address: str | None = None):
+        root.mkdir(parents=True)
+        self.root, self._address = root, address
+        self.space = root / "space.yaml"
+        self.space.write_text(QUESTION + f"results: {root / 'results'}\n")
+        self.folder = SweepFolder(root / "results" / "chaos")
+        self._mark = uuid.uuid4().hex
+        self.log = root / "launches.log"
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Launch the sweep."""
+        command = [sys.executable, "-m", "benchmarks.chaos", "drive", str(self.space)]
+        if self._address:
+            command += ["--address", self._address]
+        with open(self.log, "ab") as log:
+            return subprocess.Popen(command, env=os.environ | {_MARK: self._mark}, stdout=log, stderr=log)
+
+    def processes(self) -> dict[int, str]:
+        """Pid -> command of every process that a launch of this sweep started, itself included."""
+        found = {}
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"{_MARK}={self._mark}".encode() in (place / "environ").read_bytes().split(b"\0"):
+                    found[int(place.name)] = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # it has ended meanwhile
+        return {pid: command for pid, command in found.items() if command}
+
+    def victims(self, kind: str) -> list[int]:
+        """The processes of a kind."""
+        return [pid for pid, command in self.processes().items() if _VICTIMS[kind] in command]
+
+    def wait_until_alone(self) -> list[str]:
+        """Wait until no process of earlier launches is left. Returns the commands of those that do not end."""
+        until = time.monotonic() + _GONE_SECONDS
+        while self.processes() and time.monotonic() < until:
+            time.sleep(0.1)
+        left = self.processes()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        return list(left.values())
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table as plain pandas reads it, without what a clock says."""
+        keys = [key for key in ("trial", "operation", "replicate", "step") if name == "curves" or key != "step"]
+        if not any(self.folder.table(name).glob("*.parquet")):
+            return pd.DataFrame()
+        found = pd.read_parquet(self.folder.table(name))
+        return found.sort_values([key for key in keys if key in found], ignore_index=True)
+
+    def finished(self) -> dict[int, dict[str, Any]]:
+        """Trial -> row of every trial that ended for good."""
+        found = self.table("trials")
+        rows = found[found["state"] == "finished"].to_dict("records") if len(found) else []
+        return {row["trial"]: row for row in rows}
+
+    def traced(self) -> dict[int, int]:
+        """Trial -> the last step that training had reached; forgets what it returns."""
+        steps: dict[int, int] = {}
+        for path in self.root.glob("*.trace"):
+            for line in path.read_text().splitlines():
+                number, step = map(int, line.split())
+                steps[number] = max(step, steps.get(number, 0))
+            path.unlink()
+        return steps
+
+    def kept(self, number: int) -> int:
+        """The step of a trial's checkpoint; 0 without one."""
+        checkpoint = Checkpoints(self.folder).load(number)
+        return 0 if checkpoint is None or not checkpoint.columns else int(checkpoint.columns["step"].max())
+
+    def leftovers(self) -> list[str]:
+        """Files that a finished sweep should not have."""
+        allowed = {"space.yaml", "provenance.json", "study.journal", "launch.lock"}
+        files = [path.relative_to(self.folder.root) for path in self.folder.root.rglob("*") if path.is_file()]
+        return sorted(str(path) for path in files if path.suffix != ".parquet" and str(path) not in allowed)
+
+
+def run_to_the_end(sweep: Sweep) -> None:
+    """Launch once and wait."""
+    code = sweep.start().wait()
+    if code != 0:
+        raise SystemExit(f"the launch ended with {code}:\n{sweep.log.read_text()[-3000:]}")
+
+
+def tear(sweep: Sweep, chance: random.Random) -> None:
+    """Leave files as a crash may leave them: half-written ones beside whole ones, a journal with half a record."""
+    with open(sweep.folder.journal, "ab") as journal:
+        journal.write(b'{"op_code": 4, "worker_id": "torn')
+    for folder in ("trials", "curves", "checkpoints"):
+        beside = sweep.folder.root / folder / f".part-{chance.randrange(99):05d}.parquet.partial"
+        if beside.parent.exists():
+            beside.write_bytes(chance.randbytes(1000))
+    for path in list(sweep.folder.checkpoints.glob("*.npz"))[:1]:
+        if chance.random() < 0.25:
+            path.write_bytes(path.read_bytes()[: chance.randrange(1, 2000)])
+
+
+def under_fire(sweep: Sweep, kills: list[str], longest: float, chance: random.Random) -> Fire:
+    """Launch until the sweep is finished, with a kill at a random instant of each launch while there are any.
+
+    Args:
+        sweep: a new one.
+        kills: kinds of processes to kill, one a launch; workers are killed without ending the launch.
+        longest: the latest instant, in seconds after a launch.
+        chance: where instants and victims come from.
+    """
+    fire, known = Fire(), {}
+    queue = list(kills)
+    while True:
+        began, process = time.monotonic(), sweep.start()
+        fire.launches += 1
+        instant, kind = chance.uniform(0.5, longest), queue.pop(0) if queue else ""
+        heard = False
+        while process.poll() is None:
+            time.sleep(0.05)
+            if not heard and any(sweep.root.glob("*.trace")):
+                heard = True
+                fire.back.append(time.monotonic() - began)
+            if kind and time.monotonic() - began >= instant:
+                victims = [process.pid] if kind == "driver" else sweep.victims(kind)
+                if not victims:
+                    continue  # not started yet
+                os.kill(chance.choice(victims), signal.SIGKILL)
+                fire.kills[kind] = fire.kills.get(kind, 0) + 1
+                instant += chance.uniform(0.5, longest)
+                kind = queue.pop(0) if kind == "worker" and queue[:1] == ["worker"] else ""
+        if kind:
+            queue.insert(0, kind)  # the launch was over before its time came
+        fire.orphans += sweep.wait_until_alone()
+        now = sweep.finished()
+        fire.lost += len(known.keys() - now.keys())
+        fire.repeated += sum(now[n]["finished"] != known[n]["finished"] for n in known.keys() & now.keys())
+        known = now
+        reached = sweep.traced()
+        if process.returncode == 0:
+            return fire
+        fire.redone += [max(step - sweep.kept(number), 0) for number, step in reached.items() if number not in now]
+        if sweep.folder.journal.exists():
+            tear(sweep, chance)
+
+
+def differences(sweep: Sweep, undisturbed: Sweep) -> int:
+    """Trials whose rows or curves differ from the undisturbed sweep's, or that are there more than once."""
+    changed: set[int] = set()
+    for name in ("trials", "runs", "curves"):
+        mine, theirs = (
+            each.table(name).drop(columns=[c for c in each.table(name) if any(clock in c for clock in CLOCKS)])
+            for each in (sweep, undisturbed)
+        )
+        for number in set(mine["trial"]) | set(theirs["trial"]):
+            left, right = (each[each["trial"] == number].reset_index(drop=True) for each in (mine, theirs))
+            if not left.equals(right):
+                changed.add(number)
+    return len(changed)
+
+
+def disagreements(sweep: Sweep) -> int:
+    """Trials of which Optuna's journal and the tables say different things."""
+    from sweeper.search.study import Study  # noqa: PLC0415  # keeps the driver's import short
+
+    loaded = load(sweep.folder.space)
+    study = Study(sweep.folder.journal, loaded.space, loaded.spec.sampler, places=1)
+    trials = sweep.table("trials")
+    told = study.values()
+    written = {row["trial"]: row["value"] for row in trials.to_dict("records") if row["phase"] != "confirm"}
+    unfinished = len(study.unfinished())
+    return unfinished + sum(told.get(number) != value for number, value in written.items()) + len(told.keys() - written)
+
+
+def campaign(root: Path, kills: dict[str, int], seed: int, each: int, address: str | None = None) -> Fire:
+    """Sweeps under fire until there have been so many kills; at most `each` in a sweep."""
+    chance = random.Random(seed)
+    undisturbed = Sweep(root / "undisturbed", address)
+    began = time.monotonic()
+    run_to_the_end(undisturbed)
+    longest = time.monotonic() - began
+    print(f"undisturbed: {longest:.0f} s, {len(undisturbed.finished())} trials", flush=True)
+    total = Fire()
+    for kind, count in kills.items():
+        for part in range(0, count, each):
+            sweep = Sweep(root / f"{kind}-{part}", address)
+            fire = under_fire(sweep, [kind] * min(each, count - part), longest, chance)
+            fire.changed = differences(sweep, undisturbed) + disagreements(sweep)
+            fire.leftovers = sweep.leftovers()
+            print(f"{sweep.root.name}: {json.dumps(asdict(fire))}", flush=True)
+            for name in ("launches", "lost", "repeated", "changed", "redone", "back", "orphans", "leftovers"):
+                setattr(total, name, getattr(total, name) + getattr(fire, name))
+            total.kills = {k: total.kills.get(k, 0) + fire.kills.get(k, 0) for k in total.kills | fire.kills}
+    return total
+
+
+def summary(fire: Fire) -> dict[str, Any]:
+    """What goes into the figures."""
+    found = asdict(fire)
+    found["redone"] = {
+        "unfinished trials": len(fire.redone),
+        "median steps": statistics.median(fire.redone) if fire.redone else None,
+        "most steps": max(fire.redone, default=None),
+    }
+    found["back"] = {"launches": len(fire.back), "median seconds": statistics.median(fire.back) if fire.back else None}
+    return found
+
+
+def main() -> None:
+    """Parse and run."""
+    if sys.argv[1:2] == ["drive"]:
+        parser = argparse.ArgumentParser()
+        parser.add_argument("space", type=Path)
+        parser.add_argument("--address")
+        asked = parser.parse_args(sys.argv[2:])
+        drive(asked.space, asked.address)
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    for kind, count in (("driver", 50), ("worker", 10), ("raylet", 10)):
+        parser.add_argument(f"--{kind}", type=int, default=count, help=f"kills of a {kind}")
+    parser.add_argument("--each", type=int, default=10, help="kills in one sweep, at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, required=True, help="a new folder for the sweeps")
+    parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
+    asked = parser.parse_args()
+    kills = {kind: getattr(asked, kind) for kind in _VICTIMS if kind in ("driver", "worker", "raylet")}
+    fire = campaign(asked.folder, {k: n for k, n in kills.items() if n}, asked.seed, asked.each)
+    print(json.dumps(summary(fire), indent=1))
+    if asked.write:
+        FIGURES.write_text(json.dumps(summary(fire), indent=1) + "\n")
+    sys.exit(0 if fire.clean else 1)
+
+
+if __name__ == "__main__":
+    main()
