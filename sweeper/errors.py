@@ -4,6 +4,7 @@ SweeperError
 ├── UserError (2)         something the user wrote or asked for; carries one Problem or many
 │   └── SpecError         ... in a space.yaml
 ├── SweepFailed (1)       the sweep ran and could not give an answer
+├── StorageError (1)      the disk is full, read-only or broken
 └── Interrupted (130)     Ctrl-C
 
 Anything else that reaches the command line is a bug of ours: exit code 3 and a log file.
@@ -50,6 +51,12 @@ class SpecError(UserError):
 
 class SweepFailed(SweeperError):
     """The sweep ended without an answer, such as when every trial failed."""
+
+    exit_code = 1
+
+
+class StorageError(SweeperError):
+    """A file could not be written or removed; nothing that was written before is harmed."""
 
     exit_code = 1
 

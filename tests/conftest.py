@@ -1,9 +1,11 @@
-"""What tests share: one local Ray for the session, with logical GPUs."""
+"""What tests share: one local Ray for the session, with logical GPUs, and one PostgreSQL server."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
+
+from tests import postgres as servers
 
 # Test processes share the cores already: threads of their own would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,3 +19,13 @@ def local_ray() -> Iterator[None]:
     assert os.environ["TUNE_DISABLE_SIGINT_HANDLER"] == "1"
     with ray_tune.RayTune(1, 0.25, logical={"num_cpus": 8, "num_gpus": 2}):
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[servers.Server]:
+    """A real PostgreSQL server."""
+    programs = servers.binaries()
+    if programs is None:
+        pytest.skip("no PostgreSQL server is installed here")
+    with servers.running(programs) as server:
+        yield server

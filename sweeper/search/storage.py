@@ -4,9 +4,11 @@ Two records a trial, each written whole or not at all: one when it opens, one wh
 checked: a record that is damaged, or somebody else's, is refused in words.
 """
 
+import itertools
 import json
 import math
 import os
+import stat
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
@@ -24,13 +26,14 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict
 
 from sweeper import hyperparameters
-from sweeper.errors import UserError
+from sweeper.errors import StorageError, UserError
 from sweeper.hyperparameters import Hyperparameters
 
 Phase = Literal["baseline", "search", "confirm"]
 
 _DESCRIPTION = "trial"
 """User attribute: what a trial runs."""
+_LONGEST_REASON = 200
 
 
 class Description(BaseModel):
@@ -71,6 +74,9 @@ class Storage(ABC):
 
     Attributes:
         where: the file or database, for messages.
+
+    Raises:
+        UserError: it cannot be used, is damaged, or was written by another version.
     """
 
     def __init__(self, where: str):
@@ -80,6 +86,7 @@ class Storage(ABC):
             self._optuna = self._connect()
             self._study = self._find()
         self._ids: list[int] = []
+        self._distributions: dict[str, BaseDistribution] = {}
 
     @abstractmethod
     def _connect(self) -> BaseStorage:
@@ -89,29 +96,38 @@ class Storage(ABC):
     def _find(self) -> int:
         """Optuna's id of the sweep's study, which is created where there is none."""
 
-    @property
     @abstractmethod
-    def _remedy(self) -> str:
-        """What to do when the record is damaged."""
+    def _trouble(self, error: Exception) -> str:
+        """Words for an error that comes from outside, such as a full disk; empty where damage is more likely."""
+
+    @abstractmethod
+    def _forget(self, trial_id: int) -> None:
+        """Let go of what Optuna keeps of a trial in memory, and nobody asks for."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let others use it."""
 
     def read(self) -> list[Recorded]:
         """Every trial, by number. Raises UserError when the record is damaged."""
         with self._understood():
             trials = self._optuna.get_all_trials(self._study, deepcopy=False)
             found = [_recorded(trial, number) for number, trial in enumerate(trials)]
-            self._ids = [trial._trial_id for trial in trials]
-            for number in self._ids:
-                self._forget(number)
+            for trial in trials:
+                self._distributions = trial.distributions | self._distributions
+                self._ids.append(trial._trial_id)
+                self._forget(trial._trial_id)
         return found
 
     def open(
         self, description: Description, labels: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]
     ) -> None:
         """Record that a trial opens. Its number is the next one; UserError when somebody else has taken it."""
+        names = {key: self._free_name(key, distributions[key]) for key in labels}
         opened = optuna.trial.create_trial(
             state=TrialState.RUNNING,
-            params=dict(labels),
-            distributions={key: distributions[key] for key in labels},
+            params={names[key]: label for key, label in labels.items()},
+            distributions={name: distributions[key] for key, name in names.items()},
             user_attrs={_DESCRIPTION: description.model_dump(mode="json")},
         )
         with self._written():
@@ -127,33 +143,43 @@ class Storage(ABC):
         with self._written():
             self._optuna.set_trial_state_values(self._ids[number], TrialState.COMPLETE, [value])
 
-    @abstractmethod
-    def _forget(self, trial_id: int) -> None:
-        """Let go of what Optuna keeps of a trial in memory, and nobody asks for."""
+    def _free_name(self, key: str, distribution: BaseDistribution) -> str:
+        """A parameter's name in Optuna, which wants distributions of one kind under a name.
+
+        `heads`, or `heads (2)` in a sweep that was continued with other choices of heads.
+        """
+        names = itertools.chain([key], (f"{key} ({count})" for count in itertools.count(2)))
+        kind = _kind(distribution)
+        return next(name for name in names if _kind(self._distributions.setdefault(name, distribution)) == kind)
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            raise UserError(f"{self.where}: cannot be used ({error.strerror or error})") from None
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001  # Optuna stumbles over damage in any way that Python can
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            trouble = self._trouble(error)
+            if trouble:
+                raise UserError(f"{self.where}: cannot be used: {trouble}") from None
+            reason = one_line(f"{type(error).__name__}: {error}")
             raise UserError(
-                f"{self.where}: damaged, or written by another version ({reason[:200]}); {self._remedy}"
+                f"{self.where}: damaged, or written by another version ({reason}); put back a copy of it, or give the "
+                "sweep another name"
             ) from None
 
     @contextmanager
     def _written(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            raise UserError(
-                f"{self.where}: cannot be written ({error.strerror or error}); what has finished is kept, and once it "
-                "can be written the same command continues the sweep"
-            ) from None
+        except Exception as error:
+            trouble = self._trouble(error)
+            if not trouble:
+                raise
+            raise StorageError(
+                f"{self.where}: could not be written: {trouble}; everything written before is whole, and the same "
+                "command continues the sweep"
+            ) from error
 
 
 class Journal(Storage):
@@ -173,10 +199,6 @@ class Journal(Storage):
         if self._dropped:
             warnings.warn(f"{path}: dropped an unfinished last record of {self._dropped} bytes", stacklevel=2)
 
-    @property
-    def _remedy(self) -> str:
-        return "put back a copy of it, or give the sweep another name"
-
     def _connect(self) -> BaseStorage:
         self._dropped = _recover(self._path)
         lock = JournalFileOpenLock(str(self._path))
@@ -190,9 +212,15 @@ class Journal(Storage):
             raise ValueError(f"it holds the studies {names}, not {self._NAME!r} alone")
         return self._optuna.get_study_id_from_name(self._NAME)
 
+    def _trouble(self, error: Exception) -> str:
+        return (error.strerror or str(error)) if isinstance(error, OSError) else ""
+
     def _forget(self, trial_id: int) -> None:
         trial = self._optuna.get_trial(trial_id)
         trial.params, trial.distributions, trial.user_attrs = {}, {}, {}
+
+    def close(self) -> None:
+        """Nothing: it is open only while it is written."""
 
 
 def _recorded(trial: FrozenTrial, number: int) -> Recorded:
@@ -202,12 +230,26 @@ def _recorded(trial: FrozenTrial, number: int) -> Recorded:
         raise ValueError(f"trial {description.number} stands where trial {number} should")
     for key, message in hyperparameters.conflicts(description.settings):
         raise ValueError(f"trial {number}: {key}: {message}")
+    labels = {name.partition(" ")[0]: label for name, label in trial.params.items()}
     match trial.state, trial.values:
         case TrialState.RUNNING, None:
-            return Recorded(description, trial.params, None)
+            return Recorded(description, labels, None)
         case TrialState.COMPLETE, [float() as value] if math.isfinite(value):
-            return Recorded(description, trial.params, value)
+            return Recorded(description, labels, value)
     raise ValueError(f"trial {number} is {trial.state.name} with values {trial.values}")
+
+
+def _kind(distribution: BaseDistribution) -> tuple[Any, ...]:
+    """What two distributions must share to stand under one name in Optuna."""
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution, distribution.choices
+    return type(distribution), getattr(distribution, "log", None)
+
+
+def one_line(text: str) -> str:
+    """Long texts of many lines, as libraries give, cut to be read in a sentence."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 3] + "..."
 
 
 def _recover(journal: Path) -> int:
@@ -222,8 +264,10 @@ def _recover(journal: Path) -> int:
         ValueError: the file is not a journal, or its last whole line is none of a journal's, which Optuna overlooks.
     """
     journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
-    if not journal.exists():
+    if not os.path.lexists(journal):
         return 0
+    if not stat.S_ISREG(journal.lstat().st_mode):
+        raise ValueError("it is not a regular file")
     content = journal.read_bytes()
     if content and not content.startswith(b"{"):
         raise ValueError("it is not an Optuna journal")

@@ -99,6 +99,16 @@ class Study:
         return [self._proposal(number) for number in range(len(self._opened))]
 
     @property
+    def where(self) -> str:
+        """The file or database that trials are recorded in, for messages."""
+        return self._storage.where
+
+    @property
+    def trials(self) -> int:
+        """Trials that were ever opened, confirmations and second starts included."""
+        return len(self._opened)
+
+    @property
     def count(self) -> int:
         """Configurations that the baselines and the search have opened."""
         return len(self._numbers)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import shutil
 import tracemalloc
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from sweeper.errors import UserError
+from sweeper.errors import StorageError, UserError
 from sweeper.search.study import Study
 from sweeper.space import Choice, Float, Int, Space
 from sweeper.spec.model import Sampler
@@ -192,7 +193,22 @@ def test_a_journal_that_cannot_be_used_is_a_mistake_of_the_user(tmp_path: Path) 
     journal.mkdir()
     with pytest.raises(UserError) as caught:
         opened(journal)
-    assert str(caught.value) == f"{journal}: cannot be used (Is a directory)"
+    assert "it is not a regular file" in str(caught.value)
+    assert journal.is_dir()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "link to nowhere"])
+def test_what_is_no_file_is_neither_read_nor_written(tmp_path: Path, sound: list[bytes], kind: str) -> None:
+    journal, elsewhere = tmp_path / "study.journal", tmp_path / "elsewhere"
+    if kind == "pipe":
+        os.mkfifo(journal)
+    else:
+        journal.symlink_to(elsewhere)
+    if kind == "link":
+        elsewhere.write_bytes(b"".join(sound) + b"torn")
+    with pytest.raises(UserError, match="it is not a regular file"):
+        opened(journal)
+    assert (elsewhere.read_bytes() if elsewhere.exists() else b"") in (b"", b"".join(sound) + b"torn")
 
 
 def test_a_journal_that_cannot_be_written_ends_the_launch_in_words(tmp_path: Path) -> None:
@@ -203,11 +219,11 @@ def test_a_journal_that_cannot_be_written_ends_the_launch_in_words(tmp_path: Pat
     assert proposal is not None
     shutil.rmtree(folder)
     words = (
-        f"{folder / 'study.journal'}: cannot be written (No such file or directory); what has finished is kept, and "
-        "once it can be written the same command continues the sweep"
+        f"{folder / 'study.journal'}: could not be written: No such file or directory; everything written before is "
+        "whole, and the same command continues the sweep"
     )
     for write in (study.suggest, lambda: study.tell(proposal.number, 1.0)):
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(StorageError) as caught:
             write()
         assert str(caught.value) == words
 
