@@ -30,6 +30,10 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value, as in --set budget.trials=10.")
 ]
 
+Address = Annotated[str | None, typer.Option(help="A running Ray cluster, or auto.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Accept a cluster that demands no token.")]
+Here = Annotated[bool, typer.Option("--here", help="One trial at a time in this process, without Ray.")]
+
 
 @app.callback()
 def sweeper() -> None:
@@ -37,17 +41,35 @@ def sweeper() -> None:
 
 
 @app.command()
-def launch(
+def launch(  # noqa: PLR0917  # options; typer passes them by name
     space: Space,
     overrides: Overrides = None,
-    address: Annotated[str | None, typer.Option(help="A running Ray cluster, or auto.")] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Accept a cluster that demands no token.")] = False,
-    here: Annotated[bool, typer.Option("--here", help="One trial at a time in this process, without Ray.")] = False,
+    address: Address = None,
+    insecure: Insecure = False,
+    here: Here = False,
+    resume: Annotated[
+        Literal["anyway"] | None, typer.Option(help="Go on although the question or the code has changed.")
+    ] = None,
 ) -> None:
     """Run a sweep, or continue it where it stopped."""
     from sweeper.launch import launch as run
 
-    run(space, overrides, where="here" if here else "ray", address=address, insecure=insecure, console=out)
+    where: Literal["here", "ray"] = "here" if here else "ray"
+    run(space, overrides, where=where, address=address, insecure=insecure, resume=resume, console=out)
+
+
+@app.command()
+def resume(
+    sweep: Annotated[str, typer.Argument(help="The sweep's folder, its name in results/, or its s3:// address.")],
+    overrides: Overrides = None,
+    address: Address = None,
+    insecure: Insecure = False,
+    here: Here = False,
+) -> None:
+    """Continue a sweep from its folder, as in: sweeper resume quickstart --set budget.trials=100."""
+    from sweeper.launch import resume as run
+
+    run(sweep, overrides, where="here" if here else "ray", address=address, insecure=insecure, console=out)
 
 
 @app.command()

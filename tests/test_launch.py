@@ -187,20 +187,6 @@ def test_one_launch_at_a_time_runs_a_sweep(tmp_path: Path) -> None:
         process.communicate()
 
 
-def test_a_changed_question_is_refused_and_a_raised_budget_is_not(tmp_path: Path) -> None:
-    space = small.write(tmp_path)
-    launch(space, ["budget.trials=1"], where="here", console=quiet())
-    with pytest.raises(UserError) as raised:
-        launch(space, ["objective.horizon=80", "fixed.depth=2"], where="here", console=quiet())
-    folder = tmp_path / "results" / "small"
-    assert str(raised.value) == (
-        f"{space}: objective, fixed differ from the sweep in {folder}, which began with {folder / 'space.yaml'}; "
-        "give this one another name, or undo the change"
-    )
-    launch(space, ["budget.trials=2"], where="here", console=quiet())
-    assert len(table(tmp_path, "trials")) == 2
-
-
 def always_failing(assignment: Assignment) -> Iterator[Chunk]:
     raise ZeroDivisionError("a mistake in the user's code")
     yield

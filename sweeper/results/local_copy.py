@@ -16,6 +16,7 @@ from pathlib import Path
 from sweeper.errors import UserError
 from sweeper.locations import in_store, working_folder
 from sweeper.paths import SweepFolder, write_atomically
+from sweeper.results import intact
 from sweeper.results.inventory import MANIFEST, Manifest, is_kept, scan
 from sweeper.results.store import ERRORS, Store, reason
 
@@ -33,23 +34,25 @@ def localised(address: str) -> SweepFolder:
     A sweep that a launch on this machine is running, or ran last, is read where it runs.
 
     Raises:
-        UserError: not an address, or the store cannot be read.
+        UserError: not an address, or the store cannot be read; or the folder holds what no sweep leaves there.
     """
     try:
         folder = SweepFolder(working_folder(address))
     except ValueError as error:
         raise UserError(str(error)) from None
-    if not in_store(address) or _is_running(folder):
-        return folder
-    with explained(address):
-        store = Store(address)
-        there = stored(store)
-        if there is None:
-            return folder
+    if in_store(address) and not _is_running(folder):
+        with explained(address):
+            _bring(Store(address), folder)
+    intact.check(folder)
+    return folder
+
+
+def _bring(store: Store, folder: SweepFolder) -> None:
+    there = stored(store)
+    if there is not None:
         with alone(folder):
             if not _is_running(folder) and there.newer_than(remembered(folder)):
                 fetch(store, folder, lambda name: not name.startswith(_NOT_READ))
-    return folder
 
 
 def stored(store: Store) -> Manifest | None:
