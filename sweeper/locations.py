@@ -31,7 +31,7 @@ def check(address: str) -> str:
     if "@" in path or "?" in path:
         # The space.yaml is kept with the results. What may be a secret is not repeated here either.
         raise ValueError(
-            f"got a {scheme}:// URI with options or credentials; give {scheme}://bucket/prefix alone: "
+            f"got options or credentials in a URI; give {scheme}://bucket/prefix alone: "
             "credentials, region and endpoint come from the environment"
         )
     segments = path.rstrip("/").split("/")

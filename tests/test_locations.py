@@ -60,7 +60,7 @@ def test_a_uri_with_options_or_credentials_is_refused_and_not_repeated(uri: str)
     with pytest.raises(ValueError, match="options or credentials") as raised:
         check(uri)
     assert str(raised.value) == (
-        f"got a {scheme}:// URI with options or credentials; give {scheme}://bucket/prefix alone: "
+        f"got options or credentials in a URI; give {scheme}://bucket/prefix alone: "
         "credentials, region and endpoint come from the environment"
     )
 

@@ -6,6 +6,7 @@ several threads, and raises one of ERRORS when the store cannot be reached or re
 
 import json
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,9 +20,8 @@ Stamp = tuple[int, int]
 ERRORS = (OSError, pa.ArrowException)
 _TRIES = 5
 _SMALLEST = 1024
-_CHUNK = 32 * 2**20
+_CHUNK = 16 * 2**20
 """Bytes a request when reading: each costs."""
-_LOCAL = fs.LocalFileSystem()
 
 
 class Store:
@@ -65,12 +65,17 @@ class Store:
             stream.write(content.ljust(size))
 
     def upload(self, file: Path, name: str) -> None:
-        """Make an object hold what a file holds."""
-        fs.copy_files(str(file), self._path(name), _LOCAL, self._objects)
+        """Make an object hold what a file holds.
+
+        Not with pyarrow's `copy_files`, which keeps to itself that closing an object, which is sending it, failed.
+        """
+        with open(file, "rb") as source, self._objects.open_output_stream(self._path(name)) as target:
+            shutil.copyfileobj(source, target, _CHUNK)
 
     def download(self, name: str, file: Path) -> None:
         """Make a file hold what an object holds. Raises FileNotFoundError where there is none."""
-        fs.copy_files(self._path(name), str(file), self._objects, _LOCAL, chunk_size=_CHUNK)
+        with self._objects.open_input_stream(self._path(name)) as source, open(file, "wb") as target:
+            shutil.copyfileobj(source, target, _CHUNK)
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the store: its bytes do not come by here."""

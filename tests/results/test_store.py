@@ -9,6 +9,7 @@ import pytest
 from sweeper.errors import UserError
 from sweeper.results.local_copy import localised
 from sweeper.results.store import ERRORS, Store, reason
+from tests.results.conftest import Cable
 
 
 def test_objects_are_written_read_copied_listed_and_deleted(bucket: str, tmp_path: Path) -> None:
@@ -76,6 +77,16 @@ def test_a_bucket_that_is_not_there_is_an_error_in_a_sentence(bucket: str) -> No
         "When uploading object with key 'a' in bucket 'no-such-bucket-here': AWS Error NO_SUCH_BUCKET during PutObject "
         "operation: The specified bucket does not exist"
     )
+
+
+def test_what_cannot_be_sent_is_an_error(cable: Cable, tmp_path: Path) -> None:
+    store = Store("s3://no-such-bucket-here")
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(OSError, match="NO_SUCH_BUCKET"):
+        store.upload(tmp_path / "file", "a")
+    cable.pull()
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        store.upload(tmp_path / "file", "a")
 
 
 def test_a_server_that_is_not_there_is_the_users_to_put_right(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -566,6 +566,15 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "YAML reads yes, no, on and off as true and false: put quotes around a word that is meant",
     ),
     "no_cpu": (space("resources: {cpu: 0}"), "space.yaml:6: resources.cpu: got 0; it must be at least 0.01"),
+    "credentials_in_results": (
+        space("results: s3://key:secret@bucket/results"),
+        "space.yaml:6: results: got options or credentials in a URI; give s3://bucket/prefix alone: "
+        "credentials, region and endpoint come from the environment",
+    ),
+    "results_in_another_scheme": (
+        space("results: http://bucket/results"),
+        "space.yaml:6: results: got 'http://bucket/results'; give a folder, or a URI that begins with s3:// or gs://",
+    ),
     "unknown_stop": (space("stop: hyperband"), "space.yaml:6: stop: got 'hyperband'; allowed: cap, asha, none"),
     "race_key_typo": (
         space("race: {fist: 1}"),
