@@ -5,7 +5,7 @@ import json
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,12 @@ from sweeper.report import leaderboard
 from sweeper.results import intact
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.mirror import mirrored
-from sweeper.results.record import settled
+from sweeper.results.record import Settled, settled
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import Runner, SharesGpus
 from sweeper.search import capping
+from sweeper.search.storage import Journal, Storage
 from sweeper.search.study import Study
 from sweeper.spec.loading import Loaded, load
 from sweeper.spec.model import SweepSpec
@@ -81,10 +82,9 @@ def launch(
     with (
         _locked(folder),
         mirrored(place, folder, say) as mirror,
+        _continued(folder, loaded, space) as study,
         _runner(spec, where, address, insecure) as runner,
     ):
-        intact.check(folder)
-        _same_question(folder, loaded, space)
         train = train or _our_training()
         measured = {}
         if spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
@@ -92,9 +92,8 @@ def launch(
         record = _open(folder, loaded, space, measured)
         # Tables before the study: what a crash left between the two is settled when the director takes up the trials.
         writer = Writer(folder, record)
-        places = capping.places_that_matter(spec.budget.trials, spec.confirm.top if spec.confirm else 1)
-        study = Study(folder.journal, loaded.space, spec.sampler, places)
         known = settled(folder, spec.objective.minimize)
+        _belong_together(folder, known, study)
         director = SweepDirector(
             spec,
             loaded.space,
@@ -183,6 +182,40 @@ def _locked(folder: SweepFolder) -> Iterator[None]:
                 f"{folder.root}: another launch is running this sweep; wait for it, or change name"
             ) from None
         yield
+
+
+@contextmanager
+def _continued(folder: SweepFolder, loaded: Loaded, space: Path) -> Iterator[Study]:
+    """The sweep's study, once it is certain that this launch may go on with it."""
+    _same_question(folder, loaded, space)
+    spec, new = loaded.spec, not folder.space.exists()
+    places = capping.places_that_matter(spec.budget.trials, spec.confirm.top if spec.confirm else 1)
+    with closing(_storage(folder, spec)) as storage:
+        study = Study(storage, loaded.space, spec.sampler, places)
+        if new and study.trials:
+            raise UserError(
+                f"{storage.where}: holds a sweep {spec.name} with {_counted(study.trials, 'trial')} already, and "
+                f"{folder.root} is new; give this one another name, or put the folder back that belongs to it"
+            )
+        yield study
+
+
+def _storage(folder: SweepFolder, spec: SweepSpec) -> Storage:
+    if spec.storage is None:
+        return Journal(folder.journal)
+    from sweeper.search.database import Database  # noqa: PLC0415  # most sweeps need no SQLAlchemy
+
+    return Database(spec.storage, spec.name)
+
+
+def _belong_together(folder: SweepFolder, known: dict[int, Settled], study: Study) -> None:
+    """Check that the study knows every trial of the tables."""
+    unknown = sorted(number for number in known if number >= study.trials)
+    if unknown:
+        raise UserError(
+            f"{folder.root}: its tables hold trial {unknown[0]}, which {study.where} does not; put that back which "
+            "belongs to them, or give this sweep another name"
+        )
 
 
 def _same_question(folder: SweepFolder, loaded: Loaded, space: Path) -> None:

@@ -1,4 +1,4 @@
-"""What tests share, one of each for the session: a local Ray with logical GPUs, a server that speaks S3."""
+"""What tests share, one of each for the session: a local Ray with logical GPUs, PostgreSQL, a server that speaks S3."""
 
 import os
 import socket
@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from tests import postgres as servers
+
 # Test processes share the cores already: threads of their own would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -24,6 +26,16 @@ def local_ray() -> Iterator[None]:
     assert os.environ["TUNE_DISABLE_SIGINT_HANDLER"] == "1"
     with ray_tune.RayTune(1, 0.25, logical={"num_cpus": 8, "num_gpus": 2}):
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[servers.Server]:
+    """A real PostgreSQL server."""
+    programs = servers.binaries()
+    if programs is None:
+        pytest.skip("no PostgreSQL server is installed here")
+    with servers.running(programs) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from sweeper.training.probe import Company, Probe
 from sweeper.training.train import train
 from sweeper.trial import Assignment, Chunk, Train
 from tests import small
+from tests.postgres import Server
 from tests.runners.training_functions import crowded_training
 
 
@@ -422,3 +423,65 @@ def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
     undisturbed = outcomes(tmp_path)
     ordered = runs[undisturbed.columns].sort_values(["identity", "replicate"]).reset_index(drop=True)
     pd.testing.assert_frame_equal(ordered, undisturbed, rtol=1e-4)
+
+
+def test_with_postgresql_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path, postgres: Server) -> None:
+    space = small.write(tmp_path, small.SPACE.replace("name: small", "name: small\nstorage: " + postgres.url))
+    trials = tmp_path / "results" / "small" / "trials"
+    finished: dict[int, object] = {}
+    for _ in range(2):
+        process = start("launch", space, "--here")
+        told = len(finished)
+        wait_for(lambda told=told: trials.exists() and len(table(tmp_path, "trials")) > told, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        finished = table(tmp_path, "trials").set_index("trial")["started"].to_dict()
+    relaunch = start("launch", space, "--here")
+    said = relaunch.communicate(timeout=60)[0]
+    assert relaunch.returncode == 0, said
+    after = table(tmp_path, "trials").set_index("trial")
+    assert sorted(after.index) == [0, 1, 2, 3, 4]
+    assert after["identity"].is_unique
+    assert {number: after.loc[number, "started"] for number in finished} == finished
+    assert not (tmp_path / "results" / "small" / "study.journal").exists()
+
+
+def test_a_database_and_a_folder_that_do_not_belong_together_are_refused(tmp_path: Path, postgres: Server) -> None:
+    url = postgres.url
+    space = small.write(tmp_path, small.SPACE.replace("name: small", f"name: small-{tmp_path.name}\nstorage: {url}"))
+    folder = launch(space, ["budget.trials=1"], where="here", console=quiet())
+    name = folder.root.name
+    away = folder.root.rename(tmp_path / "away")
+    with pytest.raises(UserError) as raised:
+        launch(space, ["budget.trials=2"], where="here", console=quiet())
+    assert str(raised.value) == (
+        f"storage {url}: holds a sweep {name} with 1 trial already, and {folder.root} is new; give this one another "
+        "name, or put the folder back that belongs to it"
+    )
+    shutil.rmtree(folder.root)
+    away.rename(folder.root)
+    launch(space, ["budget.trials=2"], where="here", console=quiet())
+
+    postgres.run(f"update studies set study_name = '{name} of others' where study_name = '{name}'")
+    with pytest.raises(UserError) as raised:
+        launch(space, ["budget.trials=3"], where="here", console=quiet())
+    assert str(raised.value) == (
+        f"{folder.root}: its tables hold trial 0, which storage {url} does not; put that back which belongs to them, "
+        "or give this sweep another name"
+    )
+
+
+def test_tables_without_their_journal_are_refused(tmp_path: Path) -> None:
+    space = small.write(tmp_path)
+    folder = launch(space, ["budget.trials=1"], where="here", console=quiet())
+    folder.journal.unlink()
+    with pytest.raises(UserError, match=f"its tables hold trial 0, which {folder.journal} does not"):
+        launch(space, ["budget.trials=2"], where="here", console=quiet())
+
+
+def test_a_changed_storage_is_another_question(tmp_path: Path) -> None:
+    space = small.write(tmp_path)
+    launch(space, ["budget.trials=1"], where="here", console=quiet())
+    with pytest.raises(UserError, match="storage"):
+        launch(space, [f"storage=sqlite:///{tmp_path / 'trials.db'}"], where="here", console=quiet())
+    assert not (tmp_path / "trials.db").exists()
