@@ -100,8 +100,8 @@ def test_a_launch_on_ray_trains_everything_and_another_one_continues_it(tmp_path
 def test_ctrl_c_keeps_what_was_learned_and_the_next_launch_goes_on(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 500").replace("> 0.3", "> 1.5"))
     process = start("launch", space, "--here", "--set", "budget.trials=3")
-    trials = tmp_path / "results" / "small" / "trials"
-    wait_for(lambda: trials.exists() and any(trials.glob("part-*.parquet")), process)
+    journal = tmp_path / "results" / "small" / "study.journal"
+    wait_for(lambda: journal.exists() and journal.read_text().count('"op_code":4') == 2, process)  # the second begins
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 130, said
