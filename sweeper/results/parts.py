@@ -75,8 +75,7 @@ class Parts:
         kept = old.filter(pc.invert(pc.is_in(old["trial"], pa.array(sorted(replaced))))) if replaced else old
         content = pa.concat_tables([kept, *group.values()]).combine_chunks()
         if not content.equals(old):
-            path = self._path(part)
-            write_atomically(path, lambda beside: pq.write_table(content, beside, compression="zstd"))
+            write_atomically(self._path(part), lambda beside: _write(content, beside))
         # Only now: a write that failed has changed nothing, and may be repeated.
         self._trials[part] = held - replaced | {trial for trial, rows in group.items() if rows.num_rows}
         if part == max(self._trials):
@@ -117,6 +116,14 @@ def check_version(path: Path, metadata: Mapping[bytes, bytes]) -> None:
             f"{path}: got schema version {version}; this sweeper writes version {SCHEMA_VERSION}; "
             "use another sweep name, or the sweeper that wrote it"
         )
+
+
+def _write(rows: pa.Table, path: Path) -> None:
+    # Measurements hardly repeat: a dictionary of them is built, found too long and dropped, at four times the cost.
+    repeats = [
+        each.name for each in rows.schema if not (pa.types.is_floating(each.type) or pa.types.is_nested(each.type))
+    ]
+    pq.write_table(rows, path, compression="zstd", use_dictionary=repeats)
 
 
 def _paths(folder: Path) -> list[Path]:
