@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from sweeper.errors import Interrupted, SweeperError, UserError
+from sweeper.paths import SweepFolder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 _WIDE = 160
@@ -22,10 +23,16 @@ out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 
 err = Console(stderr=True)
 
 Space = Annotated[Path, typer.Argument(help="The space.yaml.")]
-Sweep = Annotated[Path, typer.Argument(help="The sweep's folder, such as results/quickstart.")]
+Sweep = Annotated[
+    str, typer.Argument(help="The sweep's folder, such as results/quickstart, or s3://bucket/prefix/quickstart.")
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value, as in --set budget.trials=10.")
 ]
+
+Address = Annotated[str | None, typer.Option(help="A running Ray cluster, or auto.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Accept a cluster that demands no token.")]
+Here = Annotated[bool, typer.Option("--here", help="One trial at a time in this process, without Ray.")]
 
 
 @app.callback()
@@ -34,17 +41,35 @@ def sweeper() -> None:
 
 
 @app.command()
-def launch(
+def launch(  # noqa: PLR0917  # options; typer passes them by name
     space: Space,
     overrides: Overrides = None,
-    address: Annotated[str | None, typer.Option(help="A running Ray cluster, or auto.")] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Accept a cluster that demands no token.")] = False,
-    here: Annotated[bool, typer.Option("--here", help="One trial at a time in this process, without Ray.")] = False,
+    address: Address = None,
+    insecure: Insecure = False,
+    here: Here = False,
+    resume: Annotated[
+        Literal["anyway"] | None, typer.Option(help="Go on although the question or the code has changed.")
+    ] = None,
 ) -> None:
     """Run a sweep, or continue it where it stopped."""
     from sweeper.launch import launch as run
 
-    run(space, overrides, where="here" if here else "ray", address=address, insecure=insecure, console=out)
+    where: Literal["here", "ray"] = "here" if here else "ray"
+    run(space, overrides, where=where, address=address, insecure=insecure, resume=resume, console=out)
+
+
+@app.command()
+def resume(
+    sweep: Annotated[str, typer.Argument(help="The sweep's folder, its name in results/, or its s3:// address.")],
+    overrides: Overrides = None,
+    address: Address = None,
+    insecure: Insecure = False,
+    here: Here = False,
+) -> None:
+    """Continue a sweep from its folder, as in: sweeper resume quickstart --set budget.trials=100."""
+    from sweeper.launch import resume as run
+
+    run(sweep, overrides, where="here" if here else "ray", address=address, insecure=insecure, console=out)
 
 
 @app.command()
@@ -86,12 +111,10 @@ def top(
     ] = None,
 ) -> None:
     """Print a sweep's leaderboard, also while it runs."""
-    from sweeper.paths import SweepFolder
     from sweeper.report import leaderboard
     from sweeper.spec.loading import load
 
-    folder = SweepFolder(sweep)
-    _must_exist(folder.space, sweep)
+    folder = _found(sweep)
     spec = load(folder.space).spec
     board = leaderboard.leaderboard(folder, spec, count, clock)
     out.print(leaderboard.render(board, out))
@@ -107,12 +130,10 @@ def query(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; parquet needs one.")] = None,
 ) -> None:
     """Ask a sweep's tables a question in SQL (DuckDB), also while it runs."""
-    from sweeper.paths import SweepFolder
     from sweeper.report import answers
     from sweeper.results.query import query as ask
 
-    folder = SweepFolder(sweep)
-    _must_exist(folder.space, sweep)
+    folder = _found(sweep)
     answers.write(ask(folder, sql), format, output, out)
 
 
@@ -126,10 +147,8 @@ def replay(
 ) -> None:
     """Replay a sweep's whole curves under other rules for stopping trials: steps spent, and was the winner stopped?"""
     from sweeper import replay as replaying
-    from sweeper.paths import SweepFolder
 
-    folder = SweepFolder(sweep)
-    _must_exist(folder.space, sweep)
+    folder = _found(sweep)
     out.print(replaying.render(replaying.replay(folder, [rule] if rule else replaying.RULES, at_once)))
 
 
@@ -189,8 +208,13 @@ def _on_other(error: Exception) -> int:
     return 3
 
 
-def _must_exist(file: Path, sweep: Path) -> None:
-    if not file.exists():
+def _found(sweep: str) -> SweepFolder:
+    """The folder of a sweep, or of a local copy of it."""
+    from sweeper.results.local_copy import localised
+
+    folder = localised(sweep)
+    if not folder.space.exists():
         raise UserError(
             f"{sweep}: no sweep here; give the folder that `sweeper launch` named, such as results/quickstart"
         )
+    return folder

@@ -4,7 +4,7 @@ SweeperError
 ├── UserError (2)         something the user wrote or asked for; carries one Problem or many
 │   └── SpecError         ... in a space.yaml
 ├── SweepFailed (1)       the sweep ran and could not give an answer
-├── StorageError (1)      the disk is full, read-only or broken
+├── StorageError (1)      files or objects could not be written: a full disk, a store that is away
 └── Interrupted (130)     Ctrl-C
 
 Anything else that reaches the command line is a bug of ours: exit code 3 and a log file.
@@ -56,7 +56,7 @@ class SweepFailed(SweeperError):
 
 
 class StorageError(SweeperError):
-    """A file could not be written or removed; nothing that was written before is harmed."""
+    """Something could not be written, removed or brought to its store; nothing that was written before is harmed."""
 
     exit_code = 1
 

@@ -1,7 +1,7 @@
 """The story of a sweep: read, check, open, run, report."""
 
-import fcntl
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,29 +13,26 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from sweeper import provenance
+from sweeper import continuation
 from sweeper.director import SweepDirector
 from sweeper.errors import Interrupted, SweepFailed, UserError
 from sweeper.heaviest import heaviest, limit
-from sweeper.paths import SweepFolder, write_text
+from sweeper.locations import address_of, in_store, working_folder
+from sweeper.paths import SweepFolder
 from sweeper.progress import progress
 from sweeper.report import leaderboard
-from sweeper.results import intact
 from sweeper.results.checkpoints import Checkpoints
+from sweeper.results.local_copy import localised
+from sweeper.results.mirror import mirrored
 from sweeper.results.record import settled
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import Runner, SharesGpus
-from sweeper.search import capping
-from sweeper.search.study import Study
 from sweeper.spec.loading import Loaded, load
 from sweeper.spec.model import SweepSpec
-from sweeper.spec.reader import text_of
 from sweeper.trial import Train
 
 Where = Literal["ray", "here"]
-_MAY_CHANGE = {"budget", "resources", "confirm", "results"}
-"""Sections that may differ when a sweep is continued."""
 _CTRL_C = "Ctrl-C"
 _TOP = 10
 
@@ -47,6 +44,7 @@ def launch(
     where: Where = "ray",
     address: str | None = None,
     insecure: bool = False,
+    resume: Literal["anyway"] | None = None,
     console: Console | None = None,
     train: Train | None = None,
 ) -> SweepFolder:
@@ -58,51 +56,101 @@ def launch(
         where: `ray` runs many trials at once, `here` one after the other in this process.
         address: of a running Ray cluster; None starts Ray on this machine.
         insecure: whether a cluster will do that takes commands from anybody who can reach it.
+        resume: `anyway` goes on with a sweep although its question or the code has changed.
         console: where progress and the leaderboard go.
         train: the training function; by default ours.
 
     Returns:
-        The sweep's folder.
+        The folder that the sweep ran in: of results in an object store the local copy.
 
     Raises:
         UserError: the space has mistakes, another launch runs the sweep, or it began with another space.
+        StorageError: the last results could not be brought to their object store, or another launch took over.
         SweepFailed: every trial failed.
         Interrupted: Ctrl-C; what was learned is kept.
     """
     console = console or Console()
     loaded = load(space, overrides)
     spec = loaded.spec
-    folder = SweepFolder(Path(spec.results) / spec.name)
-    with _locked(folder), _runner(spec, where, address, insecure) as runner:
-        intact.check(folder)
-        _same_question(folder, loaded, space)
-        train = train or _our_training()
-        measured = {}
-        if spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
-            measured["gpu"] = _share_gpus(runner, loaded, train, console)
-        record = _open(folder, loaded, space, measured)
-        # Tables before the study: what a crash left between the two is settled when the director takes up the trials.
-        writer = Writer(folder, record)
-        places = capping.places_that_matter(spec.budget.trials, spec.confirm.top if spec.confirm else 1)
-        study = Study(folder.journal, loaded.space, spec.sampler, places)
-        known = settled(folder, spec.objective.minimize)
-        director = SweepDirector(
-            spec,
-            loaded.space,
-            study=study,
-            writer=writer,
-            checkpoints=Checkpoints(folder),
-            settled=known,
-            limit=limit(spec),
-        )
-        opening = f"{spec.name}: {_opening(director, runner, spec)}; results in {folder.root}"
-        for line in (opening, *_warnings(spec)):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-        with _interruptible(director), progress(director, spec, runner, console):
-            runner.run(train, director)
-        writer.close()
+    place = address_of(spec.results, spec.name)
+    folder = SweepFolder(working_folder(place))
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    with continuation.locked(folder), mirrored(place, folder, say) as mirror:
+        changed = continuation.changes(folder, loaded)
+        if resume is None:
+            continuation.refuse(changed, folder, space)
+        for each in changed:
+            say(f"goes on although {each}")
+        with continuation.study_of(folder, loaded) as study, _runner(spec, where, address, insecure) as runner:
+            train = train or _our_training()
+            measured: dict[str, Any] = {"changed": changed} if changed else {}
+            if spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
+                measured["gpu"] = _share_gpus(runner, loaded, train, console)
+            record = continuation.write_down(folder, loaded, space, measured)
+            # Tables before trials are taken up: what a crash left between tables and study is settled then.
+            writer = Writer(folder, record)
+            known = settled(folder, spec.objective.minimize)
+            continuation.belong_together(folder, known, study)
+            director = SweepDirector(
+                spec,
+                loaded.space,
+                study=study,
+                writer=writer,
+                checkpoints=Checkpoints(folder),
+                settled=known,
+                limit=limit(spec),
+            )
+            if mirror is not None:
+                mirror.follow(director.notices.append, director.stop)
+            for line in (f"{spec.name}: {_opening(director, runner, spec)}; results in {place}", *_warnings(spec)):
+                say(line)
+            with _interruptible(director), progress(director, spec, runner, console):
+                runner.run(train, director)
+            writer.close()
     _conclude(director, folder, loaded, console)
     return folder
+
+
+def resume(
+    sweep: str,
+    overrides: list[str] | None = None,
+    *,
+    where: Where = "ray",
+    address: str | None = None,
+    insecure: bool = False,
+    console: Console | None = None,
+    train: Train | None = None,
+) -> SweepFolder:
+    """Continue a sweep from the space.yaml in its folder, wherever that has been moved to.
+
+    Args:
+        sweep: its folder, or its address in an object store, or its name where `results/NAME` is there.
+        overrides, where, address, insecure, console, train: as for `launch`.
+
+    Raises:
+        UserError: there is no such sweep; and as `launch` does.
+    """
+    if not in_store(sweep) and not SweepFolder(Path(sweep)).space.exists() and "/" not in sweep:
+        sweep = str(Path("results") / sweep)
+    folder = localised(sweep)
+    if not folder.space.is_file():
+        raise UserError(f"{sweep}: no sweep here; give the folder that `sweeper launch` named, or its name in results/")
+    results, _, name = sweep.rstrip("/").rpartition("/") if in_store(sweep) else _parts(folder.root)
+    own = [f"results={json.dumps(results)}", f"name={json.dumps(name)}"]
+    return launch(
+        folder.space,
+        [*own, *(overrides or [])],
+        where=where,
+        address=address,
+        insecure=insecure,
+        console=console,
+        train=train,
+    )
+
+
+def _parts(root: Path) -> tuple[str, str, str]:
+    whole = Path(os.path.abspath(root))
+    return str(whole.parent), "/", whole.name
 
 
 def _opening(director: SweepDirector, runner: Runner, spec: SweepSpec) -> str:
@@ -158,52 +206,6 @@ def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, console: Conso
 
 
 @contextmanager
-def _locked(folder: SweepFolder) -> Iterator[None]:
-    """Let one launch at a time run a sweep; a lock dies with its process."""
-    try:
-        folder.root.mkdir(parents=True, exist_ok=True)
-        lock = open(folder.lock, "a")  # noqa: SIM115  # it is held, not read
-    except OSError as error:
-        raise UserError(f"results: {folder.root} cannot be written ({error.strerror})") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{folder.root}: another launch is running this sweep; wait for it, or change name"
-            ) from None
-        yield
-
-
-def _same_question(folder: SweepFolder, loaded: Loaded, space: Path) -> None:
-    """Check that the folder is new or holds the same question."""
-    if folder.space.exists():
-        changed = _changes(load(folder.space).spec, loaded.spec)
-        if changed:
-            raise UserError(
-                f"{space}: {', '.join(changed)} differ from the sweep in {folder.root}, which began with "
-                f"{folder.space}; give this one another name, or undo the change"
-            )
-
-
-def _open(folder: SweepFolder, loaded: Loaded, space: Path, measured: dict[str, Any]) -> dict[str, Any]:
-    """Write down what is launched. Returns this launch's provenance, with what was measured for it."""
-    record = provenance.collect(space) | measured
-    launches = json.loads(folder.provenance.read_text()) if folder.provenance.exists() else []
-    write_text(folder.provenance, json.dumps([*launches, record], indent=1))
-    write_text(folder.space, text_of(loaded.document))
-    return record
-
-
-def _changes(before: SweepSpec, now: SweepSpec) -> list[str]:
-    return [
-        name
-        for name in SweepSpec.model_fields
-        if name not in _MAY_CHANGE and getattr(before, name) != getattr(now, name)
-    ]
-
-
-@contextmanager
 def _interruptible(director: SweepDirector) -> Iterator[None]:
     """First Ctrl-C: stop gracefully. Second: now."""
     if threading.current_thread() is not threading.main_thread():
@@ -225,6 +227,8 @@ def _interruptible(director: SweepDirector) -> Iterator[None]:
 def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, console: Console) -> None:
     """Print the leaderboard and say how the sweep ended."""
     spec = loaded.spec
+    if director.broken:
+        raise SweepFailed(f"{director.broken}; the same command continues the sweep on a device that works")
     tally = director.tally
     if tally.first_failure is not None and tally.failed == tally.trials and not director.earlier:
         first = tally.first_failure
@@ -233,8 +237,6 @@ def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, cons
             f"every trial failed; above is the traceback of trial {first.proposal.number}, "
             f"{folder.table('trials')} has the others"
         )
-    if director.broken:
-        raise SweepFailed(f"{director.broken}; the same command continues the sweep on a device that works")
     board = leaderboard.leaderboard(folder, spec, _TOP)
     console.print(leaderboard.render(board, console))
     if tally.failed:

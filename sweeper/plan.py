@@ -1,12 +1,12 @@
 """What a sweep is going to do, told before it does it: `sweeper check`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.locations import address_of, in_store, working_folder
 from sweeper.machine import Machine
 from sweeper.parameters import Choice, Float, Int
 from sweeper.paths import SweepFolder
@@ -19,7 +19,8 @@ class Plan:
 
     Attributes:
         loaded: the checked space.
-        folder: where results go.
+        address: where results go.
+        folder: the folder that the sweep runs in.
         machine: what this machine has.
         at_once: trials that fit on it together; at most, where the share of a GPU is measured at launch.
         runs_a_trial: operations x replicates.
@@ -27,6 +28,7 @@ class Plan:
     """
 
     loaded: Loaded
+    address: str
     folder: SweepFolder
     machine: Machine
     at_once: int
@@ -48,7 +50,8 @@ def plan(loaded: Loaded, machine: Machine) -> Plan:
     most = None
     if trials is not None:
         most = (trials * runs + confirmed * len(spec.task.operation)) * spec.objective.horizon
-    return Plan(loaded, SweepFolder(Path(spec.results) / spec.name), machine, at_once, runs, most)
+    address = address_of(spec.results, spec.name)
+    return Plan(loaded, address, SweepFolder(working_folder(address)), machine, at_once, runs, most)
 
 
 def render(plan: Plan) -> RenderableType:
@@ -75,7 +78,8 @@ def render(plan: Plan) -> RenderableType:
         here = f"{machine.gpus} GPU" if machine.gpus else "no GPU, so 0"
         _fact(facts, "gpu", f"auto: measured at launch; this machine has {here}")
     state = " (exists: launch continues it)" if plan.folder.space.exists() else ""
-    _fact(facts, "results", f"{plan.folder.root}{state}")
+    through = f", through {plan.folder.root}" if in_store(plan.address) else ""
+    _fact(facts, "results", f"{plan.address}{through}{state}")
     parts: list[RenderableType] = [facts]
     if spec.search:
         parts += [Text(), _dimensions(plan.loaded)]

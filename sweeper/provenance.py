@@ -1,6 +1,7 @@
 """Where results come from: commit and uncommitted diff, versions, host, command."""
 
 import getpass
+import hashlib
 import os
 import platform
 import subprocess
@@ -12,6 +13,11 @@ from typing import Any
 
 PACKAGES = ("sweeper", "torch", "ray", "optuna", "numpy", "pandas", "pyarrow", "duckdb", "pydantic")
 _LONGEST_DIFF = 1_000_000
+_OUTCOMES = (
+    *("training/*.py", "training/*.c", "training/tasks/*.py", "trial.py", "seeds.py", "hyperparameters.py"),
+    *("batch_schedules.py", "parameters.py", "space.py", "expressions.py", "outcomes.py", "objective.py"),
+)
+"""Files of the package that decide how a configuration trains and what is made of its curve."""
 
 
 def collect(space: Path) -> dict[str, Any]:
@@ -29,6 +35,7 @@ def collect(space: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "versions": versions(),
+        "code": code(),
         "sweeper": _git(Path(__file__).parent),
         "space": _git(space.resolve().parent),
     }
@@ -37,6 +44,14 @@ def collect(space: Path) -> dict[str, Any]:
 def versions() -> dict[str, str | None]:
     """Installed version of every package that results depend on; null where it is not installed."""
     return {name: _version(name) for name in PACKAGES}
+
+
+def code() -> dict[str, str]:
+    """What outcomes depend on besides the space.yaml: file -> hash of its content, and torch's version."""
+    package = Path(__file__).parent
+    files = sorted(path for pattern in _OUTCOMES for path in package.glob(pattern))
+    hashes = {str(path.relative_to(package)): hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in files}
+    return {**hashes, "torch": _version("torch") or ""}
 
 
 def _version(package: str) -> str | None:

@@ -1,12 +1,33 @@
-"""What tests share: one local Ray for the session, with logical GPUs."""
+"""What tests share, one of each for the session: a local Ray with logical GPUs, PostgreSQL, a server that speaks S3.
+
+And how the workers of `pytest -n 2` share the tests.
+"""
 
 import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from pyarrow import fs
+
+from tests import postgres as servers
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 # Test processes share the cores already: threads of their own would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+RAY = re.compile(r"(?<![a-z])ray(?![a-z])")
+"""What the name of a test that starts Ray has in it, so that a single worker runs them all."""
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +38,79 @@ def local_ray() -> Iterator[None]:
     assert os.environ["TUNE_DISABLE_SIGINT_HANDLER"] == "1"
     with ray_tune.RayTune(1, 0.25, logical={"num_cpus": 8, "num_gpus": 2}):
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[servers.Server]:
+    """A real PostgreSQL server."""
+    programs = servers.binaries()
+    if programs is None:
+        pytest.skip("no PostgreSQL server is installed here")
+    with servers.running(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The endpoint of a server that speaks S3, in a process of its own on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not _answers(port):
+            assert server.poll() is None, "python -m moto.server ended; is moto installed?"
+            assert time.monotonic() < deadline, "waited too long"
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of a new bucket, an environment that leads there, a cache of its own and a quick beat."""
+    settings = {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_REGION": "us-east-1",
+        "SWEEPER_CACHE": str(tmp_path / "cache"),
+        "SWEEPER_LAG": "0.2",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    fs.S3FileSystem(endpoint_override=s3_server, allow_bucket_creation=True).create_dir(name)
+    return f"s3://{name}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Check that a test that starts Ray says so."""
+    found = [each.nodeid for each in items if "local_ray" in getattr(each, "fixturenames", ())]
+    silent = [nodeid for nodeid in found if not RAY.search(nodeid)]
+    if silent:
+        raise pytest.UsageError(f"tests that start Ray have ray in their names; not so {', '.join(silent)}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
+    """A worker takes a file at a time, whose fixtures are then made once; one of them takes what starts Ray, from all
+    files: two Rays would only wait for each other's processes.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneRay(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "ray" if RAY.search(nodeid) else nodeid.split("::", maxsplit=1)[0]
+
+    config.option.loadscopereorder = False  # by the number of tests, which says little about how long they take
+    return OneRay(config, log)

@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 
 QUICK = {
-    "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "3",

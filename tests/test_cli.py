@@ -14,8 +14,9 @@ from rich.console import Console
 
 import sweeper
 from sweeper import cli, doctor, machine
-from sweeper.errors import Interrupted, SweepFailed, UserError
+from sweeper.errors import Interrupted, StorageError, SweepFailed, UserError
 from sweeper.machine import Machine
+from sweeper.results.store import Store
 from sweeper.spec import loading
 from sweeper.spec.json_schema import json_schema
 from sweeper.spec.loading import load
@@ -124,6 +125,14 @@ def test_check_says_that_a_launch_would_continue_a_sweep(folder: Path, command: 
     assert command("check", str(QUICKSTART)) == (0, expected, "")
 
 
+def test_check_says_where_a_sweep_in_an_object_store_runs(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEPER_CACHE", "/scratch")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    places = "s3://bucket/deep/quickstart, through /scratch/s3/bucket/deep/quickstart"
+    expected = PLAN.replace("results/quickstart", places)
+    assert command("check", str(QUICKSTART), "--set", "results=s3://bucket/deep/") == (0, expected, "")
+
+
 def test_check_says_when_no_trial_fits(command: Command) -> None:
     expected = PLAN.replace("1 CPU a trial", "9 CPU a trial").replace("8 at once", "0 at once")
     warning = "No trial fits on this machine; a cluster may have room for it.\n"
@@ -163,7 +172,7 @@ def test_check_imports_none_of_the_slow_libraries(folder: Path) -> None:
     code = (
         "import sys\n"
         "from sweeper import cli\n"
-        f"assert cli.run(['check', {str(QUICKSTART)!r}]) == 0\n"
+        f"assert cli.run(['check', {str(QUICKSTART)!r}, '--set', 'results=s3://bucket/deep']) == 0\n"
         "slow = ('ray', 'torch', 'optuna', 'pyarrow', 'duckdb', 'pandas', 'scipy', 'matplotlib')\n"
         "print([name for name in slow if name in sys.modules], file=sys.stderr)\n"
     )
@@ -294,11 +303,21 @@ def test_a_folder_without_a_sweep_is_a_mistake_of_the_user(
     assert list(folder.iterdir()) == []
 
 
+def test_a_sweep_in_an_object_store_is_read_by_its_uri(bucket: str, folder: Path, command: Command) -> None:
+    address = f"{bucket}/deep/quickstart"
+    message = f"{address}: no sweep here; give the folder that `sweeper launch` named, such as results/quickstart\n"
+    assert command("query", address, "select 1 as one") == (2, "", message)
+    (folder / "space.yaml").write_bytes(QUICKSTART.read_bytes())
+    Store(address).upload(folder / "space.yaml", "space.yaml")
+    assert command("query", address, "select 1 as one", "--format", "csv") == (0, "one\n1\n", "")
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
         (UserError("you [bold] did it"), 2, "you [bold] did it\n"),
         (SweepFailed("every trial failed"), 1, "every trial failed\n"),
+        (StorageError("s3://bucket/x: away"), 1, "s3://bucket/x: away\n"),
         (Interrupted("stopped"), 130, "stopped\n"),
         (KeyboardInterrupt(), 130, "stopped; the same command continues the sweep\n"),
     ],

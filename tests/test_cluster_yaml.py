@@ -13,6 +13,8 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start
 
+from tests.nodes import QUICK
+
 TEXT = (Path(__file__).parent.parent / "cluster.yaml").read_text()
 COMMANDS = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")
 STARTS = ("head_start_ray_commands", "worker_start_ray_commands")
@@ -67,7 +69,8 @@ def test_nothing_is_left_of_the_defaults_that_are_not_safe(variant: Any) -> None
     starts = [command for section in STARTS for command in prepared[section] if "ray start" in command]
     assert len(starts) == 2
     assert all("~/sweeper-env" in command for command in starts)
-    assert [options_of(command)["include_dashboard"] for command in starts] == [False, None]
+    assert [options_of(command)["include_dashboard"] for command in starts] == [True, None]
+    assert {options_of(command)["dashboard_host"] for command in starts} == {"127.0.0.1"}
 
 
 @VARIANTS
@@ -81,6 +84,7 @@ def test_ray_knows_every_option_that_it_is_started_with(variant: Any) -> None:
     head, worker = (next(c for c in prepared[section] if "ray start" in c) for section in STARTS)
     assert options_of(head)["head"] is True
     assert options_of(head)["port"] == 6379
+    assert {name: value for name, value in QUICK.items() if f"{name}={value}" in head} == QUICK
     assert options_of(worker)["address"] == "$RAY_HEAD_IP:6379"
 
 

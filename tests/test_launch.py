@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -18,11 +20,14 @@ from rich.console import Console
 
 from sweeper.errors import SweepFailed, UserError
 from sweeper.launch import launch
+from sweeper.results.local_copy import localised
+from sweeper.results.query import frame
 from sweeper.training import probe
 from sweeper.training.probe import Company, Probe
 from sweeper.training.train import train
 from sweeper.trial import Assignment, Chunk, Train
 from tests import small
+from tests.postgres import Server
 from tests.runners.training_functions import crowded_training
 
 
@@ -34,6 +39,14 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "sweeper", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, start_new_session=True, **pipes)  # type: ignore[call-overload]
+
+
+def printed_by(*arguments: str | Path) -> str:
+    """What a command that ends well prints."""
+    process = start(*arguments)
+    printed = process.communicate(timeout=200)[0]
+    assert process.returncode == 0, printed
+    return printed
 
 
 def table(folder: Path, name: str) -> pd.DataFrame:
@@ -56,48 +69,73 @@ def wait_for(condition: object, process: subprocess.Popen[str], seconds: float =
         time.sleep(0.05)
 
 
-def test_a_launch_on_ray_trains_everything_and_another_one_continues_it(tmp_path: Path) -> None:
-    space = small.write(tmp_path)
-    first = start("launch", space, "--set", "budget.trials=3")
-    said = first.communicate(timeout=200)[0]
-    assert first.returncode == 0, said
-    opening, *lines = said.splitlines()
-    assert opening == f"small: 2 trials at once, 2 runs each; results in {tmp_path / 'results' / 'small'}"
-    assert len([line for line in lines if re.match(r"\[0:\d\d, \S+ left\] trial \d", line)]) == 3
-    assert "trial 0 (baseline published): reached 2/2" in said
-    assert "steps until train_accuracy > 0.3" in said
-    assert "WARNING" not in said
-    before = table(tmp_path, "trials")
-    assert set(before["trial"]) == {0, 1, 2}
-    assert list(before["phase"].value_counts().sort_index().items()) == [("baseline", 1), ("search", 2)]
+@dataclass(frozen=True)
+class Launched:
+    """What a launch came to: the folder of its space.yaml, what it printed, and the rows of `trials` that it left."""
 
-    again = start("launch", space)
-    said = again.communicate(timeout=200)[0]
-    assert again.returncode == 0, said
-    assert said.startswith("small: 3 trials from before, 2 trials at once")
-    after = table(tmp_path, "trials")
+    folder: Path
+    printed: str
+    trials: pd.DataFrame
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> Launched:
+    """Three of five trials on Ray."""
+    space = small.write(tmp_path_factory.mktemp("launched"))
+    printed = printed_by("launch", space, "--set", "budget.trials=3")
+    return Launched(space.parent, printed, table(space.parent, "trials"))
+
+
+@pytest.fixture(scope="module")
+def launched_again(launched: Launched) -> Launched:
+    """The others, under `gpu: auto` where there is no GPU."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CUDA_VISIBLE_DEVICES", "")
+        printed = printed_by("launch", launched.folder / "space.yaml", "--set", "resources.gpu=auto")
+    return Launched(launched.folder, printed, table(launched.folder, "trials"))
+
+
+def test_a_launch_on_ray_trains_everything(launched: Launched) -> None:
+    opening, *lines = launched.printed.splitlines()
+    assert opening == f"small: 2 trials at once, 2 runs each; results in {launched.folder / 'results' / 'small'}"
+    assert len([line for line in lines if re.match(r"\[0:\d\d, \S+ left\] trial \d", line)]) == 3
+    assert "trial 0 (baseline published): reached 2/2" in launched.printed
+    assert "steps until train_accuracy > 0.3" in launched.printed
+    assert "WARNING" not in launched.printed
+    assert set(launched.trials["trial"]) == {0, 1, 2}
+    assert list(launched.trials["phase"].value_counts().sort_index().items()) == [("baseline", 1), ("search", 2)]
+
+
+def test_another_launch_on_ray_continues_it(launched: Launched, launched_again: Launched, tmp_path: Path) -> None:
+    folder, before, after = launched.folder, launched.trials, launched_again.trials
+    assert "\nsmall: 3 trials from before, 2 trials at once" in launched_again.printed
     assert set(after["trial"]) == {0, 1, 2, 3, 4}
     assert after["identity"].is_unique
     kept = after[after["trial"] < 3].sort_values("trial").reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, before.sort_values("trial").reset_index(drop=True))
-    curves = table(tmp_path, "curves")
+    curves = table(folder, "curves")
     assert not curves.duplicated(["trial", "operation", "replicate", "step"]).any()
-    provenance = json.loads((tmp_path / "results" / "small" / "provenance.json").read_text())
+    provenance = json.loads((folder / "results" / "small" / "provenance.json").read_text())
     assert len(provenance) == 2
     assert provenance[0]["versions"]["torch"]
 
     # The same configurations in this process, without Ray, come to the same outcomes.
-    elsewhere = tmp_path / "here"
-    elsewhere.mkdir()
-    launch(small.write(elsewhere), where="here", console=quiet())
-    pd.testing.assert_frame_equal(outcomes(elsewhere), outcomes(tmp_path), rtol=1e-4)
+    launch(small.write(tmp_path), where="here", console=quiet())
+    pd.testing.assert_frame_equal(outcomes(tmp_path), outcomes(folder), rtol=1e-4)
+
+
+def test_under_auto_trials_on_ray_train_on_the_cpu_where_there_is_no_gpu(launched_again: Launched) -> None:
+    words = "no GPU with 1 CPU beside it, so trials train on the CPU"
+    assert launched_again.printed.startswith(f"gpu: auto: {words}\nsmall: ")
+    _, record = json.loads((launched_again.folder / "results" / "small" / "provenance.json").read_text())
+    assert (record["gpu"]["share"], record["gpu"]["probe"]) == (0, None)
 
 
 def test_ctrl_c_keeps_what_was_learned_and_the_next_launch_goes_on(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 500").replace("> 0.3", "> 1.5"))
     process = start("launch", space, "--here", "--set", "budget.trials=3")
-    trials = tmp_path / "results" / "small" / "trials"
-    wait_for(lambda: trials.exists() and any(trials.glob("part-*.parquet")), process)
+    journal = tmp_path / "results" / "small" / "study.journal"
+    wait_for(lambda: journal.exists() and journal.read_text().count('"op_code":4') == 2, process)  # the second begins
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 130, said
@@ -183,20 +221,6 @@ def test_one_launch_at_a_time_runs_a_sweep(tmp_path: Path) -> None:
         process.communicate()
 
 
-def test_a_changed_question_is_refused_and_a_raised_budget_is_not(tmp_path: Path) -> None:
-    space = small.write(tmp_path)
-    launch(space, ["budget.trials=1"], where="here", console=quiet())
-    with pytest.raises(UserError) as raised:
-        launch(space, ["objective.horizon=80", "fixed.depth=2"], where="here", console=quiet())
-    folder = tmp_path / "results" / "small"
-    assert str(raised.value) == (
-        f"{space}: objective, fixed differ from the sweep in {folder}, which began with {folder / 'space.yaml'}; "
-        "give this one another name, or undo the change"
-    )
-    launch(space, ["budget.trials=2"], where="here", console=quiet())
-    assert len(table(tmp_path, "trials")) == 2
-
-
 def always_failing(assignment: Assignment) -> Iterator[Chunk]:
     raise ZeroDivisionError("a mistake in the user's code")
     yield
@@ -279,7 +303,7 @@ def test_several_operations_train_in_one_trial(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("local_ray")
 def test_a_race_on_ray_trains_stages_of_one_trial_one_after_the_other(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE.replace("replicates: 2", "replicates: 3"))
-    launch(space, ["stop=cap", "race={first: 1, slack: 0.1}"], console=quiet())
+    launch(space, ["stop=cap", "race={first: 1, slack: 0.1}", "resources.cpu=4"], console=quiet())
     trials, runs, curves = (table(tmp_path, name) for name in ("trials", "runs", "curves"))
     assert sorted(trials["trial"]) == [0, 1, 2, 3, 4]
     assert set(trials["state"]) <= {"finished", "lost", "capped"}
@@ -301,7 +325,7 @@ def probed(train: Train, heaviest: Assignment, most: int) -> Probe:
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_under_auto_the_share_is_measured_and_raised_when_memory_runs_out(
+def test_under_auto_on_ray_the_share_is_measured_and_raised_when_memory_runs_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "probe", probed)
@@ -330,18 +354,6 @@ def test_under_auto_the_share_is_measured_and_raised_when_memory_runs_out(
     assert record["gpu"]["probe"]["companies"][1] == {"trials": 2, "rate": 150.0, "memory": 2**31}
 
 
-def test_under_auto_trials_train_on_the_cpu_where_there_is_no_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    process = start("launch", small.write(tmp_path), "--set", "resources.gpu=auto", "--set", "budget.trials=1")
-    said = process.communicate(timeout=200)[0]
-    assert process.returncode == 0, said
-    assert said.startswith("gpu: auto: no GPU with 1 CPU beside it, so trials train on the CPU\nsmall: ")
-    (record,) = json.loads((tmp_path / "results" / "small" / "provenance.json").read_text())
-    assert (record["gpu"]["share"], record["gpu"]["probe"]) == (0, None)
-
-
 def test_in_one_process_auto_measures_nothing(tmp_path: Path) -> None:
     console = quiet()
     launch(small.write(tmp_path), ["resources.gpu=auto", "budget.trials=1"], where="here", console=console)
@@ -358,3 +370,126 @@ def test_the_time_budget_stops_trials_which_the_next_launch_takes_up(tmp_path: P
     assert list(table(tmp_path, "trials")["state"]) == ["stopped"]
     launch(space, ["budget.hours=1"], where="here", console=quiet())
     assert list(table(tmp_path, "trials")["state"]) == ["finished"]
+
+
+def test_results_on_s3_are_those_of_a_local_folder(tmp_path: Path, bucket: str) -> None:
+    console = quiet()
+    folder = launch(small.write(tmp_path), [f"results={bucket}/deep"], where="here", console=console)
+    address = f"{bucket}/deep/small"
+    assert folder.root.is_relative_to(tmp_path / "cache")
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said.startswith(f"small: 1 trial at once, 2 runs each; results in {address}\n")
+    for name in ("trials", "runs", "curves"):
+        pd.testing.assert_frame_equal(pd.read_parquet(f"{address}/{name}"), pd.read_parquet(folder.table(name)))
+    assert sorted(pd.read_parquet(f"{address}/trials")["trial"]) == [0, 1, 2, 3, 4]
+
+    shutil.rmtree(tmp_path / "cache")
+    again = launch(small.write(tmp_path), [f"results={bucket}/deep"], where="here", console=console)
+    assert again == folder
+    said = console.file.getvalue().removeprefix(said)  # type: ignore[attr-defined]
+    assert said.startswith(
+        f"bringing what {address} has to {folder.root}\nsmall: 5 trials from before, 1 trial at once"
+    )
+
+
+def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 250").replace("> 0.3", "> 1.5"))
+    there = f"results={bucket}"
+    head = start("launch", space, "--here", "--set", there)
+    monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / "another"))
+    try:
+        stored: dict[int, object] = {}
+
+        def some_are_stored() -> bool:
+            reading = localised(f"{bucket}/small")
+            if reading.space.exists():
+                trials = frame(reading, "select trial, started from trials where state = 'finished'")
+                stored.update(trials.set_index("trial")["started"].to_dict())
+            return len(stored) >= 2
+
+        wait_for(some_are_stored, head)
+        with pytest.raises(UserError, match=rf"\(process {head.pid}\) is running this sweep"):
+            launch(space, [there], where="here", console=quiet())
+    finally:
+        os.killpg(head.pid, signal.SIGKILL)
+        head.communicate()
+    shutil.rmtree(tmp_path / "cache")
+    shutil.rmtree(tmp_path / "another")
+
+    console = quiet()
+    launch(space, [there], where="here", console=console)
+    assert f"(process {head.pid}), which has not been heard of for 0.7 s" in console.file.getvalue()  # type: ignore[attr-defined]
+    trials = pd.read_parquet(f"{bucket}/small/trials").set_index("trial")
+    assert sorted(trials.index) == [0, 1, 2, 3, 4]
+    assert trials["identity"].is_unique
+    assert {number: trials.loc[number, "started"] for number in stored} == stored
+
+    launch(space, where="here", console=quiet())
+    runs = pd.read_parquet(f"{bucket}/small/runs").merge(trials.reset_index()[["trial", "identity"]], on="trial")
+    undisturbed = outcomes(tmp_path)
+    ordered = runs[undisturbed.columns].sort_values(["identity", "replicate"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(ordered, undisturbed, rtol=1e-4)
+
+
+def test_with_postgresql_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path, postgres: Server) -> None:
+    space = small.write(tmp_path, small.SPACE.replace("name: small", "name: small\nstorage: " + postgres.url))
+    trials = tmp_path / "results" / "small" / "trials"
+    finished: dict[int, object] = {}
+    for _ in range(2):
+        process = start("launch", space, "--here")
+        told = len(finished)
+        wait_for(lambda told=told: trials.exists() and len(table(tmp_path, "trials")) > told, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        finished = table(tmp_path, "trials").set_index("trial")["started"].to_dict()
+    relaunch = start("launch", space, "--here")
+    said = relaunch.communicate(timeout=60)[0]
+    assert relaunch.returncode == 0, said
+    after = table(tmp_path, "trials").set_index("trial")
+    assert sorted(after.index) == [0, 1, 2, 3, 4]
+    assert after["identity"].is_unique
+    assert {number: after.loc[number, "started"] for number in finished} == finished
+    assert not (tmp_path / "results" / "small" / "study.journal").exists()
+
+
+def test_a_database_and_a_folder_that_do_not_belong_together_are_refused(tmp_path: Path, postgres: Server) -> None:
+    url = postgres.url
+    space = small.write(tmp_path, small.SPACE.replace("name: small", f"name: small-{tmp_path.name}\nstorage: {url}"))
+    folder = launch(space, ["budget.trials=1"], where="here", console=quiet())
+    name = folder.root.name
+    away = folder.root.rename(tmp_path / "away")
+    with pytest.raises(UserError) as raised:
+        launch(space, ["budget.trials=2"], where="here", console=quiet())
+    assert str(raised.value) == (
+        f"storage {url}: holds a sweep {name} with 1 trial already, and {folder.root} is new; give this one another "
+        "name, or put the folder back that belongs to it"
+    )
+    shutil.rmtree(folder.root)
+    away.rename(folder.root)
+    launch(space, ["budget.trials=2"], where="here", console=quiet())
+
+    postgres.run(f"update studies set study_name = '{name} of others' where study_name = '{name}'")
+    with pytest.raises(UserError) as raised:
+        launch(space, ["budget.trials=3"], where="here", console=quiet())
+    assert str(raised.value) == (
+        f"{folder.root}: its tables hold trial 0, which storage {url} does not; put that back which belongs to them, "
+        "or give this sweep another name"
+    )
+
+
+def test_tables_without_their_journal_are_refused(tmp_path: Path) -> None:
+    space = small.write(tmp_path)
+    folder = launch(space, ["budget.trials=1"], where="here", console=quiet())
+    folder.journal.unlink()
+    with pytest.raises(UserError, match=f"its tables hold trial 0, which {folder.journal} does not"):
+        launch(space, ["budget.trials=2"], where="here", console=quiet())
+
+
+def test_a_changed_storage_is_another_question(tmp_path: Path) -> None:
+    space = small.write(tmp_path)
+    launch(space, ["budget.trials=1"], where="here", console=quiet())
+    with pytest.raises(UserError, match="storage"):
+        launch(space, [f"storage=sqlite:///{tmp_path / 'trials.db'}"], where="here", console=quiet())
+    assert not (tmp_path / "trials.db").exists()

@@ -28,7 +28,7 @@ def _odd(root: Path) -> Iterator[str]:
                 yield f"{entry.path}: a link; a sweep's folder has none, for it could lead anywhere"
             elif entry.is_dir():
                 yield from _odd(Path(entry.path))
-            elif not entry.is_file():
+            elif not entry.is_file() and os.path.lexists(entry.path):
                 yield f"{entry.path}: neither a file nor a folder"
 
 

@@ -8,9 +8,7 @@ waits for minutes. Hence the questions that are asked here first.
 import atexit
 import logging
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -24,6 +22,7 @@ from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ig
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]  # generated
 
 from sweeper.errors import UserError
+from sweeper.runners import scratch
 
 _Mode = Literal["token", "disabled"]
 _OBJECT_STORE_BYTES = 200 * 2**20
@@ -191,8 +190,8 @@ def _own_token() -> Iterator[None]:
 @cache
 def _token_file() -> Path:
     """A fresh token for this process; Ray's own default could be read by everybody."""
-    folder = Path(tempfile.mkdtemp(prefix="sweeper-token-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = scratch.make()
+    atexit.register(scratch.remove, folder)
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(os.urandom(32).hex())

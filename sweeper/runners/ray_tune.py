@@ -7,8 +7,6 @@ A fresh `Tuner` runs at every launch: the study, not Tune's snapshots, remembers
 import logging
 import math
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +36,7 @@ for _name, _value in _SETTINGS.items():
 import ray  # noqa: E402  # Ray reads its settings when it is imported
 from ray import tune  # noqa: E402
 
-from sweeper.runners import connection, lost_workers  # noqa: E402  # these import ray too
+from sweeper.runners import connection, lost_workers, scratch  # noqa: E402  # these import ray too
 from sweeper.runners.tune_adapters import Adapter, Clock, Scheduler, Searcher, Trial  # noqa: E402
 
 _LOOK_EVERY_S = 2
@@ -72,8 +70,7 @@ class RayTune:
         self._started = False
 
     def __enter__(self) -> "RayTune":
-        # Sockets lie below this folder and their paths are limited to 107 bytes, hence a short one.
-        self._scratch = Path(tempfile.mkdtemp(prefix="sweeper-", dir=_short_folder()))
+        self._scratch = scratch.make()
         if not ray.is_initialized():
             if self._address is None:
                 connection.start_here(self._scratch, self._logical)
@@ -95,7 +92,8 @@ class RayTune:
             ray.shutdown()
             self._started = False
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            scratch.remove(self._scratch)
+            self._scratch = None
 
     @property
     def places(self) -> int:
@@ -176,8 +174,3 @@ def _available() -> str:
     nodes = sum(node["Alive"] for node in ray.nodes())
     where = "this machine has" if nodes == 1 else f"no single one of {nodes} nodes has that; together they have"
     return f"{where} {total.get('CPU', 0):g} CPU and {total.get('GPU', 0):g} GPU"
-
-
-def _short_folder() -> str:
-    folder = tempfile.gettempdir()
-    return folder if len(folder) <= 30 else "/tmp"

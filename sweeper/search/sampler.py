@@ -6,7 +6,8 @@ less, and models the best and the newest ones alone, so that asking stays fast a
 """
 
 import heapq
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,16 +60,16 @@ def _only_value(distribution: BaseDistribution) -> Any:
     return distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else distribution.low  # type: ignore[attr-defined]  # the other two kinds have it
 
 
-@dataclass
+@dataclass(slots=True)
 class _Known:
-    """One trial as the sampler knows it; running while it has no value."""
+    """One trial as the sampler knows it, its coordinates in order; running while it has no value."""
 
-    coordinates: Coordinates
+    coordinates: tuple[Any, ...]
     value: float | None = None
 
 
 class Suggestions:
-    """A stream of coordinates that learns from what it is told. A trial's handle is its place in the stream.
+    """A stream of coordinates that learns from what it is told.
 
     Args:
         distributions: of every coordinate.
@@ -93,21 +94,30 @@ class Suggestions:
         if sampler.name == "tpe":
             self._sampler = _Tpe(self._distributions, seen, places, n_startup_trials=sampler.startup_trials, seed=seed)
         self._places, self._newest = places, max(MODELLED, sampler.startup_trials)
-        self._known: list[_Known] = []
+        self._known: dict[int, _Known] = {}
         self._numbers: dict[int, int] = {}
+        self._handles = itertools.count()
         self._study = self._empty()
 
     def ask(self) -> tuple[int, Coordinates]:
         """The next coordinates, and the handle under which their value may be told."""
         trial = self._study.ask(self._distributions)
-        return self._take_in(_Known(dict(trial.params)), trial.number), dict(trial.params)
+        handle = self._take_in(trial.params)
+        self._numbers[handle] = trial.number
+        return handle, trial.params
 
     def add(self, coordinates: Coordinates, value: float | None = None) -> int:
         """Coordinates that somebody else chose, with their value or still running. Returns their handle."""
-        known = _Known(coordinates, value)
-        handle = self._take_in(known, self._insert(known))
+        handle = self._take_in(coordinates, value)
+        self._numbers[handle] = self._insert(self._known[handle])
         self._forget_some()
         return handle
+
+    def load(self, known: Iterable[tuple[Coordinates, float | None]]) -> list[int]:
+        """The same of many at once."""
+        handles = [self._take_in(coordinates, value) for coordinates, value in known]
+        self._rebuild(self._worth([*self._numbers, *handles]))
+        return handles
 
     def tell(self, handle: int, value: float) -> None:
         """The value of coordinates; telling another one changes nothing."""
@@ -119,6 +129,7 @@ class Suggestions:
 
     def withdraw(self, handle: int) -> None:
         """Take back coordinates that nobody will train."""
+        del self._known[handle]
         self._study.tell(self._numbers.pop(handle), state=TrialState.FAIL)
 
     def forget(self, handle: int) -> Coordinates:
@@ -126,32 +137,39 @@ class Suggestions:
         known = self._known[handle]
         known.value = None
         self._rebuild([each for each in self._numbers if each != handle] + [handle])
-        return dict(known.coordinates)
+        return self._named(known)
 
-    def _take_in(self, known: _Known, number: int) -> int:
-        self._known.append(known)
-        handle = len(self._known) - 1
-        self._numbers[handle] = number
+    def _take_in(self, coordinates: Coordinates, value: float | None = None) -> int:
+        handle = next(self._handles)
+        self._known[handle] = _Known(tuple(coordinates[key] for key in self._distributions), value)
         return handle
+
+    def _named(self, known: _Known) -> Coordinates:
+        return dict(zip(self._distributions, known.coordinates, strict=True))
 
     def _insert(self, known: _Known) -> int:
         """Add to Optuna's study. Returns the number there."""
         state = TrialState.RUNNING if known.value is None else TrialState.COMPLETE
         self._study.add_trial(
             optuna.trial.create_trial(
-                state=state, value=known.value, params=known.coordinates, distributions=self._distributions
+                state=state, value=known.value, params=self._named(known), distributions=self._distributions
             )
         )
         return len(self._study.get_trials(deepcopy=False)) - 1
 
     def _forget_some(self) -> None:
-        """Once in a while keep what runs, the best and the newest alone."""
-        if len(self._numbers) <= 2 * self._newest:
-            return
-        finished = [(known.value, handle) for handle, known in enumerate(self._known) if known.value is not None]
-        running = {handle for handle in self._numbers if self._known[handle].value is None}
+        kept = self._worth(self._numbers)
+        if len(kept) < len(self._numbers):
+            self._rebuild(kept)
+
+    def _worth(self, handles: Collection[int]) -> list[int]:
+        """What is worth keeping: once they are many, what runs, the best and the newest alone."""
+        if len(handles) <= 2 * self._newest:
+            return list(handles)
+        finished = [(known.value, handle) for handle, known in self._known.items() if known.value is not None]
+        running = {handle for handle in handles if self._known[handle].value is None}
         best = {handle for _, handle in heapq.nsmallest(self._places, finished)}
-        self._rebuild(sorted({*running, *best, *sorted(self._numbers)[-self._newest :]}))
+        return sorted({*running, *best, *sorted(handles)[-self._newest :]})
 
     def _rebuild(self, handles: list[int]) -> None:
         self._study = self._empty()

@@ -1,41 +1,33 @@
 """The Optuna study behind a sweep: remembers every trial, survives a killed driver, and asks the sampler for more.
 
-Optuna's journal is the truth about trials. A trial's parameters there are its coordinates in the space; the
-configuration that it really ran and its phase are attributes. Configurations that lie outside the space, as a baseline
-may, are trials without coordinates. The journal holds what is trained and nothing else: a suggestion that has
+The record (`sweeper.search.storage`) is the truth about trials. A trial's parameters there are its coordinates in the
+space; the configuration that it really ran and its phase are beside them. Configurations that lie outside the space, as
+a baseline may, are trials without coordinates. The record holds what is trained and nothing else: a suggestion that has
 been run already leaves no trace.
 """
 
+import hashlib
 import json
-import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import FrozenTrial, TrialState
 
 from sweeper import hyperparameters
-from sweeper.errors import UserError
 from sweeper.hyperparameters import Hyperparameters
-from sweeper.parameters import Choice, Float, Int
+from sweeper.search import dimensions
 from sweeper.search.sampler import Suggestions
+from sweeper.search.storage import Description, Journal, Phase, Recorded, Storage
 from sweeper.space import Coordinates, Space
 from sweeper.spec.model import Sampler
 
-Phase = Literal["baseline", "search", "confirm"]
-
-_DESCRIPTION = "trial"
-"""User attribute: what a trial runs."""
 _LARGEST_GRID = 100_000
 """Configurations up to which a space is listed, for the grid sampler and to notice that all have been run."""
+_REMEMBERED = 10_000
+"""Coordinates whose configuration is remembered."""
 _STUBBORN = 3
 """Suggestions in a row of configurations already run before one that has not been run is drawn from the list."""
 
@@ -58,52 +50,63 @@ class Proposal:
     name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A trial as it is kept in memory; of the settings JSON of what differs from the defaults."""
+
+    phase: Phase
+    name: str
+    settings: str
+
+
 class Study:
     """One sweep's study. One process uses it at a time.
 
     Args:
-        journal: the file.
+        storage: where trials are recorded; a path stands for a journal there.
         space: the search space.
         sampler: how the next configuration is chosen.
         places: how many of the best trials the sampler may call good (`sweeper.search.capping`).
     """
 
-    def __init__(self, journal: Path, space: Space, sampler: Sampler, places: int):
+    def __init__(self, storage: Path | Storage, space: Space, sampler: Sampler, places: int):
         self.places = places
-        self._space = space
+        self._storage = Journal(storage) if isinstance(storage, Path) else storage
+        self._space, self._space_key = space, _key(space)
         self._in_order = sampler.name == "grid"
-        self._distributions = {key: _distribution(parameter) for key, parameter in space.parameters.items()}
-        _recover(journal)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        try:
-            storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
-            self._study = optuna.create_study(
-                study_name="sweep", storage=storage, direction="minimize", load_if_exists=True
-            )
-        except (ValueError, KeyError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"{journal}: damaged ({reason}); move it away, or use another sweep name") from None
-        trials = self._trials()
-        self._count = len(trials)
-        drawn = {key: _drawn(parameter) for key, parameter in space.parameters.items()}
+        self._distributions = {key: dimensions.recorded(parameter) for key, parameter in space.parameters.items()}
+        trials = self._storage.read()
+        drawn = {key: dimensions.drawn(parameter) for key, parameter in space.parameters.items()}
         self._suggestions = Suggestions(drawn, sampler, self._seen, places, earlier=len(trials))
         self._order = np.random.default_rng([sampler.seed, len(trials)])
+        self._identity_at = lru_cache(_REMEMBERED)(self._identity_of)
+        self._opened: list[_Opened] = []
         self._numbers: dict[str, int] = {}
         self._handles: dict[int, int] = {}
-        self._identities: dict[tuple[Any, ...], str] = {}
         self._values: dict[int, float] = {}
         for trial in trials:
-            self._remember(trial)
-        for number in self._numbers.values():
-            self._teach(trials[number])
+            number = self._remember(trial.description)
+            if trial.value is not None:
+                self._values[number] = trial.value
+        self._teach([trials[number] for number in self._numbers.values()])
 
     def unfinished(self) -> list[Proposal]:
         """Trials that a dead driver left running, to be taken up again."""
-        return [_proposal(trial) for trial in self._trials(TrialState.RUNNING)]
+        return [self._proposal(number) for number in range(len(self._opened)) if number not in self._values]
 
     def opened(self) -> list[Proposal]:
         """Every trial that was opened, finished or not."""
-        return [_proposal(trial) for trial in self._trials()]
+        return [self._proposal(number) for number in range(len(self._opened))]
+
+    @property
+    def where(self) -> str:
+        """The file or database that trials are recorded in, for messages."""
+        return self._storage.where
+
+    @property
+    def trials(self) -> int:
+        """Trials that were ever opened, confirmations and second starts included."""
+        return len(self._opened)
 
     @property
     def count(self) -> int:
@@ -127,9 +130,9 @@ class Study:
         """
         for _ in range(0 if self._in_order else _STUBBORN):
             handle, drawn = self._suggestions.ask()
-            coordinates = self._rounded(drawn)
-            settings = self._space.settings(self._space.decode(coordinates))
-            if self.known(settings) is None:
+            if not self._seen(drawn):
+                coordinates = self._rounded(drawn)
+                settings = self._space.settings(self._space.decode(coordinates))
                 number = self._open(coordinates, settings, "search", "")
                 self._handles[number] = handle
                 return Proposal(number, settings, "search")
@@ -160,42 +163,53 @@ class Study:
 
     def tell(self, number: int, value: float) -> None:
         """Record a trial's value; telling it again changes nothing."""
-        if self._study.tell(number, value, skip_if_finished=True).value != value:
+        if number in self._values:
             return
-        self._learn(number, value)
-
-    def _learn(self, number: int, value: float) -> None:
+        self._storage.tell(number, value)
         self._values[number] = value
         if number in self._handles:
             self._suggestions.tell(self._handles[number], value)
 
     def _open(self, coordinates: Coordinates | None, settings: Hyperparameters, phase: Phase, name: str) -> int:
-        """Open a trial in one record of the journal: a crash leaves all of it or nothing. Returns its number."""
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.RUNNING,
-                params={key: self._label(key, each) for key, each in (coordinates or {}).items()},
-                distributions={} if coordinates is None else self._distributions,
-                user_attrs={_DESCRIPTION: _description(settings, phase, name)},
-            )
+        """Open a trial in one record: a crash leaves all of it or nothing. Returns its number."""
+        description = Description(
+            number=len(self._opened), phase=phase, name=name, settings=settings, space=self._space_key
         )
-        number, self._count = self._count, self._count + 1
-        if phase != "confirm":
-            self._numbers[self._identity(settings)] = number
-        return number
+        parameters = self._space.parameters
+        labels = {key: dimensions.label(parameters[key], each) for key, each in (coordinates or {}).items()}
+        self._storage.open(description, labels, self._distributions)
+        return self._remember(description)
 
-    def _remember(self, trial: FrozenTrial) -> None:
-        """Take in a trial of an earlier launch."""
-        proposal = _proposal(trial)
-        if trial.value is not None:
-            self._values[trial.number] = trial.value
-        if proposal.phase != "confirm":
-            self._numbers[self._identity(proposal.settings)] = trial.number
+    def _remember(self, trial: Description) -> int:
+        """Take in a trial that is recorded. Returns its number."""
+        self._opened.append(_Opened(trial.phase, trial.name, trial.settings.model_dump_json(exclude_defaults=True)))
+        if trial.phase != "confirm":
+            self._numbers[self._identity(trial.settings)] = trial.number
+        return trial.number
 
-    def _teach(self, trial: FrozenTrial) -> None:
-        """Tell the sampler of a trial of an earlier launch."""
-        if trial.params:
-            self._handles[trial.number] = self._suggestions.add(self._coordinates(trial.params), trial.value)
+    def _proposal(self, number: int) -> Proposal:
+        opened = self._opened[number]
+        return Proposal(number, Hyperparameters.model_validate_json(opened.settings), opened.phase, opened.name)
+
+    def _teach(self, trials: Iterable[Recorded]) -> None:
+        """Tell the sampler of trials of earlier launches."""
+        placed = [(trial, self._place(trial)) for trial in trials]
+        known = {trial.description.number: (place, trial.value) for trial, place in placed if place is not None}
+        self._handles = dict(zip(known, self._suggestions.load(known.values()), strict=True))
+
+    def _place(self, trial: Recorded) -> Coordinates | None:
+        """Where a trial of an earlier launch was drawn; where that was in another space, where it lies in this one."""
+        if trial.description.space == self._space_key:
+            if not trial.labels:
+                return None
+            try:
+                return {
+                    key: dimensions.coordinate(parameter, trial.labels[key])
+                    for key, parameter in self._space.parameters.items()
+                }
+            except (KeyError, ValueError):
+                pass  # damaged; what it ran is known all the same
+        return self._locate(trial.description.settings)
 
     @cached_property
     def _unseen(self) -> Iterator[Hyperparameters]:
@@ -208,120 +222,34 @@ class Study:
     def _locate(self, settings: Hyperparameters) -> Coordinates | None:
         """The coordinates of a configuration; None where it lies outside the space."""
         flat = hyperparameters.to_flat(settings)
-        coordinates = self._space.encode({key: flat[key] for key in self._space.parameters})
+        try:
+            coordinates = self._space.encode({key: flat[key] for key in self._space.parameters})
+        except ValueError:
+            return None
         if coordinates is None:
             return None
-        back = self._space.settings(self._space.decode(coordinates))
-        if self._identity(back) != self._identity(settings):
-            return None
-        return coordinates
+        place = (coordinates[key] for key in self._space.parameters)
+        return coordinates if self._identity_of(*place) == self._identity(settings) else None
 
     def _identity(self, settings: Hyperparameters) -> str:
         return hyperparameters.identity(settings, self._space.horizon)
 
-    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False, states=states or None)
+    def _identity_of(self, *place: Any) -> str:
+        """Of the configuration at some coordinates."""
+        coordinates = dict(zip(self._space.parameters, place, strict=True))
+        return self._identity(self._space.settings(self._space.decode(coordinates)))
 
     def _rounded(self, drawn: Coordinates) -> Coordinates:
-        """What the sampler draws as real numbers made whole again (see `_drawn`)."""
-        return {key: _round(parameter, drawn[key]) for key, parameter in self._space.parameters.items()}
+        """What the sampler draws as real numbers made whole again (see `dimensions.drawn`)."""
+        return {key: dimensions.rounded(parameter, drawn[key]) for key, parameter in self._space.parameters.items()}
 
     def _seen(self, drawn: Coordinates) -> bool:
         """Whether what these coordinates mean has been run. In small spaces the sampler asks of the same ones often."""
-        coordinates = self._rounded(drawn)
-        place = tuple(coordinates.values())
-        if place not in self._identities:
-            self._identities[place] = self._identity(self._space.settings(self._space.decode(coordinates)))
-        return self._identities[place] in self._numbers
-
-    def _coordinates(self, labels: Mapping[str, Any]) -> Coordinates:
-        """From what the journal holds."""
-        found = {}
-        for key, parameter in self._space.parameters.items():
-            label = labels[key]
-            found[key] = _labels(parameter).index(label) if isinstance(parameter, Choice) else label
-        return found
-
-    def _label(self, key: str, coordinate: Any) -> Any:
-        """What the journal holds of a coordinate: of a choice its value, which people can read."""
-        parameter = self._space.parameters[key]
-        return _labels(parameter)[coordinate] if isinstance(parameter, Choice) else coordinate
+        return self._identity_at(*self._rounded(drawn).values()) in self._numbers
 
 
-def _proposal(trial: FrozenTrial) -> Proposal:
-    description = trial.user_attrs[_DESCRIPTION]
-    settings = Hyperparameters.model_validate_json(json.dumps(description["settings"]))
-    return Proposal(trial.number, settings, description["phase"], description["name"])
-
-
-def _description(settings: Hyperparameters, phase: Phase, name: str) -> dict[str, Any]:
-    return {"phase": phase, "name": name, "settings": settings.model_dump(mode="json")}
-
-
-def _labels(parameter: Choice) -> list[Any]:
-    """Optuna's categories: words and numbers as they are, anything else as JSON text."""
-    plain = all(value is None or isinstance(value, bool | int | float | str) for value in parameter.choice)
-    return list(parameter.choice) if plain else [json.dumps(value) for value in parameter.choice]
-
-
-def _drawn(parameter: Choice | Int | Float) -> BaseDistribution:
-    """What the sampler draws.
-
-    Of a choice the index, which has an order where its values are numbers in order. Whole numbers are drawn as real
-    ones, half a step wider on both sides, and rounded: Optuna's densities of whole numbers take ten times as long.
-    """
-    if isinstance(parameter, Float):
-        return _distribution(parameter)
-    if isinstance(parameter, Int):
-        every = parameter.every()
-        half = every.step / 2
-        low = every[0] if len(every) == 1 else every[0] - half
-        return FloatDistribution(low, every[-1] if len(every) == 1 else every[-1] + half, log=parameter.log)
-    values = parameter.choice
-    if _in_order(values):
-        return FloatDistribution(-0.5, len(values) - 0.5)
-    return CategoricalDistribution(tuple(range(len(values))))
-
-
-def _in_order(values: Sequence[Any]) -> bool:
-    """Whether these are several numbers, from small to large or from large to small."""
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    return len(numbers) == len(values) > 1 and numbers in (sorted(numbers), sorted(numbers, reverse=True))
-
-
-def _round(parameter: Choice | Int | Float, drawn: Any) -> Any:
-    if isinstance(parameter, Choice):
-        return min(max(round(drawn), 0), len(parameter.choice) - 1)
-    if isinstance(parameter, Int):
-        every = parameter.every()
-        return every[min(max(round((drawn - every[0]) / every.step), 0), len(every) - 1)]
-    return drawn
-
-
-def _distribution(parameter: Choice | Int | Float) -> BaseDistribution:
-    if isinstance(parameter, Choice):
-        return CategoricalDistribution(_labels(parameter))
-    low, high = parameter.bounds
-    if isinstance(parameter, Int):
-        step = parameter.step or 1
-        return IntDistribution(int(low), int(low + (high - low) // step * step), log=parameter.log, step=step)
-    if parameter.step is not None:
-        return FloatDistribution(low, parameter.grid()[-1], step=parameter.step)
-    return FloatDistribution(low, high, log=parameter.log)
-
-
-def _recover(journal: Path) -> None:
-    """Drop what a killed writer left: its lock, and an unfinished last line that Optuna could not read past.
-
-    One launch at a time uses a sweep's folder, so a lock beside the journal is a dead one's.
-    """
-    journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
-    if not journal.exists():
-        return
-    content = journal.read_bytes()
-    if content and not content.startswith(b"{"):
-        raise UserError(f"{journal}: not an Optuna journal; move it away, or use another sweep name")
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        warnings.warn(f"{journal}: dropped an unfinished last record of {len(content) - whole} bytes", stacklevel=2)
-        os.truncate(journal, whole)
+def _key(space: Space) -> str:
+    """A word that two spaces share when coordinates mean the same in both."""
+    parameters = {key: parameter.model_dump(mode="json") for key, parameter in space.parameters.items()}
+    told = [parameters, dict(space.fixed), list(space.require), space.horizon, Hyperparameters().model_dump_json()]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]

@@ -1,10 +1,13 @@
 """The sections of a space.yaml as frozen records: types, ranges, defaults and descriptions of every key."""
 
 import math
+import re
 from typing import Annotated, Literal
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+from sweeper import locations
 from sweeper.hyperparameters import Value
 from sweeper.outcomes import Clock, Event
 from sweeper.parameters import Parameter
@@ -13,6 +16,12 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 Operation = Literal["x_plus_y", "x_minus_y", "x_div_y", "permutation"]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+_URL = re.compile(r"[A-Za-z][\w+]*://.+")
+_PASSWORD = re.compile(r"[^:/]*://[^:/]*:[^@]*@", re.DOTALL)
+"""`scheme://user:password@`, where SQLAlchemy sees a password."""
+_PASSWORD_KEYS = {"password", "passwd", "sslpassword"}
 
 
 class Section(BaseModel):
@@ -192,9 +201,36 @@ class SweepSpec(Section):
     precision: Precision = Field(
         "float32", description="Of matrix products; parameters, loss and softmax stay float32. tf32 needs a GPU."
     )
-    results: str = Field("results", description="Folder in which the sweep makes its own folder.")
+    results: str = Field(
+        "results", description="Folder in which the sweep makes its own folder: a path, s3://bucket/prefix or gs://..."
+    )
+    storage: str | None = Field(
+        None, description="Database that remembers the trials, as a URL; by default a journal in the sweep's folder."
+    )
 
     @field_validator("require", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("results")
+    @classmethod
+    def _is_place(cls, value: str) -> str:
+        return locations.check(value)
+
+    @field_validator("storage")
+    @classmethod
+    def _is_database(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if _PASSWORD.match(value) or {key.lower() for key, _ in parse_qsl(value.partition("?")[2])} & _PASSWORD_KEYS:
+            raise ValueError(
+                "got a URL with a password, and the space.yaml is kept with the results; leave the password out: "
+                "PostgreSQL's is taken from PGPASSWORD or ~/.pgpass"
+            )
+        if not _URL.match(value):
+            raise ValueError(
+                "not the URL of a database; write one such as postgresql://user@host:5432/database or "
+                "sqlite:///trials.db, or leave the key out"
+            )
+        return value

@@ -1,13 +1,14 @@
-"""The study on real Optuna journals: what it suggests, what it remembers, and what a crash leaves of it."""
+"""The study on real storages of Optuna: what it suggests, what it remembers, and what a crash leaves of it."""
 
 import json
 import math
 import multiprocessing
 import random
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 
 import optuna
 import pytest
-from optuna.storages import JournalStorage
+from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
@@ -23,6 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.errors import UserError
 from sweeper.hyperparameters import Hyperparameters, identity, to_flat
 from sweeper.search import sampler
+from sweeper.search.database import Database
+from sweeper.search.storage import Storage
 from sweeper.search.study import Proposal, Study
 from sweeper.space import Choice, Float, Int, Space
 from sweeper.spec.model import Sampler
@@ -56,14 +59,59 @@ FOUR = space_of({"depth": Int(int=(1, 2)), "heads": Choice(choice=(1, 2))})
 PLACES = 3
 
 
+class Kept:
+    """Where the studies of a test are recorded: in journals, or in a database under the names of their folders."""
+
+    def __init__(self, url: str = ""):
+        self.url = url
+        self.open: dict[Path, Database] = {}
+
+    def storage(self, folder: Path) -> Path | Storage:
+        """The same as after the death of the process that had it open."""
+        if not self.url:
+            return folder / "study.journal"
+        self.close(folder)
+        self.open[folder] = Database(self.url, folder.name)
+        return self.open[folder]
+
+    def close(self, folder: Path) -> None:
+        if folder in self.open:
+            self.open.pop(folder).close()
+
+    def recorded(self, folder: Path) -> list[FrozenTrial]:
+        if not self.url:
+            storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+            return optuna.load_study(study_name="sweep", storage=storage).trials
+        plain = RDBStorage(self.url.replace("postgresql:", "postgresql+psycopg:"))
+        try:
+            return optuna.load_study(study_name=folder.name, storage=plain).trials
+        finally:
+            plain.remove_session()
+            plain.engine.dispose()
+
+
+kept = Kept()
+
+
+@pytest.fixture(params=["journal", "postgresql", "sqlite"])
+def each_storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test runs on every kind of storage."""
+    urls = {"journal": lambda: "", "sqlite": lambda: f"sqlite:///{tmp_path / 'trials.db'}"}
+    url = urls[request.param]() if request.param in urls else request.getfixturevalue("postgres").url
+    here = Kept(url)
+    monkeypatch.setattr(sys.modules[__name__], "kept", here)
+    yield
+    for folder in list(here.open):
+        here.close(folder)
+
+
 def opened(tmp_path: Path, space: Space, name: str = "tpe", **settings: Any) -> Study:
-    return Study(tmp_path / "study.journal", space, Sampler(name=name, **settings), PLACES)  # type: ignore[arg-type]
+    return Study(kept.storage(tmp_path), space, Sampler(name=name, **settings), PLACES)  # type: ignore[arg-type]
 
 
 def recorded(tmp_path: Path) -> list[FrozenTrial]:
-    """What Optuna itself reads in the journal."""
-    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
-    return optuna.load_study(study_name="sweep", storage=storage).trials
+    """What Optuna itself reads there."""
+    return kept.recorded(tmp_path)
 
 
 def records(tmp_path: Path) -> list[dict[str, Any]]:
@@ -96,6 +144,7 @@ def run(study: Study, trials: int) -> list[Proposal]:
     return found
 
 
+@pytest.mark.usefixtures("each_storage")
 def test_a_baseline_inside_the_ranges_has_coordinates_and_is_never_suggested(tmp_path: Path) -> None:
     study = opened(tmp_path, FOUR)
     baseline = study.begin(FOUR.settings({"depth": 2, "heads": 1}), "baseline", "published")
@@ -110,6 +159,7 @@ def test_a_baseline_inside_the_ranges_has_coordinates_and_is_never_suggested(tmp
     assert study.count == 4
 
 
+@pytest.mark.usefixtures("each_storage")
 def test_a_baseline_outside_the_ranges_is_recorded_without_coordinates(tmp_path: Path) -> None:
     study = opened(tmp_path, SMOOTH)
     outside = SMOOTH.settings({"weight_decay": 0.5, "depth": 2, "heads": 4})
@@ -206,6 +256,7 @@ def test_repeats_of_running_trials_leave_no_trace(tmp_path: Path, name: str) -> 
     assert opened(tmp_path, FOUR).values() == {each.number: distance(each.settings) for each in proposals}
 
 
+@pytest.mark.usefixtures("each_storage")
 @pytest.mark.parametrize("name", ["tpe", "random", "grid"])
 def test_an_exhausted_space_ends_with_none(tmp_path: Path, name: str) -> None:
     study = opened(tmp_path, FOUR, name, startup_trials=2)
@@ -285,6 +336,7 @@ def test_a_reopened_study_does_not_repeat_its_startup_points(tmp_path: Path) -> 
     assert len({round(math.log(decay), 6) for decay in decays}) == 12
 
 
+@pytest.mark.usefixtures("each_storage")
 def test_unfinished_are_the_running_trials_under_their_own_numbers(tmp_path: Path) -> None:
     study = opened(tmp_path, SMOOTH)
     outside = study.begin(SMOOTH.settings({"weight_decay": 0.5}), "baseline", "published")
@@ -308,6 +360,7 @@ def test_unfinished_are_the_running_trials_under_their_own_numbers(tmp_path: Pat
     assert reopened.values() == {outside.number: 3.0, inside.number: 1.0, searched[1].number: 2.0}
 
 
+@pytest.mark.usefixtures("each_storage")
 def test_a_confirmation_is_no_configuration_of_its_own(tmp_path: Path) -> None:
     study = opened(tmp_path, FOUR)
     (first,) = run(study, 1)
@@ -319,6 +372,7 @@ def test_a_confirmation_is_no_configuration_of_its_own(tmp_path: Path) -> None:
     assert opened(tmp_path, FOUR).known(first.settings) == first.number
 
 
+@pytest.mark.usefixtures("each_storage")
 @pytest.mark.parametrize("name", ["tpe", "random", "grid"])
 def test_again_opens_a_finished_trials_configuration_under_a_new_number(tmp_path: Path, name: str) -> None:
     study = opened(tmp_path, FOUR, name)
@@ -346,6 +400,7 @@ def test_again_opens_a_finished_trials_configuration_under_a_new_number(tmp_path
     assert len({each.settings for each in (first, second, *rest)}) == 4
 
 
+@pytest.mark.usefixtures("each_storage")
 def test_a_trial_is_taken_up_again_as_often_as_is_asked_for(tmp_path: Path) -> None:
     study = opened(tmp_path, FOUR)
     proposal = study.begin(FOUR.settings({"depth": 2, "heads": 1}), "baseline", "published")
@@ -358,6 +413,7 @@ def test_a_trial_is_taken_up_again_as_often_as_is_asked_for(tmp_path: Path) -> N
     assert study.values() == opened(tmp_path, FOUR).values() == {3: 3.0}
 
 
+@pytest.mark.usefixtures("each_storage")
 def test_a_trial_outside_the_space_is_taken_up_again_without_coordinates(tmp_path: Path) -> None:
     study = opened(tmp_path, SMOOTH)
     outside = study.begin(SMOOTH.settings({"weight_decay": 0.5}), "baseline", "published")
@@ -400,6 +456,7 @@ def test_the_sampler_does_not_model_what_a_trial_taken_up_again_was_told_before(
     assert dict(Watched.modelled) == known | new
 
 
+@pytest.mark.usefixtures("each_storage")
 def test_equivalent_spellings_are_one_configuration(tmp_path: Path) -> None:
     space = space_of(CONDITIONAL)
     study = opened(tmp_path, space)
@@ -455,7 +512,7 @@ def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path: Path, kin
     with pytest.raises(UserError) as caught:
         opened(tmp_path, SMOOTH)
     assert str(caught.value).startswith(f"{journal}: ")
-    assert str(caught.value).endswith("; move it away, or use another sweep name")
+    assert str(caught.value).endswith("; put back a copy of it, or give the sweep another name")
     assert journal.read_bytes() == NO_JOURNALS[kind]
 
 

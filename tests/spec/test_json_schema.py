@@ -104,6 +104,9 @@ def test_a_shipped_space_tells_editors_where_its_schema_is(file: Path) -> None:
         ("race: {}",),
         ("race: null", "stop: none"),
         ("confirm: null",),
+        ("storage: postgresql://me@host:5432/database",),
+        ("storage: sqlite:////a/b.db",),
+        ("storage: null",),
         ("baselines: {small: {depth: 1}, as-it-is: {}}",),
         *((f"fixed: {{batch.shape: {alias}, batch.min: 8, batch.stages: [[0, 8]]}}",) for alias in ALIASES),
     ],
@@ -158,6 +161,7 @@ def test_what_loads_pleases_the_schema(lines: tuple[str, ...]) -> None:
         ("name: ../up", "$.name"),
         ("require: {depth: 2}", "$.require"),
         ("results: 3", "$.results"),
+        ("storage: 3", "$.storage"),
     ],
 )
 def test_what_does_not_load_displeases_the_schema_at_its_place(line: str, place: str) -> None:

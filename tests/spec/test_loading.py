@@ -82,6 +82,7 @@ def quickstart() -> dict[str, Any]:
         "resources": Resources(cpu=1.0, gpu=0.0),
         "precision": "float32",
         "results": "results",
+        "storage": None,
     }
 
 
@@ -129,6 +130,7 @@ def test_what_is_left_out_has_its_default() -> None:
         "resources": Resources(cpu=1.0, gpu=0.0),
         "precision": "float32",
         "results": "results",
+        "storage": None,
     }
 
 
@@ -284,7 +286,7 @@ def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
             "budgte.trials=3",
             "--set budgte.trials=3: budgte: unknown key (did you mean 'budget'?); known here: "
             "name, task, objective, search, require, fixed, baselines, sampler, stop, race, confirm, budget, "
-            "resources, precision, results",
+            "resources, precision, results, storage",
         ),
         (
             "budget={trials: 3, trials: 4}",

@@ -22,7 +22,7 @@ SOUND = {
 
 SECTIONS = (
     "name, task, objective, search, require, fixed, baselines, sampler, stop, race, confirm, budget, resources, "
-    "precision, results"
+    "precision, results, storage"
 )
 HYPERPARAMETERS = (
     "depth, width, heads, feedforward, learning_rate, betas, epsilon, weight_decay, warmup_steps, coupling, "
@@ -45,6 +45,10 @@ NOT_A_MAPPING = (
     "space.yaml:1: got a list or a single value; a space.yaml is a mapping with keys such as name, task and search"
 )
 TOO_BIG = "more than 50,000 values or 30 levels; a space.yaml is smaller than that"
+PASSWORD = (
+    "got a URL with a password, and the space.yaml is kept with the results; leave the password out: PostgreSQL's is "
+    "taken from PGPASSWORD or ~/.pgpass"
+)
 NEVER = "no configuration meets every requirement; loosen one, or widen a range"
 
 
@@ -521,6 +525,24 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "space.yaml:6: baselines.b.heads: 3 heads do not divide width 128; the nearest that do: [1, 2, 4, 8]",
     ),
     # ---- how to run
+    "password_in_a_url": (
+        space("storage: postgresql://me:hunter2@host:5432/database"),
+        f"space.yaml:6: storage: {PASSWORD}",
+    ),
+    "password_with_every_sign_in_a_url": (
+        space("storage: 'postgresql+psycopg://me:/?#[ :2@host/database'"),
+        f"space.yaml:6: storage: {PASSWORD}",
+    ),
+    "password_among_the_options_of_a_url": (
+        space("storage: postgresql://me@host/database?connect_timeout=3&PassWord=hunter2"),
+        f"space.yaml:6: storage: {PASSWORD}",
+    ),
+    "storage_in_a_file": (
+        space("storage: results/trials.db"),
+        "space.yaml:6: storage: not the URL of a database; write one such as postgresql://user@host:5432/database or "
+        "sqlite:///trials.db, or leave the key out",
+    ),
+    "storage_by_number": (space("storage: 5432"), "space.yaml:6: storage: got 5432; it must be text"),
     "gpu_one_and_a_half": (
         space("resources: {gpu: 1.5}"),
         "space.yaml:6: resources.gpu: got 1.5; above 1 only whole GPUs can be given",
@@ -544,6 +566,15 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "YAML reads yes, no, on and off as true and false: put quotes around a word that is meant",
     ),
     "no_cpu": (space("resources: {cpu: 0}"), "space.yaml:6: resources.cpu: got 0; it must be at least 0.01"),
+    "credentials_in_results": (
+        space("results: s3://key:secret@bucket/results"),
+        "space.yaml:6: results: got options or credentials in a URI; give s3://bucket/prefix alone: "
+        "credentials, region and endpoint come from the environment",
+    ),
+    "results_in_another_scheme": (
+        space("results: http://bucket/results"),
+        "space.yaml:6: results: got 'http://bucket/results'; give a folder, or a URI that begins with s3:// or gs://",
+    ),
     "unknown_stop": (space("stop: hyperband"), "space.yaml:6: stop: got 'hyperband'; allowed: cap, asha, none"),
     "race_key_typo": (
         space("race: {fist: 1}"),

@@ -1,0 +1,74 @@
+"""Where the results of a sweep are: in a folder, or in an object store and, while it runs, in this user's cache."""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+SCHEMES = ("s3", "gs")
+CACHE = "SWEEPER_CACHE"
+"""Environment variable: the folder that holds the local copies of sweeps in object stores."""
+_SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
+
+
+def in_store(address: str) -> bool:
+    """Whether an address is a URI rather than a path."""
+    return "://" in address
+
+
+def check(address: str) -> str:
+    """A path as it is, or a URI in the form that the others here expect.
+
+    Raises:
+        ValueError: not a URI that names a folder in an object store; with words for the user.
+    """
+    if not in_store(address):
+        return address
+    scheme, _, path = address.partition("://")
+    known = " or ".join(f"{each}://" for each in SCHEMES)
+    if scheme not in SCHEMES:
+        raise ValueError(f"got {address.partition('@')[0]!r}; give a folder, or a URI that begins with {known}")
+    if "@" in path or "?" in path:
+        # The space.yaml is kept with the results. What may be a secret is not repeated here either.
+        raise ValueError(
+            f"got options or credentials in a URI; give {scheme}://bucket/prefix alone: "
+            "credentials, region and endpoint come from the environment"
+        )
+    segments = path.rstrip("/").split("/")
+    if not all(_SEGMENT.fullmatch(each) and each.strip(".") for each in segments):
+        raise ValueError(
+            f"got {address!r}; give {scheme}://bucket/prefix, of letters, digits and . _ - = + between the slashes"
+        )
+    return f"{scheme}://{'/'.join(segments)}"
+
+
+def address_of(results: str, name: str) -> str:
+    """The address of a sweep: `results` of its space.yaml, and its name."""
+    return f"{check(results)}/{name}" if in_store(results) else str(Path(results) / name)
+
+
+def working_folder(address: str) -> Path:
+    """The local folder that a sweep runs in: the address itself, or one in the cache.
+
+    Buckets of other servers than the usual one are kept apart: their names may be the same.
+
+    Raises:
+        ValueError: as `check`.
+    """
+    if not in_store(address):
+        return Path(address)
+    scheme, _, path = check(address).partition("://")
+    endpoint = s3_endpoint() if scheme == "s3" else None
+    server = re.sub(r"[^\w.-]", "-", urlsplit(endpoint).netloc) if endpoint else ""
+    return _cache() / "-".join(filter(None, (scheme, server))) / path
+
+
+def s3_endpoint() -> str | None:
+    """The server that speaks S3, where it is not Amazon's."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _cache() -> Path:
+    if os.environ.get(CACHE):
+        return Path(os.environ[CACHE])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweeper"
