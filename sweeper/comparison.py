@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -152,9 +153,15 @@ def _needed(statistic: float, spread: float, replicates: int) -> int | None:
     if abs(statistic) <= ROUNDING:
         return None
     n = np.arange(FEWEST, max(FEWEST, replicates + MOST_MORE) + 1)
-    quantiles = student.ppf(1 - LEVEL / 2, n - 1) + student.ppf(POWER, n - 1)
-    enough = np.flatnonzero(quantiles * spread / np.sqrt(n) <= abs(statistic))
+    enough = np.flatnonzero(_quantiles(int(n[-1])) * spread / np.sqrt(n) <= abs(statistic))
     return max(1, int(n[enough[0]]) - replicates) if len(enough) else None
+
+
+@cache
+def _quantiles(most: int) -> Floats:
+    """t_0.975 + t_0.8 of every number of replicates from the fewest to the most; working them out takes a while."""
+    freedom = np.arange(FEWEST, most + 1) - 1
+    return np.asarray(student.ppf(1 - LEVEL / 2, freedom) + student.ppf(POWER, freedom))
 
 
 def _effect_words(comparison: Comparison, other: str) -> str:

@@ -227,6 +227,8 @@ def _interruptible(director: SweepDirector) -> Iterator[None]:
 def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, console: Console) -> None:
     """Print the leaderboard and say how the sweep ended."""
     spec = loaded.spec
+    if director.broken:
+        raise SweepFailed(f"{director.broken}; the same command continues the sweep on a device that works")
     tally = director.tally
     if tally.first_failure is not None and tally.failed == tally.trials and not director.earlier:
         first = tally.first_failure
@@ -235,8 +237,6 @@ def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, cons
             f"every trial failed; above is the traceback of trial {first.proposal.number}, "
             f"{folder.table('trials')} has the others"
         )
-    if director.broken:
-        raise SweepFailed(f"{director.broken}; the same command continues the sweep on a device that works")
     board = leaderboard.leaderboard(folder, spec, _TOP)
     console.print(leaderboard.render(board, console))
     if tally.failed:

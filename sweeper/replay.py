@@ -178,7 +178,7 @@ def render(found: Replay) -> RenderableType:
             if not each.winner_stopped
             else "stopped; " + (f"trial {each.chosen} would have won" if each.chosen is not None else "every trial was")
         )
-        share = "" if uncapped is None else f"{each.steps / uncapped:.0%}"
+        share = "" if not uncapped else f"{each.steps / uncapped:.0%}"
         table.add_row(each.rule, f"{each.steps:,}", share, f"{each.stopped} of {found.trials}", winner)
     at_once = "one at a time" if found.at_once == 1 else f"{found.at_once} at once"
     trials = "1 trial" if found.trials == 1 else f"{found.trials} trials"

@@ -1,6 +1,10 @@
-"""What tests share, one of each for the session: a local Ray with logical GPUs, PostgreSQL, a server that speaks S3."""
+"""What tests share, one of each for the session: a local Ray with logical GPUs, PostgreSQL, a server that speaks S3.
+
+And how the workers of `pytest -n 2` share the tests.
+"""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -8,14 +12,22 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pyarrow import fs
 
 from tests import postgres as servers
 
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
+
 # Test processes share the cores already: threads of their own would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+RAY = re.compile(r"(?<![a-z])ray(?![a-z])")
+"""What the name of a test that starts Ray has in it, so that a single worker runs them all."""
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +91,26 @@ def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     fs.S3FileSystem(endpoint_override=s3_server, allow_bucket_creation=True).create_dir(name)
     return f"s3://{name}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Check that a test that starts Ray says so."""
+    found = [each.nodeid for each in items if "local_ray" in getattr(each, "fixturenames", ())]
+    silent = [nodeid for nodeid in found if not RAY.search(nodeid)]
+    if silent:
+        raise pytest.UsageError(f"tests that start Ray have ray in their names; not so {', '.join(silent)}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
+    """A worker takes a file at a time, whose fixtures are then made once; one of them takes what starts Ray, from all
+    files: two Rays would only wait for each other's processes.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneRay(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "ray" if RAY.search(nodeid) else nodeid.split("::", maxsplit=1)[0]
+
+    config.option.loadscopereorder = False  # by the number of tests, which says little about how long they take
+    return OneRay(config, log)

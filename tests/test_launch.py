@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -40,6 +41,14 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, start_new_session=True, **pipes)  # type: ignore[call-overload]
 
 
+def printed_by(*arguments: str | Path) -> str:
+    """What a command that ends well prints."""
+    process = start(*arguments)
+    printed = process.communicate(timeout=200)[0]
+    assert process.returncode == 0, printed
+    return printed
+
+
 def table(folder: Path, name: str) -> pd.DataFrame:
     return pd.read_parquet(folder / "results" / "small" / name)
 
@@ -60,48 +69,73 @@ def wait_for(condition: object, process: subprocess.Popen[str], seconds: float =
         time.sleep(0.05)
 
 
-def test_a_launch_on_ray_trains_everything_and_another_one_continues_it(tmp_path: Path) -> None:
-    space = small.write(tmp_path)
-    first = start("launch", space, "--set", "budget.trials=3")
-    said = first.communicate(timeout=200)[0]
-    assert first.returncode == 0, said
-    opening, *lines = said.splitlines()
-    assert opening == f"small: 2 trials at once, 2 runs each; results in {tmp_path / 'results' / 'small'}"
-    assert len([line for line in lines if re.match(r"\[0:\d\d, \S+ left\] trial \d", line)]) == 3
-    assert "trial 0 (baseline published): reached 2/2" in said
-    assert "steps until train_accuracy > 0.3" in said
-    assert "WARNING" not in said
-    before = table(tmp_path, "trials")
-    assert set(before["trial"]) == {0, 1, 2}
-    assert list(before["phase"].value_counts().sort_index().items()) == [("baseline", 1), ("search", 2)]
+@dataclass(frozen=True)
+class Launched:
+    """What a launch came to: the folder of its space.yaml, what it printed, and the rows of `trials` that it left."""
 
-    again = start("launch", space)
-    said = again.communicate(timeout=200)[0]
-    assert again.returncode == 0, said
-    assert said.startswith("small: 3 trials from before, 2 trials at once")
-    after = table(tmp_path, "trials")
+    folder: Path
+    printed: str
+    trials: pd.DataFrame
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> Launched:
+    """Three of five trials on Ray."""
+    space = small.write(tmp_path_factory.mktemp("launched"))
+    printed = printed_by("launch", space, "--set", "budget.trials=3")
+    return Launched(space.parent, printed, table(space.parent, "trials"))
+
+
+@pytest.fixture(scope="module")
+def launched_again(launched: Launched) -> Launched:
+    """The others, under `gpu: auto` where there is no GPU."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CUDA_VISIBLE_DEVICES", "")
+        printed = printed_by("launch", launched.folder / "space.yaml", "--set", "resources.gpu=auto")
+    return Launched(launched.folder, printed, table(launched.folder, "trials"))
+
+
+def test_a_launch_on_ray_trains_everything(launched: Launched) -> None:
+    opening, *lines = launched.printed.splitlines()
+    assert opening == f"small: 2 trials at once, 2 runs each; results in {launched.folder / 'results' / 'small'}"
+    assert len([line for line in lines if re.match(r"\[0:\d\d, \S+ left\] trial \d", line)]) == 3
+    assert "trial 0 (baseline published): reached 2/2" in launched.printed
+    assert "steps until train_accuracy > 0.3" in launched.printed
+    assert "WARNING" not in launched.printed
+    assert set(launched.trials["trial"]) == {0, 1, 2}
+    assert list(launched.trials["phase"].value_counts().sort_index().items()) == [("baseline", 1), ("search", 2)]
+
+
+def test_another_launch_on_ray_continues_it(launched: Launched, launched_again: Launched, tmp_path: Path) -> None:
+    folder, before, after = launched.folder, launched.trials, launched_again.trials
+    assert "\nsmall: 3 trials from before, 2 trials at once" in launched_again.printed
     assert set(after["trial"]) == {0, 1, 2, 3, 4}
     assert after["identity"].is_unique
     kept = after[after["trial"] < 3].sort_values("trial").reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, before.sort_values("trial").reset_index(drop=True))
-    curves = table(tmp_path, "curves")
+    curves = table(folder, "curves")
     assert not curves.duplicated(["trial", "operation", "replicate", "step"]).any()
-    provenance = json.loads((tmp_path / "results" / "small" / "provenance.json").read_text())
+    provenance = json.loads((folder / "results" / "small" / "provenance.json").read_text())
     assert len(provenance) == 2
     assert provenance[0]["versions"]["torch"]
 
     # The same configurations in this process, without Ray, come to the same outcomes.
-    elsewhere = tmp_path / "here"
-    elsewhere.mkdir()
-    launch(small.write(elsewhere), where="here", console=quiet())
-    pd.testing.assert_frame_equal(outcomes(elsewhere), outcomes(tmp_path), rtol=1e-4)
+    launch(small.write(tmp_path), where="here", console=quiet())
+    pd.testing.assert_frame_equal(outcomes(tmp_path), outcomes(folder), rtol=1e-4)
+
+
+def test_under_auto_trials_on_ray_train_on_the_cpu_where_there_is_no_gpu(launched_again: Launched) -> None:
+    words = "no GPU with 1 CPU beside it, so trials train on the CPU"
+    assert launched_again.printed.startswith(f"gpu: auto: {words}\nsmall: ")
+    _, record = json.loads((launched_again.folder / "results" / "small" / "provenance.json").read_text())
+    assert (record["gpu"]["share"], record["gpu"]["probe"]) == (0, None)
 
 
 def test_ctrl_c_keeps_what_was_learned_and_the_next_launch_goes_on(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 500").replace("> 0.3", "> 1.5"))
     process = start("launch", space, "--here", "--set", "budget.trials=3")
-    trials = tmp_path / "results" / "small" / "trials"
-    wait_for(lambda: trials.exists() and any(trials.glob("part-*.parquet")), process)
+    journal = tmp_path / "results" / "small" / "study.journal"
+    wait_for(lambda: journal.exists() and journal.read_text().count('"op_code":4') == 2, process)  # the second begins
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 130, said
@@ -269,7 +303,7 @@ def test_several_operations_train_in_one_trial(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("local_ray")
 def test_a_race_on_ray_trains_stages_of_one_trial_one_after_the_other(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE.replace("replicates: 2", "replicates: 3"))
-    launch(space, ["stop=cap", "race={first: 1, slack: 0.1}"], console=quiet())
+    launch(space, ["stop=cap", "race={first: 1, slack: 0.1}", "resources.cpu=4"], console=quiet())
     trials, runs, curves = (table(tmp_path, name) for name in ("trials", "runs", "curves"))
     assert sorted(trials["trial"]) == [0, 1, 2, 3, 4]
     assert set(trials["state"]) <= {"finished", "lost", "capped"}
@@ -291,7 +325,7 @@ def probed(train: Train, heaviest: Assignment, most: int) -> Probe:
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_under_auto_the_share_is_measured_and_raised_when_memory_runs_out(
+def test_under_auto_on_ray_the_share_is_measured_and_raised_when_memory_runs_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "probe", probed)
@@ -318,18 +352,6 @@ def test_under_auto_the_share_is_measured_and_raised_when_memory_runs_out(
     (record,) = json.loads(folder.provenance.read_text())
     assert (record["gpu"]["share"], record["gpu"]["words"]) == (0.5, words)
     assert record["gpu"]["probe"]["companies"][1] == {"trials": 2, "rate": 150.0, "memory": 2**31}
-
-
-def test_under_auto_trials_train_on_the_cpu_where_there_is_no_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    process = start("launch", small.write(tmp_path), "--set", "resources.gpu=auto", "--set", "budget.trials=1")
-    said = process.communicate(timeout=200)[0]
-    assert process.returncode == 0, said
-    assert said.startswith("gpu: auto: no GPU with 1 CPU beside it, so trials train on the CPU\nsmall: ")
-    (record,) = json.loads((tmp_path / "results" / "small" / "provenance.json").read_text())
-    assert (record["gpu"]["share"], record["gpu"]["probe"]) == (0, None)
 
 
 def test_in_one_process_auto_measures_nothing(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class Parts:
         content = pa.concat_tables([kept, *group.values()]).combine_chunks()
         if not content.equals(old):
             path = self._path(part)
-            write_atomically(path, lambda beside: pq.write_table(content, beside, compression="zstd"))
+            write_atomically(path, lambda beside: _write(content, beside))
         # Only now: a write that failed has changed nothing, and may be repeated.
         self._trials[part] = held - replaced | {trial for trial, rows in group.items() if rows.num_rows}
         if part == max(self._trials):
@@ -103,7 +103,23 @@ def table(folder: SweepFolder, name: str) -> dataset.Dataset:
         _metadata(part)
     if not parts:
         return dataset.dataset(SCHEMAS[name].empty_table())
-    return dataset.dataset([str(part) for part in parts], schema=SCHEMAS[name], format="parquet")
+    checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+    layout = dataset.ParquetFileFormat(default_fragment_scan_options=checked)
+    return dataset.dataset([str(part) for part in parts], schema=SCHEMAS[name], format=layout)
+
+
+def rows(folder: SweepFolder, name: str, columns: list[str]) -> pa.Table:
+    """Some columns of a table, read whole.
+
+    Raises:
+        UserError: a part is damaged.
+    """
+    try:
+        found = table(folder, name).to_table(columns)
+        found.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(folder.table(name), error) from None
+    return found
 
 
 def check_version(path: Path, metadata: Mapping[bytes, bytes]) -> None:
@@ -119,6 +135,14 @@ def check_version(path: Path, metadata: Mapping[bytes, bytes]) -> None:
         )
 
 
+def _write(content: pa.Table, path: Path) -> None:
+    # Measurements hardly repeat: a dictionary of them is built, found too long and dropped, at four times the cost.
+    repeats = [
+        each.name for each in content.schema if not (pa.types.is_floating(each.type) or pa.types.is_nested(each.type))
+    ]
+    pq.write_table(content, path, compression="zstd", use_dictionary=repeats, write_page_checksum=True)
+
+
 def _paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
@@ -126,15 +150,15 @@ def _paths(folder: Path) -> list[Path]:
 def _metadata(path: Path) -> dict[bytes, bytes]:
     try:
         found: dict[bytes, bytes] | None = pq.read_schema(path).metadata
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise _damaged(path, error) from None
     return found or {}
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
-        return pq.ParquetFile(path).read(columns)
-    except (pa.ArrowInvalid, OSError) as error:
+        return pq.ParquetFile(path, page_checksum_verification=True).read(columns)
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise _damaged(path, error) from None
 
 

@@ -30,7 +30,7 @@ def query(folder: SweepFolder, sql: str) -> Answer:
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise UserError(f"got {sql.strip()!r}; a query is one SELECT over {', '.join(TABLES)}")
             return connection.sql(sql).to_arrow_table()
-        except (duckdb.Error, pa.ArrowException) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise UserError(f"the query was not accepted: {error}") from None
 
 

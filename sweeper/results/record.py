@@ -11,7 +11,7 @@ import pandas as pd
 from sweeper.objective import Observation
 from sweeper.outcomes import Clock, Ending
 from sweeper.paths import SweepFolder
-from sweeper.results.parts import table
+from sweeper.results.parts import rows
 from sweeper.results.summary import COLUMN
 
 Observations = Mapping[str, Sequence[Observation]]
@@ -65,10 +65,10 @@ def curves(folder: SweepFolder, clock: Clock, metric: str) -> pd.DataFrame:
 
     Trials that failed are left out: they have no curves to speak of. So are those that another has taken up again.
     """
-    listed = table(folder, "trials").to_table(["trial", "phase", "name", "state"])
+    listed = rows(folder, "trials", ["trial", "phase", "name", "state"])
     trials = listed.to_pandas()
     asked = ["trial", "operation", "replicate", "step", COLUMN[clock], metric]
-    found = table(folder, "curves").to_table(list(dict.fromkeys(asked))).to_pandas()
+    found = rows(folder, "curves", list(dict.fromkeys(asked))).to_pandas()
     found = found.assign(clock=found[COLUMN[clock]].astype(float), metric=found[metric].astype(float))
     replaced = trials["trial"].isin(taken_up_again(listed.to_pylist()))
     asked_for = trials[(trials["phase"] != "confirm") & (trials["state"] != "failed") & ~replaced]
@@ -86,5 +86,5 @@ def taken_up_again(trials: Iterable[Mapping[str, Any]]) -> set[int]:
 
 
 def _rows(folder: SweepFolder, name: str, columns: list[str]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = table(folder, name).to_table(columns).to_pylist()
-    return rows
+    found: list[dict[str, Any]] = rows(folder, name, columns).to_pylist()
+    return found

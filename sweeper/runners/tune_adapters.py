@@ -65,6 +65,9 @@ class Adapter:
         self.assigned: dict[str, int] = {}
         self._shares: dict[str, float] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles what it is handed when the Tuner is made; the director stays in this process
+
     def guarded(self, call: Callable[[], Any], otherwise: Any) -> Any:
         """What the call returns; `otherwise` once anything has gone wrong."""
         if self.error is not None:
@@ -115,9 +118,6 @@ class Searcher(search.Searcher):
     def __init__(self, adapter: Adapter):
         super().__init__()
         self._adapter = adapter
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles the searcher when the Tuner is made; the study stays in this process
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
         """Ask the director for a trial."""

@@ -13,8 +13,6 @@ from multiprocessing.connection import Connection, wait
 from textwrap import shorten
 from typing import cast
 
-import torch
-
 from sweeper.trial import Assignment, Train
 
 GAIN = 1.05
@@ -64,6 +62,8 @@ def probe(train: Train, assignment: Assignment, most: int) -> Probe | None:
         assignment: what every trial of a company trains, over and over until it has been measured.
         most: the largest company to try.
     """
+    import torch  # noqa: PLC0415  # takes seconds, and every trial's process imports this module before it trains
+
     if not torch.cuda.is_available():
         return None
     return measure(train, assignment, most, lambda: torch.cuda.mem_get_info()[0], _SECONDS)

@@ -52,7 +52,7 @@ def sockets(pid: int) -> set[str]:
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_what_is_started_here_listens_on_this_machine_alone_and_demands_a_token_all_the_same() -> None:
+def test_a_ray_that_is_started_here_listens_on_this_machine_alone_and_demands_a_token_all_the_same() -> None:
     import ray
 
     @ray.remote(num_cpus=0)

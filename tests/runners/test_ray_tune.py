@@ -122,7 +122,7 @@ def test_processes_are_measured_in_a_worker_that_has_a_gpu(tmp_path: Path) -> No
     from sweeper.training.probe import measure
     from tests.training import test_probe
 
-    steady, memory = partial(test_probe.steady, tmp_path, 0.1), test_probe.memory(tmp_path)
+    steady, memory = partial(training_functions.steady, tmp_path, 0.1), test_probe.memory(tmp_path)
     with RayTune(cpu=1, gpu=0) as runner:
         found = runner.on_a_gpu(partial(measure, steady, test_probe.small(), 2, memory, 0.5))
     assert ([each.trials for each in found.companies], found.ended) == ([1, 2], "there are cores for 2 at once")

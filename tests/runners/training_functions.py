@@ -62,22 +62,46 @@ def greedy(assignment: Assignment) -> Iterator[Chunk]:
     yield chunk(1)
 
 
+def steady(folder: Path, rests: float, assignment: Assignment) -> Iterator[Chunk]:
+    """A chunk every `rests` seconds for as long as one listens; says in `folder` that it is there."""
+    (folder / str(os.getpid())).touch()
+    for step in range(5):
+        time.sleep(rests)
+        yield chunk(step)
+
+
+def counted(folder: Path, most: int, assignment: Assignment) -> Iterator[Chunk]:
+    """Runs out of memory once more than `most` processes have been there."""
+    for each in steady(folder, 0.05, assignment):
+        if len(list(folder.iterdir())) > most:
+            raise MemoryError("CUDA out of memory.")
+        yield each
+
+
+def dies_at_once(assignment: Assignment) -> Iterator[Chunk]:
+    """Takes its whole process with it, whichever trial it is."""
+    yield chunk(0)
+    os._exit(1)
+
+
 def crowded(folder: Path, most: int, assignment: Assignment) -> Iterator[Chunk]:
-    """Runs out of memory, as torch does, when more than `most` trials train on its GPU; it has left a chunk by then.
+    """Runs out of memory when more than `most` trials train on its GPU; it has left a chunk by then.
 
-    `folder` holds a file for each trial in training, named after its GPU, and a list of those that finished.
+    Nobody finishes before the first has run out of memory. `folder` holds a file for each trial in training, named
+    after its GPU, one called `full` once the first has run out of memory, and a list of those that finished.
     """
-    import torch
-
     device = os.environ["CUDA_VISIBLE_DEVICES"]
     here = folder / f"{device}.{assignment.number}"
     here.touch()
     try:
         yield chunk(0)
-        for _ in range(8):
+        after = 0
+        while after < 8:
             time.sleep(0.1)
+            after += (folder / "full").exists()
             if len(list(folder.glob(f"{device}.*"))) > most:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB.")
+                (folder / "full").touch()
+                raise MemoryError("CUDA out of memory. Tried to allocate 1.50 GiB.")
         with open(folder / "finished", "a") as done:
             done.write(f"{assignment.number}\n")
         yield chunk(1)
@@ -86,9 +110,14 @@ def crowded(folder: Path, most: int, assignment: Assignment) -> Iterator[Chunk]:
 
 
 def crowded_training(folder: Path, most: int, assignment: Assignment) -> Iterator[Chunk]:
-    """Real training that has delivered everything before it runs out of memory in company."""
+    """Real training that has delivered everything before it runs out of memory in company, as torch does."""
+    import torch
+
     from sweeper.training.train import train
 
     yield from train(assignment)
-    for _ in crowded(folder, most, assignment):
-        pass
+    try:
+        for _ in crowded(folder, most, assignment):
+            pass
+    except MemoryError as error:
+        raise torch.OutOfMemoryError(str(error)) from None

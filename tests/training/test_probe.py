@@ -1,20 +1,20 @@
 """Choosing how many trials share a GPU: the choice on made-up measurements, the measuring on processes of this CPU."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from sweeper.hyperparameters import from_flat
 from sweeper.spec.model import ModularArithmetic, Objective
 from sweeper.training import probe
 from sweeper.training.probe import Company, Probe, best, measure, next_size, verdict
 from sweeper.training.train import train
-from sweeper.trial import Assignment, Chunk
-from tests.runners.training_functions import chunk
+from sweeper.trial import Assignment
+from tests.runners.training_functions import counted, dies_at_once, steady
 
 GIB = 2**30
 ROOM = 80 * GIB
@@ -91,7 +91,7 @@ def test_the_verdict_says_what_was_measured(measured: Probe | None, expected: tu
 
 
 def test_without_a_gpu_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert probe.probe(train, small(), 8) is None
 
 
@@ -103,27 +103,6 @@ def small() -> Assignment:
     task = ModularArithmetic(name="modular_arithmetic", operation="x_plus_y", modulus=5)
     objective = Objective(horizon=20, evaluate_every=5, until="val_accuracy > 2")
     return Assignment(0, settings, task, objective, (0, 1), 1.0)
-
-
-def steady(folder: Path, rests: float, assignment: Assignment) -> Iterator[Chunk]:
-    """A chunk every `rests` seconds for as long as one listens; says in `folder` that it is there."""
-    (folder / str(os.getpid())).touch()
-    for step in range(5):
-        time.sleep(rests)
-        yield chunk(step)
-
-
-def crowded(folder: Path, most: int, assignment: Assignment) -> Iterator[Chunk]:
-    """Runs out of memory once more than `most` processes are there."""
-    for each in steady(folder, 0.05, assignment):
-        if len(list(folder.iterdir())) > most:
-            raise MemoryError("CUDA out of memory.")
-        yield each
-
-
-def dies(assignment: Assignment) -> Iterator[Chunk]:
-    yield chunk(0)
-    os._exit(1)
 
 
 def memory(folder: Path) -> Callable[[], int]:
@@ -152,7 +131,7 @@ def test_processes_that_do_not_hinder_each_other_are_added_while_there_are_cores
 def test_a_company_that_runs_out_of_memory_is_not_taken(
     tmp_path: Path, most: int, sizes: list[int], ended: str
 ) -> None:
-    found = measure(partial(crowded, tmp_path, most), small(), 8, memory(tmp_path), 0.5)
+    found = measure(partial(counted, tmp_path, most), small(), 8, memory(tmp_path), 0.5)
     assert ([each.trials for each in found.companies], found.ended) == (sizes, ended)
     assert not any(alive(int(process.name)) for process in tmp_path.iterdir())
 
@@ -160,7 +139,7 @@ def test_a_company_that_runs_out_of_memory_is_not_taken(
 def test_a_process_that_dies_and_one_that_says_nothing_are_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert measure(dies, small(), 8, memory(tmp_path), 0.5) == Probe((), "1 at once: a process died")
+    assert measure(dies_at_once, small(), 8, memory(tmp_path), 0.5) == Probe((), "1 at once: a process died")
     monkeypatch.setattr(probe, "_PATIENCE", 1.0)
     silent = partial(steady, tmp_path, 60.0)
     assert measure(silent, small(), 8, memory(tmp_path), 0.5) == Probe((), "1 at once: not measured within 1 seconds")
