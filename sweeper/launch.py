@@ -89,14 +89,16 @@ def launch(
             record = continuation.write_down(folder, loaded, space, measured)
             # Tables before trials are taken up: what a crash left between tables and study is settled then.
             writer = Writer(folder, record)
-            known = settled(folder, spec.objective.minimize)
+            checkpoints, known = Checkpoints(folder), settled(folder, spec.objective.minimize)
+            if changed:
+                checkpoints.keep(set())  # no trial is half of one question, or of one code, and half of another
             continuation.belong_together(folder, known, study)
             director = SweepDirector(
                 spec,
                 loaded.space,
                 study=study,
                 writer=writer,
-                checkpoints=Checkpoints(folder),
+                checkpoints=checkpoints,
                 settled=known,
                 limit=limit(spec),
             )
@@ -190,7 +192,7 @@ def _runner(spec: SweepSpec, where: Where, address: str | None, insecure: bool) 
 
 def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, console: Console) -> dict[str, Any]:
     """Measure which share of a GPU trials get, and say it. Returns what was measured, for the provenance."""
-    from sweeper.training import probe  # noqa: PLC0415  # imports torch
+    from sweeper.training import probe  # noqa: PLC0415  # only here is it needed
 
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     measured = None

@@ -1,6 +1,6 @@
-"""A thousand malformed and hostile files: words and an exit code, never a traceback, a hang or a write elsewhere.
+"""Malformed and hostile files: words and an exit code, never a traceback, a hang or a write elsewhere.
 
-`python -m tests.test_hostile FOLDER SEED COUNT` runs as many more.
+`python -m tests.test_hostile SEED 1000` runs a thousand.
 """
 
 import io
@@ -25,7 +25,6 @@ from tests import small
 
 SPACES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
 LONGEST_SECONDS = 20
-PARTS = 8
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefghij", "bcdefghijk", strict=True)
@@ -206,7 +205,9 @@ def linked_folder(path: Path, chance: random.Random, elsewhere: Path) -> None:
         next(each for each in (path.parent, *path.parents) if (each / "space.yaml").exists() or each.parent == each)
         / name
     )
-    shutil.rmtree(place, ignore_errors=True)
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
     place.symlink_to(elsewhere)
 
 
@@ -317,15 +318,15 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", range(2))
 def test_malformed_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
-    many(tmp_path, monkeypatch.chdir, 75, f"space {part}", a_space)
+    many(tmp_path, monkeypatch.chdir, 60, f"space {part}", a_space)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", range(2))
 def test_damaged_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: Path, part: int) -> None:
-    many(tmp_path, monkeypatch.chdir, 50, f"result {part}", lambda root, chance: a_result(root, chance, sound))
+    many(tmp_path, monkeypatch.chdir, 40, f"result {part}", lambda root, chance: a_result(root, chance, sound))
 
 
 def many(

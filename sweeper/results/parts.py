@@ -20,6 +20,11 @@ from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
 
 METADATA = b"sweeper"
 """The key of what the writer notes in the metadata of a file: at least the schema version, as JSON."""
+_ALWAYS = {
+    "trials": ["trial", "phase", "name", "state", "runs", "reached", "rmst", "value"],
+    "runs": ["trial", "operation", "replicate", "outcome"],
+}
+"""Columns that every row has: footers of Parquet carry no checksum, and a damaged one may give rows without."""
 
 
 class Parts:
@@ -105,6 +110,9 @@ def table(folder: SweepFolder, name: str) -> dataset.Dataset:
     parts = _paths(folder.table(name))
     for part in parts:
         _schema(part)
+        for column in _ALWAYS.get(name, ()):
+            if _read(part, [column])[column].null_count:
+                raise _damaged(part, f"rows without {column}")
     if not parts:
         return dataset.dataset(SCHEMAS[name].empty_table())
     checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)

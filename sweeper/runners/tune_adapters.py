@@ -193,5 +193,7 @@ def _cause(error: Exception) -> str:
         return HOST_MEMORY
     if not isinstance(reason, ray.exceptions.RayError) or isinstance(reason, ray.exceptions.RayTaskError):
         return ERROR
-    # Ray tells the two apart in words alone.
+    # Ray tells the two apart in words alone, and of a connection that breaks it says neither.
+    if isinstance(reason, ray.exceptions.ActorUnavailableError):
+        return NODE_LOST
     return NODE_LOST if "node has died" in str(reason) or "preempted" in str(reason) else WORKER_KILLED
