@@ -1,7 +1,10 @@
 """Kill a sweep again and again at random instants, and check that nothing is lost.
 
-    python -m benchmarks.chaos --folder NEW                     # 50 kills of the driver, 10 of workers, 10 of raylets
-    python -m benchmarks.chaos --folder NEW --driver 5 --worker 0 --raylet 0
+    python -m benchmarks.chaos --folder NEW                # 50 kills of the driver, 10 of workers, raylets and nodes
+    python -m benchmarks.chaos --folder NEW --driver 5 --worker 0 --raylet 0 --node 0
+
+NEW is a new folder with a short path. Workers and raylets are those of a launch on this machine; nodes are whole
+workers of a cluster (`tests/nodes.py`), all of whose processes are killed at once, and another joins.
 
 A sweep of quick real trials on a fixed grid runs once undisturbed, then under fire: a process gets SIGKILL at a random
 instant, files are torn as a crash may tear them, and the same command runs again, until the sweep is finished. From
@@ -13,14 +16,16 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
 import statistics
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +38,7 @@ from sweeper.paths import SweepFolder
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.spec.loading import load
 from sweeper.trial import Assignment, Chunk
+from tests.nodes import Nodes
 
 QUESTION = """\
 name: chaos
@@ -50,10 +56,12 @@ confirm: {top: 1, replicates: 2}
 budget: {trials: 7}
 resources: {cpu: 1}
 """
+LONGER = QUESTION.replace("horizon: 400", "horizon: 1000").replace("> 0.9", "> 1.5")
+"""For nodes: every run trains to its horizon, so that there is time to lose one."""
 FIGURES = Path(__file__).parent / "figures" / "chaos.json"
 CLOCKS = ("seconds", "started", "finished", "retries")
 _MARK = "SWEEPER_CHAOS"
-_VICTIMS = {"worker": "ray::ResourceTrainable", "raylet": "raylet/raylet", "driver": "benchmarks.chaos drive"}
+_VICTIMS = {"driver": "benchmarks.chaos drive", "worker": "ray::ResourceTrainable", "raylet": "raylet/raylet"}
 _GONE_SECONDS = 60
 
 
@@ -67,9 +75,15 @@ def traced(folder: Path, assignment: Assignment) -> Iterator[Chunk]:
         yield chunk
 
 
-def drive(space: Path, address: str | None) -> None:
-    """One launch: what gets killed."""
-    launch(space, address=address, console=Console(width=200), train=partial(traced, space.parent))
+def drive(space: Path, where: str) -> None:
+    """One launch: what gets killed. `where` is `ray`, `here` or the address of a cluster."""
+    launch(
+        space,
+        where="here" if where == "here" else "ray",
+        address=None if where in ("ray", "here") else where,
+        console=Console(width=200),
+        train=partial(traced, space.parent),
+    )
 
 
 @dataclass
@@ -81,6 +95,7 @@ class Fire:
         lost, repeated, changed: finished trials that were gone, trained again or different from the undisturbed ones.
         redone: steps that each unfinished trial had to train once more after a kill of the driver or the raylet.
         back: seconds from the new launch to the first chunk of training.
+        detected, recovered: seconds from the loss of a node until its trial starts again, and until it trains again.
         orphans, leftovers: processes that outlived their driver by a minute, and files at the end that nobody needs.
     """
 
@@ -91,8 +106,17 @@ class Fire:
     changed: int = 0
     redone: list[int] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
+    detected: list[float] = field(default_factory=list)
+    recovered: list[float] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+
+    def add(self, other: "Fire") -> None:
+        """Take in another sweep's."""
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            together = Counter(mine) + Counter(theirs) if each.name == "kills" else mine + theirs
+            setattr(self, each.name, together)
 
     @property
     def clean(self) -> bool:
@@ -103,22 +127,22 @@ class Fire:
 class Sweep:
     """A sweep that is launched in processes of their own, which can be found and killed."""
 
-    def __init__(self, root: Path, address: str | None = None):
+    def __init__(
+        self, root: Path, where: str = "ray", environment: Mapping[str, str] = os.environ, question: str = QUESTION
+    ):
         root.mkdir(parents=True)
-        self.root, self._address = root, address
+        self.root, self._where, self._environment = root, where, environment
         self.space = root / "space.yaml"
-        self.space.write_text(QUESTION + f"results: {root / 'results'}\n")
+        self.space.write_text(question + f"results: {root / 'results'}\n")
         self.folder = SweepFolder(root / "results" / "chaos")
         self._mark = uuid.uuid4().hex
         self.log = root / "launches.log"
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Launch the sweep."""
-        command = [sys.executable, "-m", "benchmarks.chaos", "drive", str(self.space)]
-        if self._address:
-            command += ["--address", self._address]
+        command = [sys.executable, "-m", "benchmarks.chaos", "drive", str(self.space), self._where]
         with open(self.log, "ab") as log:
-            return subprocess.Popen(command, env=os.environ | {_MARK: self._mark}, stdout=log, stderr=log)
+            return subprocess.Popen(command, env={**self._environment, _MARK: self._mark}, stdout=log, stderr=log)
 
     def processes(self) -> dict[int, str]:
         """Pid -> command of every process that a launch of this sweep started, itself included."""
@@ -168,6 +192,22 @@ class Sweep:
                 steps[number] = max(step, steps.get(number, 0))
             path.unlink()
         return steps
+
+    def lines(self) -> list[int]:
+        """The trials that chunks came of, a number a chunk."""
+        return [int(line.split()[0]) for path in self.root.glob("*.trace") for line in path.read_text().splitlines()]
+
+    def notices(self) -> list[int]:
+        """The trials that started again because their node was lost, in order."""
+        return [int(number) for number in re.findall(r"trial (\d+) starts again: node lost", self.log.read_text())]
+
+    def says_more_than(self, told: int) -> bool:
+        """Whether more trials than so many have started again."""
+        return len(self.notices()) > told
+
+    def trains_more_than(self, number: int, chunks: int) -> bool:
+        """Whether more than so many chunks came of a trial."""
+        return self.lines().count(number) > chunks
 
     def kept(self, number: int) -> int:
         """The step of a trial's checkpoint; 0 without one."""
@@ -245,6 +285,48 @@ def under_fire(sweep: Sweep, kills: list[str], longest: float, chance: random.Ra
             tear(sweep, chance)
 
 
+def under_losses(sweep: Sweep, nodes: Nodes, losses: int, longest: float, chance: random.Random) -> Fire:
+    """One launch on a cluster that loses a worker and gets another one, again and again.
+
+    Args:
+        sweep: a new one, on the cluster.
+        nodes: the cluster.
+        losses: how many; fewer when the sweep is finished before.
+        longest: seconds between two of them, at most.
+        chance: where instants and victims come from.
+    """
+    fire, process = Fire(launches=1), sweep.start()
+
+    def wait(condition: Callable[[], object], seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < until:
+            if condition():
+                return True
+            time.sleep(0.05)
+        return False
+
+    wait(lambda: any(sweep.root.glob("*.trace")), 120)
+    for _ in range(losses):
+        wait(lambda: False, chance.uniform(1, longest))
+        if process.poll() is not None:
+            break
+        told, trained = len(sweep.notices()), Counter(sweep.lines())
+        victim = chance.choice([node for node in nodes.nodes[1:] if node.processes()])
+        lost_at = time.monotonic()
+        victim.kill()
+        fire.kills["node"] = fire.kills.get("node", 0) + 1
+        if wait(partial(sweep.says_more_than, told), 60):
+            fire.detected.append(time.monotonic() - lost_at)
+            number = sweep.notices()[told]
+            if wait(partial(sweep.trains_more_than, number, trained[number]), 120):
+                fire.recovered.append(time.monotonic() - lost_at)
+        nodes.join(1)
+    if process.wait() != 0:
+        raise SystemExit(f"the launch ended with {process.returncode}:\n{sweep.log.read_text()[-3000:]}")
+    fire.orphans = sweep.wait_until_alone()
+    return fire
+
+
 def differences(sweep: Sweep, undisturbed: Sweep) -> int:
     """Trials whose rows or curves differ from the undisturbed sweep's, or that are there more than once."""
     changed: set[int] = set()
@@ -273,10 +355,10 @@ def disagreements(sweep: Sweep) -> int:
     return unfinished + sum(told.get(number) != value for number, value in written.items()) + len(told.keys() - written)
 
 
-def campaign(root: Path, kills: dict[str, int], seed: int, each: int, address: str | None = None) -> Fire:
+def campaign(root: Path, kills: Mapping[str, int], seed: int, each: int, where: str = "ray") -> Fire:
     """Sweeps under fire until there have been so many kills; at most `each` in a sweep."""
     chance = random.Random(seed)
-    undisturbed = Sweep(root / "undisturbed", address)
+    undisturbed = Sweep(root / "undisturbed", where)
     began = time.monotonic()
     run_to_the_end(undisturbed)
     longest = time.monotonic() - began
@@ -284,15 +366,33 @@ def campaign(root: Path, kills: dict[str, int], seed: int, each: int, address: s
     total = Fire()
     for kind, count in kills.items():
         for part in range(0, count, each):
-            sweep = Sweep(root / f"{kind}-{part}", address)
+            sweep = Sweep(root / f"{kind}-{part}", where)
             fire = under_fire(sweep, [kind] * min(each, count - part), longest, chance)
-            fire.changed = differences(sweep, undisturbed) + disagreements(sweep)
-            fire.leftovers = sweep.leftovers()
-            print(f"{sweep.root.name}: {json.dumps(asdict(fire))}", flush=True)
-            for name in ("launches", "lost", "repeated", "changed", "redone", "back", "orphans", "leftovers"):
-                setattr(total, name, getattr(total, name) + getattr(fire, name))
-            total.kills = {k: total.kills.get(k, 0) + fire.kills.get(k, 0) for k in total.kills | fire.kills}
+            total.add(judged(fire, sweep, undisturbed))
     return total
+
+
+def node_campaign(root: Path, losses: int, seed: int) -> Fire:
+    """Sweeps on a cluster of a head and two workers that loses so many of them."""
+    chance, total = random.Random(seed), Fire()
+    (root / "n").mkdir(parents=True)
+    with Nodes(root / "n", workers=(1, 1)) as nodes:
+        on = {"where": nodes.address, "environment": nodes.environment, "question": LONGER}
+        undisturbed = Sweep(root / "calm", **on)
+        run_to_the_end(undisturbed)
+        while total.kills.get("node", 0) < losses:
+            sweep = Sweep(root / f"losses-{total.launches}", **on)
+            fire = under_losses(sweep, nodes, losses - total.kills.get("node", 0), 5.0, chance)
+            total.add(judged(fire, sweep, undisturbed))
+    return total
+
+
+def judged(fire: Fire, sweep: Sweep, undisturbed: Sweep) -> Fire:
+    """With what came of the finished sweep."""
+    fire.changed = differences(sweep, undisturbed) + disagreements(sweep)
+    fire.leftovers = sweep.leftovers()
+    print(f"{sweep.root.name}: {json.dumps(asdict(fire))}", flush=True)
+    return fire
 
 
 def summary(fire: Fire) -> dict[str, Any]:
@@ -303,7 +403,12 @@ def summary(fire: Fire) -> dict[str, Any]:
         "median steps": statistics.median(fire.redone) if fire.redone else None,
         "most steps": max(fire.redone, default=None),
     }
-    found["back"] = {"launches": len(fire.back), "median seconds": statistics.median(fire.back) if fire.back else None}
+    for name in ("back", "detected", "recovered"):
+        seconds = getattr(fire, name)
+        found[name] = {
+            "times": len(seconds),
+            "median seconds": round(statistics.median(seconds), 1) if seconds else None,
+        }
     return found
 
 
@@ -312,24 +417,29 @@ def main() -> None:
     if sys.argv[1:2] == ["drive"]:
         parser = argparse.ArgumentParser()
         parser.add_argument("space", type=Path)
-        parser.add_argument("--address")
+        parser.add_argument("where")
         asked = parser.parse_args(sys.argv[2:])
-        drive(asked.space, asked.address)
+        drive(asked.space, asked.where)
         return
     parser = argparse.ArgumentParser(description=__doc__)
-    for kind, count in (("driver", 50), ("worker", 10), ("raylet", 10)):
+    for kind, count in (("driver", 50), ("worker", 10), ("raylet", 10), ("node", 10)):
         parser.add_argument(f"--{kind}", type=int, default=count, help=f"kills of a {kind}")
     parser.add_argument("--each", type=int, default=10, help="kills in one sweep, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True, help="a new folder for the sweeps")
     parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
     asked = parser.parse_args()
-    kills = {kind: getattr(asked, kind) for kind in _VICTIMS if kind in ("driver", "worker", "raylet")}
-    fire = campaign(asked.folder, {k: n for k, n in kills.items() if n}, asked.seed, asked.each)
-    print(json.dumps(summary(fire), indent=1))
+    found = {}
+    kills = {kind: getattr(asked, kind) for kind in _VICTIMS}
+    if any(kills.values()):
+        found["on this machine"] = campaign(asked.folder, kills, asked.seed, asked.each)
+    if asked.node:
+        found["on a cluster"] = node_campaign(asked.folder, asked.node, asked.seed)
+    figures = {name: summary(fire) for name, fire in found.items()}
+    print(json.dumps(figures, indent=1))
     if asked.write:
-        FIGURES.write_text(json.dumps(summary(fire), indent=1) + "\n")
-    sys.exit(0 if fire.clean else 1)
+        FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+    sys.exit(0 if all(fire.clean for fire in found.values()) else 1)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,13 @@ class Parts:
         self._trials: dict[int, set[int]] = {}
         self._cached: tuple[int, pa.Table] | None = None
         for path in _paths(folder):
-            check_version(path, _metadata(path))
-            number = int(path.stem.removeprefix("part-"))
-            self._trials[number] = set(_read(path, ["trial"])["trial"].to_pylist())
+            found, number = _schema(path), path.stem.removeprefix("part-")
+            check_version(path, found.metadata or {})
+            if not found.equals(schema):
+                raise _damaged(path, f"its columns are not those of {folder.name}")
+            if not number.isdecimal() or path != self._path(int(number)):
+                raise _damaged(path, "no part has this name")
+            self._trials[int(number)] = set(_read(path, ["trial"])["trial"].to_pylist())
 
     def put(self, trials: Mapping[int, pa.Table]) -> None:
         """Add the rows of some trials, or replace them; without rows, take away what there was.
@@ -100,7 +104,7 @@ def table(folder: SweepFolder, name: str) -> dataset.Dataset:
     """
     parts = _paths(folder.table(name))
     for part in parts:
-        _metadata(part)
+        _schema(part)
     if not parts:
         return dataset.dataset(SCHEMAS[name].empty_table())
     checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -147,12 +151,11 @@ def _paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
 
-def _metadata(path: Path) -> dict[bytes, bytes]:
+def _schema(path: Path) -> pa.Schema:
     try:
-        found: dict[bytes, bytes] | None = pq.read_schema(path).metadata
+        return pq.read_schema(path)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise _damaged(path, error) from None
-    return found or {}
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -162,5 +165,5 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
+def _damaged(path: Path, error: Exception | str) -> UserError:
     return UserError(f"{path}: not a readable Parquet file ({error}); move it away to go on without it")

@@ -62,6 +62,28 @@ def test_a_damaged_part_is_named(
             settled(folder, "steps")
 
 
+def test_a_part_of_another_table_is_named(folder: SweepFolder) -> None:
+    put(Writer(folder, {}), 0)
+    runs, curves = (folder.table(name) / "part-00000.parquet" for name in ("runs", "curves"))
+    runs.write_bytes(curves.read_bytes())
+    with pytest.raises(UserError) as caught:
+        Writer(folder, {})
+    assert str(caught.value) == (
+        f"{runs}: not a readable Parquet file (its columns are not those of runs); move it away to go on without it"
+    )
+
+
+@pytest.mark.parametrize("name", ["part-one.parquet", "part-1.parquet", "part-²0000.parquet"])
+def test_what_is_no_part_is_named(folder: SweepFolder, name: str) -> None:
+    put(Writer(folder, {}), 0)
+    path = (folder.table("curves") / "part-00000.parquet").rename(folder.table("curves") / name)
+    with pytest.raises(UserError) as caught:
+        Writer(folder, {})
+    assert str(caught.value) == (
+        f"{path}: not a readable Parquet file (no part has this name); move it away to go on without it"
+    )
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_there_before_its_first_part_and_grows(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, name: str
