@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -29,20 +30,43 @@ _BRIDGE = "10.213.7"
 
 @dataclass
 class Node:
-    """A node: its address, and the session that its processes are in."""
+    """A node: its address, and the `ray start` that leads the session of its processes."""
 
     address: str
-    session: int
+    start: subprocess.Popen[str]
     prefix: tuple[str, ...] = ()
     """What a command begins with to run on this node's network."""
 
     def processes(self) -> list[int]:
         """The pids of all its processes that still run, Ray's workers among them."""
-        return [pid for pid in _pids() if _session(pid) == self.session]
+        return [pid for pid in _pids() if _session(pid) == self.start.pid]
 
     def kill(self) -> None:
-        """End everything at once."""
-        kill(self.session)
+        """End everything at once, until nothing is left."""
+        if self.start.returncode is not None:
+            return
+        deadline = time.monotonic() + 20
+        while living := self.processes():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"cannot kill {living}")
+            for pid in living:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        self.start.wait()
+
+    def started(self) -> None:
+        """Wait until `ray start` has ended well.
+
+        It stays a zombie until the node is killed: so its number, by which its session is known, goes to nobody else.
+        """
+        deadline = time.monotonic() + 90
+        while (ended := os.waitid(os.P_PID, self.start.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is None:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.start.args} does not end")
+            time.sleep(0.05)
+        if ended.si_status != 0:
+            raise RuntimeError(f"{self.start.args} failed; its output is in the nodes' folder")
 
 
 class Nodes:
@@ -93,11 +117,12 @@ class Nodes:
                 _ip(f"link set {self._links} up")
             port = free_port()
             options = (*self._head_options, f"--port={port}", "--head", "--disable-usage-stats", "--no-monitor")
-            head, starting = self._begin(options)
+            head = self._begin(options)
             self.address = f"{head.address}:{port}"
-            begun = [self._begin(self._worker(cpus)) for cpus in self._first]
-            for start in (starting, *(each for _, each in begun)):
-                _finish(start)
+            for cpus in self._first:
+                self._begin(self._worker(cpus))
+            for node in self.nodes:
+                node.started()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -120,8 +145,8 @@ class Nodes:
 
     def join(self, cpus: int = 1) -> Node:
         """Start one more worker and wait until it has joined."""
-        node, starting = self._begin(self._worker(cpus))
-        _finish(starting)
+        node = self._begin(self._worker(cpus))
+        node.started()
         return node
 
     def cut(self, node: Node) -> None:
@@ -131,7 +156,7 @@ class Nodes:
     def _worker(self, cpus: int) -> tuple[str, ...]:
         return (f"--address={self.address}", f"--num-cpus={cpus}")
 
-    def _begin(self, options: tuple[str, ...]) -> tuple[Node, subprocess.Popen[str]]:
+    def _begin(self, options: tuple[str, ...]) -> Node:
         number = next(self._numbers)
         prefix, address = self._network(number) if self._apart else ((), self._own_address())
         command = (
@@ -141,12 +166,12 @@ class Nodes:
         )
         log = self.folder / f"{number}.log"
         with log.open("w") as output:
-            starting = subprocess.Popen(
+            start = subprocess.Popen(
                 command, env=self.environment, stdout=output, stderr=output, text=True, start_new_session=True
             )
-        node = Node(address, starting.pid, prefix)
+        node = Node(address, start, prefix)
         self.nodes.append(node)
-        return node, starting
+        return node
 
     def _own_address(self) -> str:
         if self._loopback:
@@ -167,20 +192,6 @@ class Nodes:
         return ("ip", "netns", "exec", name), address
 
 
-def kill(session: int) -> None:
-    """Kill every process of a session, until none is left."""
-    deadline = time.monotonic() + 20
-    while living := [pid for pid in _pids() if _session(pid) == session]:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"cannot kill {living} of session {session}")
-        for pid in living:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        time.sleep(0.01)
-
-
 def _pids() -> list[int]:
     return [int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit()]
 
@@ -192,11 +203,6 @@ def _session(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if state in "ZX" else int(session)
-
-
-def _finish(starting: subprocess.Popen[str]) -> None:
-    if starting.wait(timeout=90) != 0:
-        raise RuntimeError(f"{starting.args} failed with {starting.returncode}; its output is in the nodes' folder")
 
 
 def _ip(*commands: str) -> None:
