@@ -128,7 +128,24 @@ def _download(store: Store, folder: SweepFolder, manifest: Manifest, name: str) 
         changed = manifest.files[name][1]
         os.utime(beside, ns=(changed, changed))
 
-    write_atomically(folder.root / name, write)
+    def attempt(beside: Path) -> None:
+        try:
+            write(beside)
+        except ERRORS as error:
+            raise _NotFetchedError(error) from None
+
+    try:
+        write_atomically(folder.root / name, attempt)
+    except _NotFetchedError as wrapped:
+        raise wrapped.reason from None
+
+
+class _NotFetchedError(Exception):
+    """Carries what a store raised past those who would take it for trouble with the disk."""
+
+    def __init__(self, reason: Exception):
+        super().__init__()
+        self.reason = reason
 
 
 def at_once(do: Callable[[str], None], names: Iterable[str]) -> None:

@@ -30,6 +30,11 @@ class Director(Protocol):
         """The next trial to start; WAIT when there may be one later; None when there will be none."""
         ...
 
+    @property
+    def stopping(self) -> str:
+        """Why nothing more is to start; empty where that is not so."""
+        ...
+
     def report(self, number: int, chunk: Chunk) -> Ending | None:
         """Take in a chunk; an ending (capped or stopped) when the trial is to train no further."""
         ...

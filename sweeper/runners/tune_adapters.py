@@ -80,7 +80,9 @@ class Adapter:
 
     def next_trial(self, trial_id: str) -> dict[str, Any] | Wait | None:
         """See `Director`; a trial as Tune's configuration: the assignment, and the share of a GPU that it gets."""
-        if len(self.assigned) >= self._room.places and self.error is None:
+        if not self.assigned:
+            self.tick()  # Tune may ask for minutes without a round of its loop where there is no room at all
+        if len(self.assigned) >= self._room.places and self.error is None and not self._director.stopping:
             return WAIT
         assignment = self.guarded(self._director.next_trial, None)
         if not isinstance(assignment, Assignment):
@@ -193,7 +195,10 @@ def _cause(error: Exception) -> str:
         return HOST_MEMORY
     if not isinstance(reason, ray.exceptions.RayError) or isinstance(reason, ray.exceptions.RayTaskError):
         return ERROR
-    # Ray tells the two apart in words alone, and of a connection that breaks it says neither.
+    if getattr(reason, "actor_init_failed", False):  # our own `setup` raised: what the worker imports, for one
+        return ERROR
+    # A connection that closed, and no word of a dead process from its node, which sends one within a second.
     if isinstance(reason, ray.exceptions.ActorUnavailableError):
         return NODE_LOST
+    # Ray tells the two apart in words alone.
     return NODE_LOST if "node has died" in str(reason) or "preempted" in str(reason) else WORKER_KILLED

@@ -28,6 +28,7 @@ class Recording:
     late: list[int] = field(default_factory=list)
     most_at_once: int = 0
     ticks: int = 0
+    stopping: str = ""
 
     def next_trial(self) -> Assignment | Wait | None:
         live = [number for number in self.started if number not in self.endings]
@@ -76,6 +77,7 @@ class Patient:
     live: set[int] = field(default_factory=set)
     endings: dict[int, list[Ending]] = field(default_factory=dict)
     whys: list[str] = field(default_factory=list)
+    stopping: str = ""
     starts: list[tuple[int, int]] = field(default_factory=list)
     """(trials running with the new one, places) at every start."""
 
