@@ -43,6 +43,26 @@ def test_a_trial_that_asks_for_no_gpu_sees_none_and_a_worker_that_dies_is_an_out
 
 
 @pytest.mark.usefixtures("local_ray")
+def test_a_process_whose_device_failed_is_not_used_again() -> None:
+    from sweeper.runners.ray_tune import RayTune
+
+    director = Recording(trials=3)
+    with RayTune(cpu=8, gpu=0) as runner:
+        assert runner.places == 1
+        runner.run(training_functions.breaks, director)
+    assert {n: (told[0].kind, told[0].why) for n, told in director.endings.items()} == {
+        0: ("finished", ""),
+        1: ("failed", "device failed"),
+        2: ("finished", ""),
+        3: ("finished", ""),
+    }
+    assert "CUDA error: unspecified launch failure" in director.endings[1][0].detail
+    first, broken, *others = (int(director.chunks[n][0].columns["process"][0]) for n in range(4))
+    assert first == broken
+    assert broken not in others
+
+
+@pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(
     ("cpu", "gpu", "places"),
     [(1, 0, 8), (3, 0, 2), (1, 0.3, 6), (1, 0.5, 4), (1, 1, 2), (4, 0.25, 2), (1, 2, 1)],

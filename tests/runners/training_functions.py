@@ -37,6 +37,14 @@ def dies(assignment: Assignment) -> Iterator[Chunk]:
     yield chunk(1)
 
 
+def breaks(assignment: Assignment) -> Iterator[Chunk]:
+    """Trial 1 says what CUDA says of a broken device."""
+    yield chunk(0)
+    if assignment.number == 1:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+    yield chunk(1)
+
+
 def goes_on(assignment: Assignment) -> Iterator[Chunk]:
     """Never ends by itself."""
     while True:
