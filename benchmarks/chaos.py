@@ -428,6 +428,7 @@ def main() -> None:
     for kind, count in (("driver", 50), ("worker", 10), ("raylet", 10), ("node", 10)):
         parser.add_argument(f"--{kind}", type=int, default=count, help=f"kills of a {kind}")
     parser.add_argument("--each", type=int, default=10, help="kills in one sweep, at most")
+    parser.add_argument("--where", choices=["ray", "here"], default="ray", help="here: in one process, without Ray")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True, help="a new folder for the sweeps")
     parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
@@ -435,13 +436,14 @@ def main() -> None:
     found = {}
     kills = {kind: getattr(asked, kind) for kind in _VICTIMS}
     if any(kills.values()):
-        found["on this machine"] = campaign(asked.folder, kills, asked.seed, asked.each)
+        found[f"on this machine, {asked.where}"] = campaign(asked.folder, kills, asked.seed, asked.each, asked.where)
     if asked.node:
         found["on a cluster"] = node_campaign(asked.folder, asked.node, asked.seed)
     figures = {name: summary(fire) for name, fire in found.items()}
     print(json.dumps(figures, indent=1))
     if asked.write:
-        FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+        before = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+        FIGURES.write_text(json.dumps(before | figures, indent=1) + "\n")
     sys.exit(0 if all(fire.clean for fire in found.values()) else 1)
 
 
