@@ -62,7 +62,8 @@ FIGURES = Path(__file__).parent / "figures" / "chaos.json"
 CLOCKS = ("seconds", "started", "finished", "retries")
 _MARK = "SWEEPER_CHAOS"
 _VICTIMS = {"driver": "benchmarks.chaos drive", "worker": "ray::ResourceTrainable", "raylet": "raylet/raylet"}
-_GONE_SECONDS = 60
+_GONE_SECONDS = 90
+"""Ray's agents of a killed raylet try to reach it for a minute before they end."""
 _LONGEST_SECONDS = 20.0
 """A launch is killed at some instant up to here: while Ray starts, while workers import, while trials train."""
 
@@ -98,7 +99,7 @@ class Fire:
         redone: steps that each unfinished trial had to train once more after a kill of the driver or the raylet.
         back: seconds from the new launch to the first chunk of training.
         detected, recovered: seconds from the loss of a node until its trial starts again, and until it trains again.
-        orphans, leftovers: processes that outlived their driver by a minute, and files at the end that nobody needs.
+        orphans, leftovers: processes that outlived the sweep by 90 seconds, and files at the end that nobody needs.
     """
 
     kills: dict[str, int] = field(default_factory=dict)
@@ -274,13 +275,13 @@ def under_fire(sweep: Sweep, kills: list[str], longest: float, chance: random.Ra
                 kind = queue.pop(0) if kind == "worker" and queue[:1] == ["worker"] else ""
         if kind:
             queue.insert(0, kind)  # the launch was over before its time came
-        fire.orphans += sweep.wait_until_alone()
         now = sweep.finished()
         fire.lost += len(known.keys() - now.keys())
         fire.repeated += sum(now[n]["finished"] != known[n]["finished"] for n in known.keys() & now.keys())
         known = now
         reached = sweep.traced()
         if process.returncode == 0:
+            fire.orphans = sweep.wait_until_alone()
             return fire
         fire.redone += [max(step - sweep.kept(number), 0) for number, step in reached.items() if number not in now]
         if sweep.folder.journal.exists():
@@ -368,9 +369,10 @@ def campaign(root: Path, kills: Mapping[str, int], seed: int, each: int, where: 
     print(f"undisturbed: {calm:.0f} s, {len(undisturbed.finished())} trials", flush=True)
     total = Fire()
     for kind, count in kills.items():
-        for part in range(0, count, each):
-            sweep = Sweep(root / f"{kind}-{part}", where)
-            fire = under_fire(sweep, [kind] * min(each, count - part), longest, chance)
+        while total.kills.get(kind, 0) < count:
+            done = total.kills.get(kind, 0)
+            sweep = Sweep(root / f"{kind}-{done}", where)
+            fire = under_fire(sweep, [kind] * min(each, count - done), longest, chance)
             total.add(judged(fire, sweep, undisturbed))
     return total
 
