@@ -118,7 +118,7 @@ class Fire:
         """Take in another sweep's."""
         for each in fields(self):
             mine, theirs = getattr(self, each.name), getattr(other, each.name)
-            together = Counter(mine) + Counter(theirs) if each.name == "kills" else mine + theirs
+            together = dict(Counter(mine) + Counter(theirs)) if each.name == "kills" else mine + theirs
             setattr(self, each.name, together)
 
     @property
