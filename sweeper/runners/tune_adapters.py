@@ -11,13 +11,16 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import schedulers, search
+from ray.tune import progress_reporter, schedulers, search
 
 from sweeper.outcomes import DEVICE_FAILED, ERROR, FINISHED, HOST_MEMORY, NODE_LOST, WORKER_KILLED, Ending
 from sweeper.runners.lost_workers import LostWorkerError
 from sweeper.runners.protocol import WAIT, Director, Wait, ending_of
 from sweeper.runners.room import Room
 from sweeper.trial import Assignment, Chunk, Train
+
+_REMEMBERED = 50
+"""Trials that Tune may have before those that ended are forgotten."""
 
 
 class Trial(tune.Trainable):
@@ -62,6 +65,7 @@ class Adapter:
     def __init__(self, director: Director, room: Room):
         self._director, self._room = director, room
         self.error: BaseException | None = None
+        self.controller: Any = None
         self.assigned: dict[str, int] = {}
         self._shares: dict[str, float] = {}
 
@@ -113,6 +117,20 @@ class Adapter:
         """See `Director`."""
         self.guarded(self._director.tick, None)
 
+    def forget(self, trials: list[Any]) -> None:
+        """Let go of trials that have ended: Tune keeps 30 kB of each, and looks through all of them in every round.
+
+        Args:
+            trials: Tune's own list, the last of which stays: Tune asks whether there was any.
+        """
+        if len(trials) < _REMEMBERED or self.controller is None:
+            return
+        busy = getattr(self.controller, "_trial_to_actor", {})
+        over = {each for each in trials[:-1] if each.is_finished() and each not in busy}
+        trials[:] = [each for each in trials if each not in over]
+        for name in ("_stopped_trials", "_failed_trials", "_trials_to_cache"):
+            getattr(self.controller, name, set()).difference_update(over)
+
 
 class Searcher(search.Searcher):
     """Asks the director for trials."""
@@ -145,6 +163,10 @@ class Scheduler(schedulers.FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]  # ray
         self._adapter = adapter
 
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Nothing but to know the controller."""
+        self._adapter.controller = tune_controller
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Hand a chunk to the director; stop the trial when it says so."""
         number = self._adapter.assigned.get(trial.trial_id)
@@ -167,15 +189,30 @@ class Scheduler(schedulers.FIFOScheduler):
         self._adapter.end(trial.trial_id, _loss(trial))
 
 
-class Clock(tune.Callback):
-    """Lets the director look at the time in every round of Tune's loop."""
+class Clock(progress_reporter.TrialProgressCallback):
+    """Lets the director look at the time in every round of Tune's loop.
+
+    It stands where Tune would put its own reporter, which says nothing at our verbosity and holds every trial.
+    """
 
     def __init__(self, adapter: Adapter):
         self._adapter = adapter
 
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Nothing: the scheduler hears it."""
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Nothing: the scheduler hears it."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Nothing: the scheduler hears it."""
+
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """One round of Tune's loop is over."""
         self._adapter.tick()
+        self._adapter.forget(trials)
 
 
 def _loss(trial: Any) -> Ending:
