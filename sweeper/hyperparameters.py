@@ -6,7 +6,7 @@ A *configuration* is flat: dotted key -> value, as in `{"batch.shape": "linear",
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
@@ -17,6 +17,9 @@ from sweeper.batch_schedules import ALIASES, USED_BY, BatchSchedule, BatchSize, 
 
 Value = Any
 Configuration = Mapping[str, Value]
+
+_REMEMBERED = 1000
+"""Configurations whose identity is remembered: it is asked for when a trial is drawn, opened and told."""
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -136,6 +139,7 @@ def canonical_form(settings: Hyperparameters, horizon: int) -> Hyperparameters:
     return settings.model_copy(update=changes)
 
 
+@lru_cache(_REMEMBERED)
 def identity(settings: Hyperparameters, horizon: int) -> str:
     """A key that two sets of hyperparameters share exactly when they train the same: schedules count by the batch
     sizes they realise, however they are spelt."""

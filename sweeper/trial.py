@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -76,11 +76,13 @@ class Chunk:
             `weight_norm_blocks` is [rows, depth].
         device: where it was trained.
         state: what training needs to go on after this chunk in another process; None where it was not kept.
+        last: whether it is known that nothing comes after this chunk: saves asking once more.
     """
 
-    columns: Columns
+    columns: Columns = field(repr=False)  # Ray Tune writes results down as text when it logs them, or would
     device: str
-    state: bytes | None = None
+    state: bytes | None = field(default=None, repr=False)
+    last: bool = False
 
     def __len__(self) -> int:
         return len(self.columns["step"])

@@ -13,15 +13,13 @@ from pydantic.fields import FieldInfo
 
 from sweeper import hyperparameters
 from sweeper.batch_schedules import USED_BY
-from sweeper.results.schema import SCHEMAS
-from sweeper.results.summary import column_of
+from sweeper.results.schema import MEANINGS, SCHEMAS
 from sweeper.spec.model import SweepSpec
 
 ROOT = Path(__file__).parent.parent
 SPACES, RESULTS = ROOT / "search_spaces" / "README.md", ROOT / "docs" / "results.md"
 PAGES = sorted([SPACES, ROOT / "results" / "README.md", *(ROOT / "docs").rglob("*.md")])
 _TABLE = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_COLUMN = re.compile(r"^\| `(?P<name>\w+)` \|[^|]*\| (?P<meaning>.*) \|$", re.MULTILINE)
 _LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 Rows = list[tuple[str, ...]]
@@ -56,18 +54,8 @@ def shapes() -> Rows:
 
 
 def columns(table: str) -> Callable[[], Rows]:
-    """Every column of a table; hyperparameters by their own description, the others as the file describes them."""
-
-    def rows() -> Rows:
-        meanings = {found["name"]: found["meaning"] for found in _COLUMN.finditer(_tables(RESULTS)[table])}
-        if table == "trials":
-            meanings |= {
-                column_of(key): f"Hyperparameter `{key}`: {_cell(field.description or '')}"
-                for key, field in hyperparameters.fields().items()
-            }
-        return [(f"`{each.name}`", f"{each.type}", meanings.get(each.name, "")) for each in SCHEMAS[table]]
-
-    return rows
+    """Every column of a table."""
+    return lambda: [(f"`{each.name}`", f"{each.type}", MEANINGS[table][each.name]) for each in SCHEMAS[table]]
 
 
 HEADINGS = ("type", "range", "default", "meaning")

@@ -1,6 +1,6 @@
 """The three tables: names, types and meaning of their columns. docs/results.md is written from here."""
 
-from typing import get_args
+from typing import TypeAlias, get_args
 
 import pyarrow as pa
 
@@ -10,6 +10,9 @@ from sweeper.results.summary import LEVELS, column_of
 
 SCHEMA_VERSION = 3
 """Goes up when a column changes its name, type or meaning."""
+
+Column: TypeAlias = tuple[str, pa.DataType, str]
+"""Name, type and meaning."""
 
 _CLOCK_TYPE = {"steps": pa.int64(), "examples": pa.int64(), "seconds": pa.float64()}
 
@@ -31,90 +34,194 @@ def _plain_type(annotation: object) -> pa.DataType:
     return next((each for each in inner if each != pa.string()), pa.string())
 
 
-def _times(prefix: str) -> list[pa.Field]:
-    return [pa.field(f"{prefix}_{clock}", _CLOCK_TYPE[clock]) for clock in CLOCKS]
+def _times(prefix: str, when: str) -> list[Column]:
+    """The three clocks at some evaluation."""
+    return [(f"{prefix}_{clock}", _CLOCK_TYPE[clock], f"{clock.capitalize()} at {when}.") for clock in CLOCKS]
 
 
-TRIALS = pa.schema(
-    [
-        pa.field("trial", pa.int64()),
-        pa.field("phase", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("state", pa.string()),
-        pa.field("runs", pa.int64()),
-        pa.field("reached", pa.int64()),
-        pa.field("censored", pa.int64()),
-        pa.field("diverged", pa.int64()),
-        pa.field("failed", pa.int64()),
-        pa.field("rmst", pa.float64()),
-        pa.field("rmst_error", pa.float64()),
-        pa.field("rmst_by_operation", pa.map_(pa.string(), pa.float64())),
-        pa.field("value", pa.float64()),
-        pa.field("bound", pa.float64()),
-        pa.field("steps_trained", pa.int64()),
-        pa.field("seconds", pa.float64()),
-        pa.field("retries", pa.list_(pa.string())),
-        pa.field("started", pa.timestamp("us", tz="UTC")),
-        pa.field("finished", pa.timestamp("us", tz="UTC")),
-        pa.field("device", pa.string()),
-        pa.field("why", pa.string()),
-        pa.field("detail", pa.string()),
-        pa.field("identity", pa.string()),
-        *(pa.field(column_of(key), _hyperparameter_type(key)) for key in hyperparameters.fields()),
-    ]
-)
+def _level_times(name: str) -> list[Column]:
+    first = f"the first evaluation with validation accuracy above {name} %"
+    sustained = f"the start of the first streak of `sustained` evaluations with validation accuracy above {name} %"
+    return [*_times(f"first_{name}", first), *_times(f"sustained_{name}", sustained)]
 
-RUNS = pa.schema(
-    [
-        pa.field("trial", pa.int64()),
-        pa.field("operation", pa.string()),
-        pa.field("replicate", pa.int64()),
-        pa.field("init_seed", pa.int64()),
-        pa.field("data_seed", pa.int64()),
-        pa.field("order_seed", pa.int64()),
-        pa.field("outcome", pa.string()),
-        pa.field("outcome_step", pa.int64()),
-        pa.field("why", pa.string()),
-        *_times("first"),
-        *_times("sustained"),
-        *(each for name in LEVELS for each in (*_times(f"first_{name}"), *_times(f"sustained_{name}"))),
-        pa.field("best_metric", pa.float64()),
-        pa.field("final_step", pa.int64()),
-        pa.field("final_val_accuracy", pa.float64()),
-        pa.field("final_val_loss", pa.float64()),
-        pa.field("final_train_accuracy", pa.float64()),
-        pa.field("final_train_loss", pa.float64()),
-        pa.field("train_99_steps", pa.int64()),
-        pa.field("gap_steps", pa.int64()),
-        pa.field("gap_ratio", pa.float64()),
-        pa.field("fell_back", pa.bool_()),
-        pa.field("train_loss_spikes", pa.int64()),
-        pa.field("label", pa.string()),
-    ]
-)
 
-CURVES = pa.schema(
-    [
-        pa.field("trial", pa.int64()),
-        pa.field("operation", pa.string()),
-        pa.field("replicate", pa.int32()),
-        pa.field("step", pa.int64()),
-        pa.field("examples", pa.int64()),
-        pa.field("seconds", pa.float64()),
-        pa.field("val_accuracy", pa.float32()),
-        pa.field("val_loss", pa.float32()),
-        pa.field("train_accuracy", pa.float32()),
-        pa.field("train_loss", pa.float32()),
-        pa.field("batch_size", pa.int32()),
-        pa.field("learning_rate", pa.float32()),
-        pa.field("gradient_norm", pa.float32()),
-        pa.field("weight_norm", pa.float32()),
-        pa.field("weight_norm_embedding", pa.float32()),
-        pa.field("weight_norm_head", pa.float32()),
-        pa.field("last_layer_norm", pa.float32()),
-        pa.field("weight_norm_blocks", pa.list_(pa.float32())),
-        pa.field("saturated", pa.float32()),
-    ]
-)
+_TRIALS: list[Column] = [
+    ("trial", pa.int64(), "The trial's number in the study."),
+    ("phase", pa.string(), "What the trial was for: `baseline`, `search` or `confirm`."),
+    (
+        "name",
+        pa.string(),
+        "The baseline's name; for a confirmation the number of the trial that it repeats, as text; for a "
+        "search trial that was opened again under a larger budget the number of the capped trial that it "
+        "replaces; otherwise empty.",
+    ),
+    (
+        "state",
+        pa.string(),
+        "How training ended: `finished` (every run reached its event, its horizon or a non-finite loss), "
+        "`capped` (it could no longer matter), `lost` (out of the race after some of its replicates), "
+        "`pruned` (by the height of its curve, under `stop: asha`), `stopped` (by the user or the time "
+        "budget; taken up again by the next launch) or `failed`.",
+    ),
+    (
+        "runs",
+        pa.int64(),
+        "Runs of the trial: operations x replicates; of a trial that was out of the race, the replicates that "
+        "it trained.",
+    ),
+    ("reached", pa.int64(), "Runs that reached the event."),
+    ("censored", pa.int64(), "Runs that were still waiting for it when they were last seen."),
+    ("diverged", pa.int64(), "Runs that ended in a loss that is not finite."),
+    ("failed", pa.int64(), "Runs that ended because training failed."),
+    (
+        "rmst",
+        pa.float64(),
+        "Restricted mean time to the event, on the objective's clock and in its units; with several "
+        "operations the geometric mean of theirs.",
+    ),
+    ("rmst_error", pa.float64(), "Its standard error; null when an operation has a single run."),
+    ("rmst_by_operation", pa.map_(pa.string(), pa.float64()), "The restricted mean of each operation."),
+    (
+        "value",
+        pa.float64(),
+        "What the sampler was told: the mean over operations of the log of the mean time, where a run that "
+        "did not reach the event counts 1.001 to 1.01 times the limit "
+        "([0006](decisions/0006-value-told-to-the-sampler.md)). For `lost`: as far behind the complete trials "
+        "as it was with the replicates that it trained.",
+    ),
+    (
+        "bound",
+        pa.float64(),
+        "The least that `value` could have become when training ended; null where every run was watched to its end.",
+    ),
+    ("steps_trained", pa.int64(), "Model updates spent, summed over the runs."),
+    ("seconds", pa.float64(), "Wall time spent on the trial, over all its starts."),
+    ("retries", pa.list_(pa.string()), "Why the trial was started again, each time; empty for most."),
+    ("started", pa.timestamp("us", tz="UTC"), "When the trial was first handed to a runner, UTC."),
+    ("finished", pa.timestamp("us", tz="UTC"), "When its last news arrived, UTC."),
+    (
+        "device",
+        pa.string(),
+        "Where it was trained, such as a GPU's name; empty when it failed before the first evaluation.",
+    ),
+    (
+        "why",
+        pa.string(),
+        "For `failed`: `error`, `out of memory`, `out of host memory`, `node lost`, `worker killed`, `device "
+        "failed` or `unusable checkpoint` ([failures](failures.md)). For `capped` and `lost`: the bound and "
+        "the value that it exceeded. For `pruned`: the rule, the metric and the step. For `stopped`: by what. "
+        "Otherwise empty.",
+    ),
+    ("detail", pa.string(), "The traceback of a failed trial; otherwise empty."),
+    (
+        "identity",
+        pa.string(),
+        "16 hexadecimal digits that two trials share when they train the same, however they are spelt "
+        "([0005](decisions/0005-identity-by-realised-batches.md)).",
+    ),
+    *(
+        (column_of(key), _hyperparameter_type(key), f"Hyperparameter `{key}`: {field.description}")
+        for key, field in hyperparameters.fields().items()
+    ),
+]
 
-SCHEMAS = {"trials": TRIALS, "runs": RUNS, "curves": CURVES}
+_RUNS: list[Column] = [
+    ("trial", pa.int64(), "The trial that the run belongs to."),
+    ("operation", pa.string(), "The operation that it learnt."),
+    (
+        "replicate",
+        pa.int64(),
+        "Replicate number. The search has 0, 1, 2, ...; confirmations start at 1000. Equal numbers mean equal "
+        "seeds, in every trial and every sweep.",
+    ),
+    ("init_seed", pa.int64(), "Seed of the initial parameters."),
+    ("data_seed", pa.int64(), "Seed of the split into training and validation pairs."),
+    ("order_seed", pa.int64(), "Seed of the batches, and of the validation sample where it is sampled."),
+    ("outcome", pa.string(), "`reached`, `censored`, `diverged` or `failed`."),
+    (
+        "outcome_step",
+        pa.int64(),
+        "The update at which the event was reached, the run was last seen, or the loss stopped being finite.",
+    ),
+    (
+        "why",
+        pa.string(),
+        "Censored by `horizon`, `cap`, `race`, `pruned` or `stopped`; failed by a cause as in `trials`; "
+        "otherwise empty.",
+    ),
+    *_times("first", "the first evaluation past the objective's threshold"),
+    *_times("sustained", "the event: the start of the first streak of `sustained` evaluations past the threshold"),
+    *(each for name in LEVELS for each in _level_times(name)),
+    (
+        "best_metric",
+        pa.float64(),
+        "The value of the objective's metric that came closest to, or furthest past, the threshold.",
+    ),
+    ("final_step", pa.int64(), "Step of the last evaluation."),
+    ("final_val_accuracy", pa.float64(), "Validation accuracy at the last evaluation."),
+    ("final_val_loss", pa.float64(), "Validation loss at the last evaluation."),
+    ("final_train_accuracy", pa.float64(), "Training accuracy at the last evaluation."),
+    ("final_train_loss", pa.float64(), "Training loss at the last evaluation."),
+    ("train_99_steps", pa.int64(), "Steps at the first evaluation with training accuracy above 99 %."),
+    ("gap_steps", pa.int64(), "`first_99_steps` - `train_99_steps`: how long generalisation came after fitting."),
+    ("gap_ratio", pa.float64(), "`first_99_steps` / `train_99_steps`."),
+    ("fell_back", pa.bool_(), "Whether validation accuracy was above 99 % once and ended more than 5 points below."),
+    (
+        "train_loss_spikes",
+        pa.int64(),
+        "How often the training loss rose above five times its median over the 25 evaluations before.",
+    ),
+    (
+        "label",
+        pa.string(),
+        "`comprehension` (validation followed training within twice its time), `grokking` (later than that), "
+        "`memorisation` (training only), `confusion` (neither) or `collapse` (reached and lost again); after "
+        "Liu et al. 2022, arXiv:2205.10343.",
+    ),
+]
+
+_CURVES: list[Column] = [
+    ("trial", pa.int64(), "The trial that the run belongs to."),
+    ("operation", pa.string(), "The operation that it learns."),
+    ("replicate", pa.int32(), "Replicate number."),
+    ("step", pa.int64(), "Updates done."),
+    ("examples", pa.int64(), "Training examples drawn so far."),
+    ("seconds", pa.float64(), "Wall time since the run's stack began to train."),
+    (
+        "val_accuracy",
+        pa.float32(),
+        "Share of the validation pairs that are right: of all pairs, or of 8 sampled batches with "
+        "`evaluation: sampled`.",
+    ),
+    ("val_loss", pa.float32(), "Mean cross-entropy on the same pairs, in nats."),
+    (
+        "train_accuracy",
+        pa.float32(),
+        "Share of right answers on the batches since the evaluation before, as they were trained on.",
+    ),
+    ("train_loss", pa.float32(), "Mean cross-entropy on the same batches, in nats."),
+    ("batch_size", pa.int32(), "Examples in the last update's batch."),
+    ("learning_rate", pa.float32(), "Learning rate of the last update."),
+    ("gradient_norm", pa.float32(), "L2 norm of the last update's gradient."),
+    ("weight_norm", pa.float32(), "L2 norm of all parameters."),
+    ("weight_norm_embedding", pa.float32(), "L2 norm of the token and position embeddings."),
+    ("weight_norm_head", pa.float32(), "L2 norm of the final layer norm and the output layer."),
+    (
+        "last_layer_norm",
+        pa.float32(),
+        "L2 norm of the output layer's weights alone: its spikes are the slingshots of Thilak et al. 2022, "
+        "arXiv:2206.04817.",
+    ),
+    ("weight_norm_blocks", pa.list_(pa.float32()), "L2 norm of each block's parameters, first block first."),
+    (
+        "saturated",
+        pa.float32(),
+        "Share of the last batch whose largest predicted probability is exactly 1 in floating point: such "
+        "examples have no gradient.",
+    ),
+]
+
+_COLUMNS = {"trials": _TRIALS, "runs": _RUNS, "curves": _CURVES}
+SCHEMAS = {table: pa.schema([(name, kind) for name, kind, _ in columns]) for table, columns in _COLUMNS.items()}
+MEANINGS = {table: {name: meaning for name, _, meaning in columns} for table, columns in _COLUMNS.items()}
+"""Table -> column -> what it means, in Markdown; every part carries its own in its metadata."""

@@ -52,7 +52,9 @@ class Trial(tune.Trainable):
             if ending.why == DEVICE_FAILED:
                 raise BrokenWorkerError(ending.detail) from None
             return {"ending": ending, "done": True}
-        return {"ending": FINISHED, "done": True} if chunk is None else {"chunk": chunk}
+        if chunk is None:
+            return {"ending": FINISHED, "done": True}
+        return {"chunk": chunk, "ending": FINISHED, "done": True} if chunk.last else {"chunk": chunk}
 
 
 class BrokenWorkerError(Exception):
@@ -180,9 +182,13 @@ class Scheduler(schedulers.FIFOScheduler):
         return str(self.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """A trial's last result carries its ending."""
-        if "ending" in result:
-            self._adapter.end(trial.trial_id, result["ending"])
+        """A trial's last result carries its ending, perhaps beside its last chunk."""
+        if "ending" not in result:
+            return
+        ending = None
+        if "chunk" in result and trial.trial_id in self._adapter.assigned:
+            ending = self._adapter.report(self._adapter.assigned[trial.trial_id], result.pop("chunk"))
+        self._adapter.end(trial.trial_id, ending or result["ending"])
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A worker failed outside the training function."""

@@ -48,7 +48,7 @@ def train(assignment: Assignment) -> Iterator[Chunk]:
                 pace.resume()
                 pending, since = [], time.perf_counter()
         if pending:
-            yield _chunk(pending, name_of(device))
+            yield _chunk(pending, name_of(device), last=place == len(stacks) - 1)
 
 
 def _restore(cohort: Cohort, state: dict[str, Any]) -> None:
@@ -72,5 +72,5 @@ def _stacks(assignment: Assignment) -> list[list[Run]]:
     return list(stacks.values())
 
 
-def _chunk(pending: list[Columns], device: str, state: bytes | None = None) -> Chunk:
-    return Chunk({name: np.concatenate([each[name] for each in pending]) for name in pending[0]}, device, state)
+def _chunk(pending: list[Columns], device: str, state: bytes | None = None, *, last: bool = False) -> Chunk:
+    return Chunk({name: np.concatenate([each[name] for each in pending]) for name in pending[0]}, device, state, last)

@@ -16,7 +16,7 @@ import pytest
 from sweeper.hyperparameters import Hyperparameters, canonical_form, from_flat
 from sweeper.objective import lower_bound
 from sweeper.outcomes import FINISHED, Ending
-from sweeper.results.schema import RUNS, TRIALS
+from sweeper.results.schema import SCHEMAS
 from sweeper.results.summary import (
     CUT_SHORT,
     TrialSummary,
@@ -550,5 +550,5 @@ def test_a_run_is_over_when_its_seconds_are() -> None:
 def test_every_value_has_a_column() -> None:
     """pyarrow drops keys that a schema does not know, without a word."""
     summary = summary_of(assignment_of(sustained=2), [curve([0.1, 1.0, 1.0])])
-    assert run_rows(summary, 7)[0].keys() == set(RUNS.names)
-    assert row_of(summary).keys() == set(TRIALS.names)
+    assert run_rows(summary, 7)[0].keys() == set(SCHEMAS["runs"].names)
+    assert row_of(summary).keys() == set(SCHEMAS["trials"].names)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.search import sampler
@@ -408,6 +409,12 @@ def test_a_stream_that_goes_on_after_earlier_trials_does_not_repeat_their_draws(
     first, later, same = (run(stream(name=name, earlier=earlier), 15) for earlier in (0, 5, 5))
     assert later == same
     assert not [parameters for parameters in later if parameters in first]
+
+
+def test_the_log_of_the_normal_distribution_is_the_one_that_optuna_works_out_number_by_number() -> None:
+    single = _truncnorm._log_ndtr_single
+    points = np.concatenate([np.linspace(-60, 40, 2001), [-1e3, -20.0, 6.0, 0.0]])
+    assert _truncnorm._log_ndtr(points) == pytest.approx([single(each) for each in points], rel=1e-12, abs=1e-15)
 
 
 def test_tpe_finds_better_points_than_chance() -> None:

@@ -1,0 +1,90 @@
+"""Assembles the commands, and maps errors to exit codes."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sweeper.cli import reading, sweeping, terminal
+from sweeper.errors import Interrupted, SweeperError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+COMMANDS: dict[str, tuple[Callable[..., Any], str]] = {
+    "launch": (sweeping.launch, "sweeper launch search_spaces/quickstart.yaml --set budget.trials=10"),
+    "resume": (sweeping.resume, "sweeper resume quickstart --set budget.trials=100"),
+    "check": (sweeping.check, "sweeper check search_spaces/quickstart.yaml"),
+    "init": (sweeping.init, "sweeper init mine.yaml"),
+    "schema": (sweeping.schema, "sweeper schema > schema.json"),
+    "list": (reading.list_, "sweeper list"),
+    "top": (reading.top, "sweeper top quickstart -n 20 --clock seconds"),
+    "show": (reading.show, "sweeper show quickstart:23"),
+    "compare": (reading.compare, "sweeper compare quickstart:23 constant-128"),
+    "query": (
+        reading.query,
+        "sweeper query quickstart 'SELECT batch_shape, min(rmst) FROM trials GROUP BY batch_shape'",
+    ),
+    "export": (reading.export, "sweeper export quickstart trials.csv"),
+    "replay": (reading.replay, "sweeper replay quickstart --rule asha"),
+    "doctor": (sweeping.doctor, "sweeper doctor"),
+}
+"""Name -> the function that it calls, and an example."""
+
+
+@app.callback()
+def sweeper() -> None:
+    """Find the training configuration that reaches a threshold in the fewest steps."""
+
+
+for _name, (_function, _example) in COMMANDS.items():
+    app.command(_name, epilog=f"Example: {_example}")(_function)
+
+
+def main() -> None:
+    """Run the command line; the process's exit code says how it went."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; 0 done, 1 the sweep failed, 2 the user's mistake, 3 ours, 130 Ctrl-C."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("sweeper", arguments) as context:
+            command.invoke(context)
+    except SweeperError as error:
+        terminal.err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return error.exit_code
+    except typer.Exit as leave:
+        return leave.exit_code
+    except KeyboardInterrupt:
+        terminal.err.print("stopped; the same command continues the sweep")
+        return Interrupted.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  # the one place where a bug of ours becomes an exit code
+        return _on_other(error)
+    return 0
+
+
+def _on_other(error: Exception) -> int:
+    """Click's own usage errors, and bugs."""
+    show: Callable[[], None] | None = getattr(error, "show", None)
+    if show is not None:
+        show()
+        return 2
+    log = Path(f"sweeper-bug-{datetime.now():%Y%m%d-%H%M%S}.log").resolve()
+    report = "".join(["command: ", " ".join(sys.argv), "\n", *traceback.format_exception(error)])
+    kept = f"please report it with {log}"
+    try:
+        log.write_text(report)
+    except OSError as unwritable:
+        kept = f"please report it with the following ({log} cannot be written: {unwritable.strerror})\n{report}"
+    for line in (f"a bug in sweeper: {type(error).__name__}: {error}", kept):
+        terminal.err.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 3
