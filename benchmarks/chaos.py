@@ -33,7 +33,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from sweeper.launch import launch
+from sweeper.launching import launch
 from sweeper.paths import SweepFolder
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.spec.loading import load

@@ -1,1 +1,1 @@
-"""Hyperparameter sweeps for time-to-threshold. `sweeper.launch.launch` is what `sweeper launch` calls."""
+"""Hyperparameter sweeps for time-to-threshold. `sweeper.launching.launch` is what `sweeper launch` calls."""

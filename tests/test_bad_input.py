@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from sweeper.errors import SweepFailed
-from sweeper.launch import launch
+from sweeper.launching import launch
 from sweeper.trial import Assignment, Chunk, Train
 from tests.test_director import QUESTION, always, diverges, fails, follows, learns
 

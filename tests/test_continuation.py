@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sweeper import provenance
 from sweeper.errors import UserError
-from sweeper.launch import launch, resume
+from sweeper.launching import launch, resume
 from sweeper.paths import SweepFolder
 from tests import small
 

@@ -83,7 +83,7 @@ class Sweep:
         return SweepFolder(self.root / "results" / "made-up")
 
     def open(self) -> SweepDirector:
-        """A launch's director, put together as `sweeper.launch` does."""
+        """A launch's director, put together as `sweeper.launching` does."""
         path = self.root / "space.yaml"
         path.write_text(json.dumps(QUESTION | self.changes))
         loaded = load(path)

@@ -20,7 +20,7 @@ from types import FrameType
 import pytest
 
 from sweeper import cli
-from sweeper.launch import launch
+from sweeper.launching import launch
 from tests import small
 
 SPACES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from sweeper.errors import SweepFailed, UserError
-from sweeper.launch import launch
+from sweeper.launching import launch
 from sweeper.results.local_copy import localised
 from sweeper.results.query import frame
 from sweeper.training import probe

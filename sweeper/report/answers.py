@@ -1,7 +1,5 @@
 """Write the answer to a query as a table for people, or as CSV, JSON or Parquet."""
 
-import json
-from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.errors import UserError
+from sweeper.report.as_json import as_json
 from sweeper.results import query
 from sweeper.results.query import Answer
 
@@ -32,6 +31,11 @@ def write(answer: Answer, form: Format, output: Path | None, console: Console) -
         else:
             print(_text(answer, form), end="")
         return
+    save(answer, form, output)
+
+
+def save(answer: Answer, form: Format, output: Path) -> None:
+    """Write to a file. Raises UserError where it cannot be written."""
     try:
         if form == "parquet":
             query.write(answer, output)
@@ -43,19 +47,12 @@ def write(answer: Answer, form: Format, output: Path | None, console: Console) -
 
 def _text(answer: Answer, form: Format) -> str:
     if form == "json":
-        return json.dumps(answer.to_pylist(), indent=1, default=_plain) + "\n"
+        return as_json(answer.to_pylist()) + "\n"
     if form == "csv":
         return str(answer.to_pandas().to_csv(index=False))
     with StringIO() as text:
         Console(file=text, width=_WIDE).print(_table(answer))
         return text.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no word for: exact numbers become numbers, times become text."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return str(value)
 
 
 def _table(answer: Answer) -> Table:

@@ -40,7 +40,7 @@ def localised(address: str) -> SweepFolder:
         folder = SweepFolder(working_folder(address))
     except ValueError as error:
         raise UserError(str(error)) from None
-    if in_store(address) and not _is_running(folder):
+    if in_store(address) and not is_running(folder):
         with explained(address):
             _bring(Store(address), folder)
     intact.check(folder)
@@ -51,7 +51,7 @@ def _bring(store: Store, folder: SweepFolder) -> None:
     there = stored(store)
     if there is not None:
         with alone(folder):
-            if not _is_running(folder) and there.newer_than(remembered(folder)):
+            if not is_running(folder) and there.newer_than(remembered(folder)):
                 fetch(store, folder, lambda name: not name.startswith(_NOT_READ))
 
 
@@ -176,7 +176,7 @@ def explained(address: str) -> Iterator[None]:
         ) from None
 
 
-def _is_running(folder: SweepFolder) -> bool:
+def is_running(folder: SweepFolder) -> bool:
     """Whether a launch on this machine holds the folder's lock."""
     try:
         with open(folder.lock) as lock:

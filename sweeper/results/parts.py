@@ -6,13 +6,14 @@ sees whole, consistent files, whenever it looks. docs/decisions/0003-parts-rewri
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import dataset
+from pyarrow.fs import LocalFileSystem
 
 from sweeper.errors import UserError
 from sweeper.paths import SweepFolder, write_atomically
@@ -26,6 +27,9 @@ _ALWAYS = {
     "curves": ["trial", "operation", "replicate", "step", "examples", "seconds"],
 }
 """Columns that every row has: footers of Parquet carry no checksum, and a damaged one may give rows without."""
+_LAYOUT = dataset.ParquetFileFormat(
+    default_fragment_scan_options=dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
 
 
 class Parts:
@@ -108,17 +112,43 @@ def table(folder: SweepFolder, name: str) -> dataset.Dataset:
     Raises:
         UserError: a part is damaged.
     """
-    parts = _paths(folder.table(name))
-    for part in parts:
-        _schema(part)
-        for column in () if name == "curves" else _ALWAYS[name]:  # curves are long, and checked when they are read
-            if _read(part, [column])[column].null_count:
-                raise _damaged(part, f"rows without {column}")
+    parts = _readable(folder, name)
     if not parts:
         return dataset.dataset(SCHEMAS[name].empty_table())
-    checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
-    layout = dataset.ParquetFileFormat(default_fragment_scan_options=checked)
-    return dataset.dataset([str(part) for part in parts], schema=SCHEMAS[name], format=layout)
+    return dataset.dataset([str(part) for part in parts], schema=SCHEMAS[name], format=_LAYOUT)
+
+
+def joined(folders: Mapping[str, SweepFolder], name: str) -> dataset.Dataset:
+    """One table of several sweeps as one dataset, with the name that each has here in the column `sweep`, the first.
+
+    Raises:
+        UserError: a part is damaged.
+    """
+    here = LocalFileSystem()
+    fragments = [
+        _LAYOUT.make_fragment(str(part), here, partition_expression=dataset.field("sweep") == sweep)
+        for sweep, folder in folders.items()
+        for part in _readable(folder, name)
+    ]
+    schema = pa.schema([pa.field("sweep", pa.string()), *SCHEMAS[name]])
+    return dataset.FileSystemDataset(fragments, schema, _LAYOUT, here)
+
+
+def _readable(folder: SweepFolder, name: str) -> list[Path]:
+    """The parts of a table. Raises UserError where one is damaged; curves are long, and checked as they are read."""
+    parts = _paths(folder.table(name))
+    for part in parts:
+        if name == "curves":
+            _schema(part)
+        else:
+            _complete(_read(part, _ALWAYS[name]), part, _ALWAYS[name])
+    return parts
+
+
+def _complete(found: pa.Table, path: Path, columns: Iterable[str]) -> None:
+    for column in columns:
+        if found[column].null_count:
+            raise _damaged(path, f"rows without {column}")
 
 
 def rows(folder: SweepFolder, name: str, columns: list[str]) -> pa.Table:
@@ -132,9 +162,7 @@ def rows(folder: SweepFolder, name: str, columns: list[str]) -> pa.Table:
         found.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(folder.table(name), error) from None
-    for column in columns:
-        if column in _ALWAYS[name] and found[column].null_count:
-            raise _damaged(folder.table(name), f"rows without {column}")
+    _complete(found, folder.table(name), [column for column in columns if column in _ALWAYS[name]])
     return found
 
 

@@ -1,30 +1,36 @@
-"""SQL over a sweep's tables, read-only and confined to its folder."""
+"""SQL over the tables of a sweep, or of several, read-only and confined to their folders."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from sweeper.errors import UserError
 from sweeper.paths import TABLES, SweepFolder
-from sweeper.results.parts import table
+from sweeper.results.parts import joined, table
 
 Answer: TypeAlias = pa.Table
 """What a query gives: an Arrow table."""
 
 
-def query(folder: SweepFolder, sql: str) -> Answer:
-    """Run one SELECT over `trials`, `runs` and `curves`.
+Sweeps: TypeAlias = SweepFolder | Mapping[str, SweepFolder]
+"""One sweep, or several by the names that the column `sweep` gives them."""
+
+
+def query(sweeps: Sweeps, sql: str) -> Answer:
+    """Run one SELECT over `trials`, `runs` and `curves`; of several sweeps each has the column `sweep` besides.
 
     The connection is in memory, may read no file at all, and cannot loosen that.
 
     Raises:
-        UserError: the folder is not a sweep's, or DuckDB does not accept the query; with its words.
+        UserError: a folder is not a sweep's, or DuckDB does not accept the query; with its words.
     """
-    with _connect(folder) as connection:
+    with connect(sweeps) as connection:
         try:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -34,9 +40,9 @@ def query(folder: SweepFolder, sql: str) -> Answer:
             raise UserError(f"the query was not accepted: {error}") from None
 
 
-def frame(folder: SweepFolder, sql: str) -> pd.DataFrame:
+def frame(sweeps: Sweeps, sql: str) -> pd.DataFrame:
     """The same as a pandas frame."""
-    found: pd.DataFrame = query(folder, sql).to_pandas()
+    found: pd.DataFrame = query(sweeps, sql).to_pandas()
     return found
 
 
@@ -45,15 +51,26 @@ def write(table: Answer, path: Path) -> None:
     pq.write_table(table, path)
 
 
-def _connect(folder: SweepFolder) -> duckdb.DuckDBPyConnection:
-    """An in-memory connection that sees the tables as Arrow datasets, and no file at all."""
-    if not folder.space.exists():
-        raise UserError(f"{folder.root}: no sweep here (a sweep's folder has a {folder.space.name})")
+def connect(sweeps: Sweeps) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection that sees the tables as Arrow datasets, and no file at all.
+
+    Raises:
+        UserError: a folder is not a sweep's, or a part is damaged.
+    """
+    folders = [sweeps] if isinstance(sweeps, SweepFolder) else list(sweeps.values())
+    for folder in folders:
+        if not folder.space.exists():
+            raise UserError(f"{folder.root}: no sweep here (a sweep's folder has a {folder.space.name})")
     connection = duckdb.connect(":memory:")
     connection.execute("SET temp_directory = ''")  # DuckDB would let queries read there
     connection.execute("SET enable_external_access = false")
     for name in TABLES:
-        connection.register(name, table(folder, name))
+        connection.register(name, dataset(sweeps, name))
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def dataset(sweeps: Sweeps, name: str) -> ds.Dataset:
+    """A table as an Arrow dataset. Raises UserError where a part is damaged."""
+    return table(sweeps, name) if isinstance(sweeps, SweepFolder) else joined(sweeps, name)

@@ -105,6 +105,13 @@ class Store:
             if each.type == fs.FileType.File
         }
 
+    def folders_with(self, name: str) -> list[str]:
+        """Names of the folders directly below that hold an object of this name."""
+        found = self._objects.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
+        below = sorted(each.base_name for each in found if each.type == fs.FileType.Directory)
+        infos = self._objects.get_file_info([self._path(f"{each}/{name}") for each in below])
+        return [each for each, info in zip(below, infos, strict=True) if info.type == fs.FileType.File]
+
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 

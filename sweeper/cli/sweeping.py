@@ -1,0 +1,78 @@
+"""Commands that ask a question and train: check, launch, resume."""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from sweeper.cli import terminal
+from sweeper.cli.options import Address, Here, Insecure, Overrides, Space
+from sweeper.errors import UserError
+
+
+def launch(  # noqa: PLR0917  # options; typer passes them by name
+    space: Space,
+    overrides: Overrides = None,
+    address: Address = None,
+    insecure: Insecure = False,
+    here: Here = False,
+    resume: Annotated[
+        Literal["anyway"] | None, typer.Option(help="Go on although the question or the code has changed.")
+    ] = None,
+) -> None:
+    """Run a sweep, or continue it where it stopped."""
+    from sweeper.launching import launch as run
+
+    where: Literal["here", "ray"] = "here" if here else "ray"
+    run(space, overrides, where=where, address=address, insecure=insecure, resume=resume, console=terminal.out)
+
+
+def resume(
+    sweep: Annotated[str, typer.Argument(help="The sweep's folder, its name in results/, or its s3:// address.")],
+    overrides: Overrides = None,
+    address: Address = None,
+    insecure: Insecure = False,
+    here: Here = False,
+) -> None:
+    """Continue a sweep from its folder, as in: sweeper resume quickstart --set budget.trials=100."""
+    from sweeper.launching import resume as run
+
+    run(sweep, overrides, where="here" if here else "ray", address=address, insecure=insecure, console=terminal.out)
+
+
+def check(space: Space, overrides: Overrides = None) -> None:
+    """Check a space.yaml and print what a launch would do."""
+    from sweeper import machine, plan
+    from sweeper.spec.loading import load
+
+    terminal.out.print(plan.render(plan.plan(load(space, overrides), machine.look())))
+
+
+def init(space: Annotated[Path, typer.Argument(help="The file to write.")] = Path("space.yaml")) -> None:
+    """Write a commented space.yaml to start from."""
+    if space.exists():
+        raise UserError(f"{space}: is there already; give another name")
+    try:
+        space.write_text(resources.files("sweeper.spec").joinpath("starter.yaml").read_text())
+    except OSError as error:
+        raise UserError(f"{space}: cannot be written ({error.strerror})") from None
+    terminal.out.print(f"wrote {space}; next: sweeper check {space}", markup=False, highlight=False, soft_wrap=True)
+
+
+def schema() -> None:
+    """Print the JSON Schema of space.yaml, which editors use to complete and check."""
+    from sweeper.spec.json_schema import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+
+
+def doctor() -> None:
+    """Say what hardware and versions were found, and whether they fit together."""
+    from sweeper import doctor as examination
+
+    diagnosis = examination.examine()
+    terminal.out.print(examination.render(diagnosis))
+    if diagnosis.warnings:
+        raise typer.Exit(1)

@@ -1,0 +1,85 @@
+"""A sweep's tables in files for other programs: CSV, JSON, Parquet, or the published experiment's final_info.json."""
+
+import math
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from sweeper.errors import UserError
+from sweeper.report.answers import save
+from sweeper.report.as_json import as_json
+from sweeper.report.choosing import Chosen
+from sweeper.results.query import Sweeps, query
+
+Format = Literal["csv", "json", "parquet"]
+_FINAL = {
+    "final_train_loss": "final_train_loss",
+    "final_val_loss": "final_val_loss",
+    "final_train_acc": "final_train_accuracy",
+    "final_val_acc": "final_val_accuracy",
+    "step_val_acc_99": "first_99_steps",
+}
+"""Name in final_info.json -> column of `runs`."""
+
+
+def format_of(output: Path) -> Format:
+    """How a file is to be written, by its ending. Raises UserError for another ending."""
+    ending = output.suffix.removeprefix(".")
+    if ending in get_args(Format):
+        found: Format = ending  # type: ignore[assignment]  # it is one of them
+        return found
+    raise UserError(f"{output}: got the ending {output.suffix!r}; give .csv, .json or .parquet")
+
+
+def export(sweeps: Sweeps, table: str, form: Format, output: Path) -> None:
+    """Write a whole table as one file.
+
+    Raises:
+        UserError: the file cannot be written, or a part is damaged.
+    """
+    order = {"trials": "trial", "runs": "trial, operation, replicate", "curves": "trial, operation, replicate, step"}
+    save(query(sweeps, f"SELECT * FROM {table} ORDER BY {order[table]}"), form, output)
+
+
+def final_info(chosen: Chosen) -> dict[str, Any]:
+    """One trial in the shape of the published experiment's final_info.json: operation -> means, errors, values.
+
+    As there, a run that never went above 99 % counts as the horizon. Unlike there, which divides the standard deviation
+    by n, `stderrs` are standard errors of the mean: sd / sqrt(n), sd with n - 1.
+    """
+    row = chosen.row
+    columns = ", ".join(_FINAL.values())
+    runs = query(
+        chosen.folder,
+        f"SELECT operation, {columns} FROM runs WHERE trial = {row['trial']} ORDER BY operation, replicate",
+    ).to_pylist()
+    found: dict[str, Any] = {}
+    for operation in dict.fromkeys(run["operation"] for run in runs):
+        mine = [run for run in runs if run["operation"] == operation]
+        values: dict[str, list[Any]] = {name: [run[column] for run in mine] for name, column in _FINAL.items()}
+        horizon = chosen.spec.objective.horizon
+        values["step_val_acc_99"] = [horizon if each is None else each for each in values["step_val_acc_99"]]
+        found[operation] = {
+            "means": {f"{name}_mean": _mean(each) for name, each in values.items()},
+            "stderrs": {f"{name}_stderr": _error(each) for name, each in values.items()},
+            "final_info_dict": values,
+        }
+    return found
+
+
+def write_final_info(chosen: Chosen, output: Path) -> None:
+    """Write it. Raises UserError where the file cannot be written."""
+    try:
+        output.write_text(as_json(final_info(chosen)) + "\n")
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written ({error.strerror})") from None
+
+
+def _mean(values: list[Any]) -> float:
+    return math.fsum(values) / len(values) if None not in values else math.nan
+
+
+def _error(values: list[Any]) -> float:
+    if None in values or len(values) < 2:
+        return math.nan
+    mean = _mean(values)
+    return math.sqrt(math.fsum((each - mean) ** 2 for each in values) / (len(values) - 1) / len(values))
