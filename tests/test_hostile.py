@@ -19,7 +19,7 @@ from types import FrameType
 
 import pytest
 
-from sweeper import cli
+from sweeper.cli import main as cli
 from sweeper.launching import launch
 from tests import small
 

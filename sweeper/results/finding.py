@@ -62,6 +62,4 @@ def _below(called: str) -> dict[str, str]:
 
 
 def _nothing(called: str) -> str:
-    return (
-        f"{called}: no sweep here; give the folder that `sweeper launch` named, such as results/quickstart, or its name"
-    )
+    return f"{called}: no sweep here; give the folder that `sweeper launch` named, or its name"
