@@ -155,7 +155,7 @@ class Folder(Displayed, Tables, Mapping[str, Sweep]):
         return f"{type(self).__name__}({list(self._folders)})"
 
     def _shown(self, console: Console) -> RenderableType:
-        return catalogue.render(catalogue.catalogue(self._folders))
+        return catalogue.render(catalogue.catalogue({name: str(each.root) for name, each in self._folders.items()}))
 
 
 def load(sweep: str | Path = finding.RESULTS) -> Sweep | Folder:

@@ -21,10 +21,20 @@ def find(called: str) -> SweepFolder | dict[str, SweepFolder]:
     one = _one(called)
     if one is not None:
         return one
-    many = {name: localised(address) for name, address in _below(called).items()}
-    if not many:
+    return {name: localised(address) for name, address in addresses(called).items()}
+
+
+def addresses(called: str) -> dict[str, str]:
+    """Name -> address of a sweep, or of every sweep in a folder or below an address; none of them is looked at.
+
+    Raises:
+        UserError: there is none.
+    """
+    one = _one(called)
+    found = {one.root.name: called} if one is not None else _below(called)
+    if not found:
         raise UserError(_nothing(called))
-    return many
+    return found
 
 
 def find_sweep(called: str) -> SweepFolder:

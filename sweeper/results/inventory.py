@@ -16,11 +16,13 @@ from pathlib import Path, PurePosixPath
 from pyarrow import fs
 
 from sweeper.errors import UserError
+from sweeper.paths import SweepFolder
 from sweeper.results.store import Stamp
 
 MANIFEST = "mirror.json"
 LEASE = "launch.lease"
 _OWN = (MANIFEST, LEASE)
+_REPORT = f"{SweepFolder(Path()).report}/"
 _FROZEN = ".frozen"
 _LOOKS = 50
 _LOCAL = fs.LocalFileSystem()
@@ -140,8 +142,13 @@ def _hold(file: Path, held: Path, *, by_copy: bool) -> None:
 
 
 def is_kept(name: str) -> bool:
-    """Whether a file belongs to the sweep: not a lock, not hidden, and not ours."""
-    return name not in _OWN and not name.endswith(".lock") and not any(each[0] == "." for each in name.split("/"))
+    """Whether a file belongs to the sweep: not a lock, not hidden, not a report, and not ours."""
+    return (
+        name not in _OWN
+        and not name.startswith(_REPORT)
+        and not name.endswith(".lock")
+        and not any(each[0] == "." for each in name.split("/"))
+    )
 
 
 def _is_inside(name: str) -> bool:

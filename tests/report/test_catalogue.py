@@ -17,7 +17,12 @@ def test_every_sweep_is_listed_with_its_best_the_newest_first(made_up_sweep: Swe
     unbegun.root.mkdir()
     unbegun.open()
     with continuation.locked(unbegun.folder):
-        entries = catalogue.catalogue({"old": made_up_sweep.folder, "unbegun": unbegun.folder, "new": sweep.folder})
+        entries = catalogue.catalogue(
+            {
+                name: str(each.folder.root)
+                for name, each in (("old", made_up_sweep), ("unbegun", unbegun), ("new", sweep))
+            }
+        )
     assert [(each.sweep, each.running, each.trials, each.asked, each.confirmed, each.failed) for each in entries] == [
         ("new", False, 2, 2, 0, 0),
         ("old", False, 6, 6, 3, 1),
@@ -47,3 +52,17 @@ def test_every_sweep_is_listed_with_its_best_the_newest_first(made_up_sweep: Swe
     ]
     assert lines[1][:8] == ["old", "6/6", "3", "1", "1", "25", "steps", "2/2"]
     assert lines[2] == ["unbegun", "running", "0/12", "val_accuracy", ">", "0.99"]
+
+
+def test_a_damaged_sweep_is_listed_with_its_damage_and_hides_no_other(made_up_sweep: Sweep, sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 2}}
+    sweep.launch(train)
+    part = sweep.folder.table("trials") / "part-00000.parquet"
+    part.write_bytes(b"nothing")
+    entries = catalogue.catalogue({"bad": str(sweep.folder.root), "good": str(made_up_sweep.folder.root)})
+    assert [
+        (each.sweep, each.trials, each.damage.startswith(f"{part}: not a readable Parquet file")) for each in entries
+    ] == [
+        ("good", 6, False),
+        ("bad", 0, True),
+    ]
