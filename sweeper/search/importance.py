@@ -69,6 +69,7 @@ def importances(
     best = sum(trial.value is not None and trial.value <= cutoff for trial in inside)
     if best == len(inside):
         return None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize")
     study.add_trials(inside)
     with warnings.catch_warnings():

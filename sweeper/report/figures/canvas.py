@@ -9,15 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure as Sheet
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -89,12 +88,16 @@ class Drawing:
     sheet: Sheet
 
 
+Dash: TypeAlias = Literal["-", "--", ":", ""] | tuple[float, tuple[float, ...]]
+"""A style of lines as matplotlib knows it; empty for none."""
+
+
 @dataclass(frozen=True)
 class Look:
     """How one of several things is told from the others."""
 
     colour: str
-    dash: str | tuple[float, tuple[float, ...]]
+    dash: Dash
     marker: str
 
 
@@ -130,12 +133,15 @@ def sheet(height: float) -> Sheet:
     return Sheet(figsize=(WIDTH, height), layout="constrained")
 
 
-def legend(sheet: Sheet, entries: Mapping[str, Look], columns: int = 3) -> None:
-    """A legend above everything: label -> look."""
+def legend(sheet: Sheet, entries: Mapping[str, Look], columns: int = 3, hollow: Sequence[str] = ()) -> None:
+    """A legend above everything: label -> look; the signs of some are hollow."""
     handles = [
         Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5, label=label)
         for label, look in entries.items()
     ]
+    for handle in handles:
+        if handle.get_label() in hollow:
+            handle.set_markerfacecolor("none")
     sheet.legend(handles=handles, loc="outside upper left", ncols=min(columns, len(handles)))
 
 
@@ -171,12 +177,22 @@ def _round_between(low: float, high: float, most: int) -> list[float]:
     return found[::every] if len(found) > 1 else [low, high]
 
 
-def scatter(axes: Axes, x: Any, y: Any, look: Look, s: float = 18.0, alpha: float = 1.0, hollow: bool = False) -> None:
+def scatter(
+    axes: Axes, x: Any, y: Any, look: Look, *, s: float = 18.0, alpha: float = 1.0, hollow: bool = False
+) -> None:
     """Points, `s` their area; so many that they would make a large file become an image inside the figure."""
     face = "none" if hollow else look.colour
     many = len(x) > MANY
     axes.scatter(
-        x, y, s, marker=look.marker, facecolors=face, edgecolors=look.colour, linewidths=0.8, alpha=alpha, rasterized=many
+        x,
+        y,
+        s,
+        marker=look.marker,
+        facecolors=face,
+        edgecolors=look.colour,
+        linewidths=0.8,
+        alpha=alpha,
+        rasterized=many,
     )
 
 
@@ -193,13 +209,20 @@ def polylines(axes: Axes, x: Sequence[float], lines: npt.NDArray[np.float64], va
     numbers(bar.ax.yaxis)
 
 
-def bars(axes: Axes, left: Any, bottom: Any, width: Any, colour: str, hatch: str | None) -> None:
-    """Rectangles of one lane each, possibly thousands."""
-    boxes = [Rectangle((x, y + 0.08), w, 0.84) for x, y, w in zip(left, bottom, width, strict=True)]
-    many = len(boxes) > MANY
-    edge = "none" if many else "white"
+def bars(axes: Axes, left: Any, bottom: Any, width: Any, look: tuple[str, str | None]) -> None:
+    """Rectangles of one lane each, in a colour and with a hatch where they are few enough to see it."""
+    many = len(left) > MANY
+    right, low, high = left + width, bottom + 0.08, bottom + 0.92
+    corners = np.stack([left, low, right, low, right, high, left, high], axis=1).reshape(-1, 4, 2)
     axes.add_collection(
-        PatchCollection(boxes, facecolor=colour, edgecolor=edge, linewidth=0.4, hatch=hatch, rasterized=many)
+        PolyCollection(
+            list(corners),
+            facecolor=look[0],
+            edgecolor="none" if many else "white",
+            linewidth=0.4,
+            hatch=None if many else look[1],
+            rasterized=many,
+        )
     )
 
 
@@ -208,13 +231,13 @@ def box(colour: str, hatch: str | None, label: str) -> Rectangle:
     return Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor="white", hatch=hatch, label=label)
 
 
-
 @styled
 def rendered(drawing: Drawing) -> Figure:
     """A drawing as SVG and PNG."""
     vector, image = BytesIO(), BytesIO()
     nobody = {"Date": None, "Creator": None, "Format": None, "Type": None}
     drawing.sheet.savefig(vector, format="svg", dpi=_DPI, metadata=nobody)
+    drawing.sheet.set_layout_engine("none")  # everything has found its place
     drawing.sheet.savefig(image, format="png", dpi=_DPI, metadata={"Software": None})
     svg = _embeddable(vector.getvalue().decode(), drawing.name, drawing.alt)
     return Figure(drawing.name, drawing.title, drawing.caption, drawing.alt, svg, image.getvalue())

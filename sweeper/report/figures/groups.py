@@ -1,4 +1,4 @@
-"""Which trials a figure puts together: by batch schedule, else by the choice that matters most, else each of the best."""
+"""Which trials a figure puts together: by batch schedule, else by the choice that matters most, else one by one."""
 
 from collections import defaultdict
 from dataclasses import dataclass

@@ -28,7 +28,9 @@ def draw(found: Importances) -> Drawing:
     names, shares = list(found.shares), list(found.shares.values())
     axes.barh(names, shares, color=canvas.BLUE, height=0.7)
     for place, (key, share) in enumerate(found.shares.items()):
-        partly = f" (of {found.having[key]:,} trials that have it)" if found.having[key] < found.trials else ""
+        partly = (
+            f" ({found.having[key]:,} of {found.trials:,} trials have it)" if found.having[key] < found.trials else ""
+        )
         axes.annotate(f"{100 * share:.0f} %{partly}", (share, place), (4, 0), textcoords="offset points", va="center")
     axes.invert_yaxis()
     axes.set_xlim(0, 1.25 * max(shares) if max(shares) < 0.5 else 1.6 * max(shares))

@@ -62,13 +62,17 @@ def read(subject: Subject) -> Jump | None:
     metrics = tuple(dict.fromkeys((asked.event.metric, *NORMS)))
     trials = numbered(each.trial for each in who)
     events = frame(
-        subject.folder, f"SELECT sustained_steps AS at, final_step FROM runs WHERE trial IN ({trials}) AND at IS NOT NULL"
+        subject.folder,
+        f"""
+        SELECT sustained_steps AS event, final_step AS last FROM runs
+        WHERE trial IN ({trials}) AND sustained_steps IS NOT NULL
+        """,
     )
     if events.empty:
         return None
     every = asked.evaluate_every
-    before = float(events["at"].median())
-    after = float((events["final_step"] - events["at"]).max())
+    before = float(events["event"].median())
+    after = float((events["last"] - events["event"]).max())
     width = every * max(1, int(np.ceil((before + after) / every / _PLACES)))
     first, last = -int(before // width), int(after // width)
     means = ", ".join(f"avg({metric})::DOUBLE AS {metric}" for metric in metrics)
@@ -90,12 +94,13 @@ def read(subject: Subject) -> Jump | None:
 
 
 def _aligned(label: str, baseline: bool, rows: pd.DataFrame, metrics: tuple[str, ...], places: range) -> Aligned:
-    means, errors = {}, {}
+    means: dict[str, Floats] = {}
+    errors: dict[str, Floats] = {}
     runs = len(rows[["operation", "replicate"]].drop_duplicates())
     for metric in metrics:
         by_place = rows.groupby("place")[metric]
-        means[metric] = by_place.mean().reindex(places).to_numpy(np.float64)
-        errors[metric] = by_place.sem().reindex(places).to_numpy(np.float64)
+        means[metric] = np.asarray(by_place.mean().reindex(places), dtype=np.float64)
+        errors[metric] = np.asarray(by_place.sem().reindex(places), dtype=np.float64)
     return Aligned(label, baseline, runs, means, errors)
 
 

@@ -11,7 +11,7 @@ from sweeper.outcomes import Clock, Event
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.groups import Grouping
-from sweeper.report.figures.subject import Contender, Subject, counted, listed, numbered
+from sweeper.report.figures.subject import Subject, counted, listed, numbered
 from sweeper.results.query import frame, query
 from sweeper.results.summary import COLUMN
 
@@ -32,11 +32,13 @@ class Mean:
         mean: [places], NaN before any run's first evaluation.
         error: [places], its standard error; NaN for a single run.
         runs: how many.
+        end: the place at which the last of them ended.
     """
 
     mean: Floats
     error: Floats
     runs: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def read(subject: Subject) -> Learning | None:
     event = subject.spec.objective.event
     metrics = tuple(dict.fromkeys((*_ACCURACY, *_LOSS, event.metric)))
     who = subject.contenders
-    return _read(subject, {each.label: (each.trial,) for each in who}, metrics, _baselines(who), "")
+    labels = {each.label: each.baseline for each in who}
+    return _read(subject, {each.label: (each.trial,) for each in who}, metrics, labels=labels)
 
 
 def read_groups(subject: Subject, grouping: Grouping) -> Learning | None:
@@ -79,19 +82,17 @@ def read_groups(subject: Subject, grouping: Grouping) -> Learning | None:
     picked = {group.label: group.trials[:: -(-len(group.trials) // _SAMPLE)] for group in grouping.groups}
     sampled = sum(len(group.trials) - len(picked[group.label]) for group in grouping.groups)
     labels = {group.label: group.baseline for group in grouping.groups}
-    return _read(subject, picked, (subject.spec.objective.event.metric,), labels, grouping.by, sampled)
-
-
-def _baselines(who: Sequence[Contender]) -> dict[str, bool]:
-    return {each.label: each.baseline for each in who}
+    metrics = (subject.spec.objective.event.metric,)
+    return _read(subject, picked, metrics, labels=labels, by=grouping.by, sampled=sampled)
 
 
 def _read(
     subject: Subject,
     trials: Mapping[str, Sequence[int]],
     metrics: Sequence[str],
+    *,
     labels: Mapping[str, bool],
-    by: str,
+    by: str = "",
     sampled: int = 0,
 ) -> Learning | None:
     everyone = [trial for group in trials.values() for trial in group]
@@ -100,14 +101,14 @@ def _read(
         return None
     rows = _binned(subject, everyone, metrics, width, places)
     asked = subject.spec
-    curves = {}
+    curves: dict[str, dict[str, dict[str, Mean]]] = {}
     for operation in asked.task.operation:
         mine = rows[rows["operation"] == operation]
         parts = {who: mine[mine["trial"].isin(group)] for who, group in trials.items()}
         curves[operation] = {
             who: {metric: _mean(part, metric, places) for metric in metrics} for who, part in parts.items() if len(part)
         }
-    x = width * np.arange(1, places + 1)
+    x: Floats = width * np.arange(1, places + 1, dtype=np.float64)
     fresh = bool(subject.contenders) and subject.contenders[0].fresh and not by
     return Learning(subject.clock, asked.objective.event, x, by, labels, fresh, sampled, curves)
 
@@ -128,9 +129,7 @@ def _bins(subject: Subject, trials: Sequence[int]) -> tuple[float, int]:
     return width, int(np.ceil(float(last["last"]) / width - 1e-9))
 
 
-def _binned(
-    subject: Subject, trials: Sequence[int], metrics: Sequence[str], width: float, places: int
-) -> pd.DataFrame:
+def _binned(subject: Subject, trials: Sequence[int], metrics: Sequence[str], width: float, places: int) -> pd.DataFrame:
     """Operation, trial, replicate, place and the last value of each metric there."""
     column = COLUMN[subject.clock]
     values = ", ".join(f"arg_max({metric}, step)::DOUBLE AS {metric}" for metric in metrics)
@@ -147,13 +146,14 @@ def _binned(
 def _mean(rows: pd.DataFrame, metric: str, places: int) -> Mean:
     wide = rows.pivot(index=["trial", "replicate"], columns="place", values=metric)
     values = wide.reindex(columns=range(places)).ffill(axis=1).to_numpy(dtype=np.float64)
+    end = int(rows["place"].max())
     seen = np.isfinite(values)
     runs = seen.sum(0)
     filled = np.where(seen, values, 0.0)
     mean = np.divide(filled.sum(0), runs, out=np.full(places, np.nan), where=runs > 0)
     squares = np.where(seen, (values - mean) ** 2, 0.0).sum(0)
     variance = np.divide(squares, runs - 1, out=np.full(places, np.nan), where=runs > 1)
-    return Mean(mean, np.sqrt(variance / np.maximum(runs, 1)), len(values))
+    return Mean(mean, np.sqrt(variance / np.maximum(runs, 1)), len(values), end)
 
 
 @canvas.styled
@@ -193,7 +193,8 @@ def _draw_contenders(learning: Learning) -> Drawing:
         "learning",
         "Learning curves of the best trial",
         f"Mean over runs with its standard error (band), on {seeds}. A run ends at its event and goes on in the mean "
-        f"with its last value. The thin line is the threshold of {_event(learning.event)}; loss has a logarithmic axis.",
+        "with its last value; a dot marks where the last of them ended. The thin line is the threshold of "
+        f"{_event(learning.event)}; loss has a logarithmic axis.",
         _alt(learning),
         sheet,
     )
@@ -217,15 +218,15 @@ def _draw_groups(learning: Learning) -> Drawing:
         "learning-by-group",
         f"Learning curves by {learning.by}",
         f"{metric}, mean over the runs of the search by {learning.by} with its standard error (band), and of the "
-        f"baselines. A run ends at its event and goes on in the mean with its last value. The thin line is the "
-        f"threshold of {_event(learning.event)}. The sampler tries more of what works, so groups are not random "
-        f"samples.{sample}",
+        "baselines. A run ends at its event and goes on in the mean with its last value; a dot marks where the last of "
+        f"them ended. The thin line is the threshold of {_event(learning.event)}. The sampler tries more of "
+        f"what works, so groups are not random samples.{sample}",
         _alt(learning),
         sheet,
     )
 
 
-_DASHED: tuple[float, tuple[float, ...]] = (0, (2.5, 1.2))
+_DASHED: canvas.Dash = (0, (2.5, 1.2))
 
 
 def _told_apart(learning: Learning) -> dict[str, bool]:
@@ -235,8 +236,10 @@ def _told_apart(learning: Learning) -> dict[str, bool]:
     return dict(learning.labels)
 
 
-def _line(axes: canvas.Axes, x: Floats, curve: Mean, colour: str, dash: str | tuple[float, tuple[float, ...]]) -> None:
+def _line(axes: canvas.Axes, x: Floats, curve: Mean, colour: str, dash: canvas.Dash) -> None:
     axes.plot(x, curve.mean, color=colour, linestyle=dash)
+    if curve.end < len(x) - 1:
+        axes.plot(x[curve.end], curve.mean[curve.end], color=colour, marker="o", markersize=4, linestyle="")
     if np.isfinite(curve.error).any():
         low, high = curve.mean - curve.error, curve.mean + curve.error
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)

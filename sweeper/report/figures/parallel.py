@@ -81,9 +81,7 @@ def _axis(key: str, parameter: Choice | Int | Float, shown: Sequence[Point]) -> 
     low, high = (float(bound) for bound in parameter.bounds)
     scale = np.log if parameter.log else np.asarray
     width = float(scale(high) - scale(low)) or 1.0
-    heights = tuple(
-        _ABSENT if each is None else float(scale(float(str(each))) - scale(low)) / width for each in values
-    )
+    heights = tuple(_ABSENT if each is None else float(scale(float(str(each))) - scale(low)) / width for each in values)
     return Axis(key, {0.0: canvas.plain(low), 1.0: canvas.plain(high)}, heights)
 
 
@@ -126,9 +124,9 @@ def draw(lines: Lines) -> Drawing:
     return Drawing(
         "parallel",
         "Trials through their parameters",
-        f"Every trial of the search is a line; dark ones are fast (few {lines.clock}), and lie on top. Where dark lines "
-        "meet on an axis, that value goes with fast trials. Lines pass below the axis of a parameter that their trial "
-        f"does not have. Trials that were ended early have at least their colour's time.{some}",
+        f"Every trial of the search is a line; dark ones are fast (few {lines.clock}), and lie on top. Where dark "
+        "lines meet on an axis, that value goes with fast trials. Lines pass below the axis of a parameter that "
+        f"their trial does not have. Trials that were ended early have at least their colour's time.{some}",
         f"The fastest of {counted(len(lines.trials), 'trial')} are {listed([f'trial {each}' for each in best])}, with "
         f"{canvas.plain(lines.times[-1])} mean {lines.clock}; the slowest has at least {canvas.plain(lines.times[0])}.",
         sheet,

@@ -106,9 +106,9 @@ def draw(prices: Prices) -> Drawing:
     return Drawing(
         "pareto",
         "Steps against examples against seconds",
-        f"Mean time to {prices.until} on two clocks at a time, of every trial whose runs all reached it; below and left "
-        "is better on both. The line joins the trials that no other one beats on both clocks. Seconds depend on the "
-        f"machine and on what else trained at the time.{left}",
+        f"Mean time to {prices.until} on two clocks at a time, of every trial whose runs all reached it; below and "
+        "left is better on both. The line joins the trials that no other one beats on both clocks. Seconds "
+        f"depend on the machine and on what else trained at the time.{left}",
         _alt(prices, place),
         sheet,
     )

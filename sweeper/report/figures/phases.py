@@ -71,7 +71,9 @@ def draw(phases: Phases) -> Drawing:
         for name, count in phases.labels[group].items():
             share = count / runs
             colour, hatch = _LOOKS[name]
-            left.barh(place, share, left=start, height=0.72, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
+            left.barh(
+                place, share, left=start, height=0.72, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5
+            )
             if share >= _WIDE:
                 back = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
                 left.text(start + share / 2, place, str(count), ha="center", va="center", fontsize=9, bbox=back)

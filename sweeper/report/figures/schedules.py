@@ -131,9 +131,9 @@ def draw(found: Courses) -> Drawing:
     return Drawing(
         "schedules",
         "Batch sizes over training",
-        f"Batch size in examples against steps, of the fastest trial of each shape and of the baselines; lines go on to "
-        f"the horizon, training ends at the event. Marks show where each run reached {found.until}. A schedule on the "
-        "gradient noise scale is shown as measured, mean over its runs.",
+        f"Batch size in examples against steps, of the fastest trial of each shape and of the baselines; lines go on "
+        f"to the horizon, training ends at the event. Marks show where each run reached {found.until}. A "
+        "schedule on the gradient noise scale is shown as measured, mean over its runs.",
         listed([_described(course) for course in found.courses]) + ".",
         sheet,
     )

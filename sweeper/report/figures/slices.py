@@ -8,7 +8,7 @@ import numpy as np
 
 from sweeper.hyperparameters import normal
 from sweeper.outcomes import Clock
-from sweeper.parameters import Choice
+from sweeper.parameters import Choice, Float
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing, Look
 from sweeper.report.figures.groups import value_of
@@ -20,6 +20,8 @@ _KINDS = {
     "restricted": "some did not: counted at the limit",
     "at least": "ended early: at least this",
 }
+_FEW = 6
+"""Whole numbers up to which each is shown like the value of a choice."""
 _STEEP = 8.0
 """A range of times whose ends differ by this factor gets a logarithmic axis."""
 
@@ -30,7 +32,7 @@ class Slice:
 
     Attributes:
         key: its name.
-        categories: a choice's values as text, in their order; empty for a number.
+        categories: a choice's values, or a few whole numbers, as text in their order; otherwise empty.
         log: whether the axis is logarithmic.
         x: of every trial that has it the value, or the place of the value among the categories.
         points: these trials.
@@ -69,9 +71,11 @@ def read(subject: Subject) -> Slices | None:
 def _slice(subject: Subject, key: str, everyone: Sequence[Point]) -> Slice:
     parameter = subject.spec.search[key]
     mine = tuple(point for point in everyone if point.values[key] is not None)
-    if not isinstance(parameter, Choice):
+    few = not isinstance(parameter, Float) and len(parameter.every()) <= _FEW
+    if not isinstance(parameter, Choice) and not few:
         return Slice(key, (), parameter.log, tuple(float(str(point.values[key])) for point in mine), mine, ())
-    known = dict.fromkeys(value_of(normal(key, each)) for each in parameter.choice)
+    values = parameter.every() or ()
+    known = dict.fromkeys(value_of(normal(key, each)) for each in values)
     # A schedule that never moves is `constant`, and a baseline may have a value that the search has not.
     texts = [value_of(point.values[key]) for point in mine]
     categories = tuple(each for each in (known | dict.fromkeys(texts)) if each in texts)
@@ -87,11 +91,13 @@ def draw(slices: Slices) -> Drawing:
     rows = -(-len(slices.parameters) // columns)
     sheet = canvas.sheet(0.8 + 2.2 * rows)
     present = dict.fromkeys(
-        kind for kind in _KINDS if any(point.kind == kind for each in slices.parameters for point in each.points)
+        kind
+        for kind in _KINDS
+        if any(point.kind == kind and not point.baseline for each in slices.parameters for point in each.points)
     )
     named = any(point.baseline for each in slices.parameters for point in each.points)
     looks = {_KINDS[kind]: _LOOKS[kind] for kind in present} | ({"baseline": _BASELINE} if named else {})
-    canvas.legend(sheet, {label: Look(look.colour, "", look.marker) for label, look in looks.items()}, columns=2)
+    canvas.legend(sheet, looks, columns=2, hollow=(_KINDS["at least"],))
     grid = sheet.subplots(rows, columns, squeeze=False, sharey=True)
     times = [point.time for each in slices.parameters for point in each.points]
     for axes, each in zip(grid.flat, slices.parameters, strict=False):
@@ -147,7 +153,7 @@ def _draw_slice(axes: canvas.Axes, each: Slice) -> None:
         axes.set_xlim(-0.6, len(each.categories) - 0.4)
         names = [fill(name, 12) for name in each.categories]
         slanted = sum(max(map(len, name.split("\n"))) for name in names) > 34
-        axes.set_xticks(range(len(names)), names, **({"rotation": 35, "ha": "right"} if slanted else {}))
+        axes.set_xticks(range(len(names)), names, rotation=35 if slanted else 0, ha="right" if slanted else "center")
     else:
         if each.log:
             axes.set_xscale("log")

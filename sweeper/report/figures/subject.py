@@ -16,7 +16,7 @@ from sweeper.spec.model import SweepSpec
 
 Row = dict[str, Any]
 
-_COLUMNS = "trial phase name state runs reached rmst value bound started finished".split()
+_COLUMNS = ["trial", "phase", "name", "state", "runs", "reached", "rmst", "value", "bound", "started", "finished"]
 
 
 @dataclass(frozen=True)

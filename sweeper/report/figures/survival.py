@@ -88,7 +88,7 @@ def _waiting(subject: Subject, groups: Sequence[Group], fresh: bool, by: str, no
         return None
     last = min(float(runs["time"].max()), subject.limit)
     ticks = _ticks(last)
-    panels = {}
+    panels: dict[str, tuple[Curve, ...]] = {}
     for operation in subject.spec.task.operation:
         mine = runs[runs["operation"] == operation]
         found = ((group, mine[mine["trial"].isin(group.trials)]) for group in groups)
@@ -100,8 +100,8 @@ def _waiting(subject: Subject, groups: Sequence[Group], fresh: bool, by: str, no
 def times(subject: Subject, trials: Sequence[int]) -> pd.DataFrame:
     """Runs of some trials: trial, operation, replicate, time on the objective's clock, reached.
 
-    A run that did not reach the event has the time until which it was seen; one that diverged was given up for good, and
-    counts as if it had been seen up to the limit.
+    A run that did not reach the event has the time until which it was seen; one that diverged was given up for good,
+    and counts as if it had been seen up to the limit.
     """
     clock, wanted = subject.clock, numbered(trials)
     last, join = "outcome_step", ""
@@ -155,11 +155,11 @@ def draw(waiting: Waiting) -> Drawing:
     shown = {operation: curves for operation, curves in waiting.panels.items() if curves}
     rows = [height for curves in shown.values() for height in (2.7, 0.25 + 0.2 * len(curves))]
     sheet = canvas.sheet(sum(rows) + 0.5 + 0.25 * -(-len(looks) // 3))
-    canvas.legend(sheet, looks)
+    canvas.legend(sheet, {name: Look(look.colour, look.dash, "") for name, look in looks.items()})
     grid = sheet.add_gridspec(len(rows), 1, height_ratios=rows)
     for place, (operation, curves) in enumerate(shown.items()):
         axes = sheet.add_subplot(grid[2 * place])
-        for curve in curves:
+        for curve in sorted(curves, key=lambda curve: not curve.baseline):
             _draw_curve(axes, curve, looks[curve.label])
         axes.set(ylim=(-0.02, 1.02), xlim=(0, waiting.ticks[-1]), xticks=waiting.ticks, ylabel="not there yet")
         if len(shown) > 1:
@@ -169,8 +169,9 @@ def draw(waiting: Waiting) -> Drawing:
         _draw_at_risk(sheet.add_subplot(grid[2 * place + 1], sharex=axes), curves, looks, waiting.ticks)
     who = "the finalists and the baselines on fresh seeds" if waiting.fresh else f"the search by {waiting.by}"
     caption = (
-        f"Kaplan-Meier curves of {who}: the share of runs that have not reached {waiting.until}, against {waiting.clock}. "
-        "Lower is faster. Bands are pointwise 95 % intervals that take runs as independent; upright strokes mark runs "
+        f"Kaplan-Meier curves of {who}: the share of runs that have not reached {waiting.until}, against "
+        f"{waiting.clock}. Lower is faster. Bands, from a group's first event on, are pointwise 95 % intervals "
+        "that take runs as independent; upright strokes mark runs "
         "that were last seen then without the event (censored). Below: runs still waiting at that time. "
     )
     if not waiting.fresh:
@@ -182,8 +183,9 @@ def draw(waiting: Waiting) -> Drawing:
 def _draw_curve(axes: canvas.Axes, curve: Curve, look: Look) -> None:
     known = curve.survival
     axes.step(known.times, known.survival, where="post", color=look.colour, linestyle=look.dash, label=curve.label)
+    begun = known.survival < 1  # before the first event the interval only says how many runs there are
     axes.fill_between(
-        known.times, known.low, known.high, step="post", color=look.colour, alpha=0.13, linewidth=0
+        known.times[begun], known.low[begun], known.high[begun], step="post", color=look.colour, alpha=0.12, linewidth=0
     )
     if len(known.censored):
         at = np.unique(known.censored)
@@ -193,19 +195,15 @@ def _draw_curve(axes: canvas.Axes, curve: Curve, look: Look) -> None:
         )
 
 
-def _draw_at_risk(
-    axes: canvas.Axes, curves: Sequence[Curve], looks: dict[str, Look], ticks: Sequence[float]
-) -> None:
+def _draw_at_risk(axes: canvas.Axes, curves: Sequence[Curve], looks: dict[str, Look], ticks: Sequence[float]) -> None:
     for place, curve in enumerate(curves):
         for tick, count in zip(ticks, curve.at_risk, strict=True):
-            axes.text(
-                tick, place, f"{count:,}", ha="center", va="center", fontsize=9, color=looks[curve.label].colour
-            )
+            axes.text(tick, place, f"{count:,}", ha="center", va="center", fontsize=9, color=looks[curve.label].colour)
     axes.set(ylim=(len(curves) - 0.5, -0.5), yticks=range(len(curves)), yticklabels=[c.label for c in curves])
     for text, curve in zip(axes.get_yticklabels(), curves, strict=True):
         text.set_color(looks[curve.label].colour)
     axes.set_title("runs still waiting", loc="left", fontsize=9)
-    axes.tick_params(left=False, bottom=False, labelbottom=False)
+    axes.tick_params(left=False, bottom=False, labelbottom=False, pad=16)
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -215,10 +213,17 @@ def _alt(waiting: Waiting) -> str:
     parts = []
     for operation, curves in waiting.panels.items():
         found = [
-            f"{curve.label} {canvas.plain(curve.mean)} ({curve.reached} of {curve.runs} runs reached it)"
+            f"{curve.label} {_bound(curve, waiting.limit)}{canvas.plain(curve.mean)} "
+            f"({curve.reached} of {curve.runs} runs reached it)"
             for curve in sorted(curves, key=lambda curve: curve.mean)
         ]
         if found:
             of = f" of {operation}" if len(waiting.panels) > 1 else ""
             parts.append(f"Restricted mean {waiting.clock}{of} to {waiting.until}: {listed(found)}.")
     return " ".join(parts)
+
+
+def _bound(curve: Curve, limit: float) -> str:
+    """How the mean relates to the true one: where the last run was lost from sight before the limit, it is too long."""
+    last = curve.survival
+    return "at most " if last.survival[-1] > 0 and last.times[-1] < limit else ""

@@ -20,6 +20,8 @@ _LOOKS = {
     "failed": (canvas.BLACK, None),
 }
 """State -> colour and hatch."""
+_PLACES = 600
+"""Changes above which the number of trials at once is averaged over as many intervals."""
 _UNITS = ((3 * 86400.0, 86400.0, "days"), (3 * 3600.0, 3600.0, "hours"), (180.0, 60.0, "minutes"))
 
 
@@ -49,6 +51,12 @@ class Timeline:
         counts = np.zeros(len(at), dtype=np.int64)
         np.add.at(counts, np.searchsorted(at, times), changes)
         return at, counts.cumsum()
+
+    def over(self, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """[edges - 1], how many trained at once on average between two times and the next."""
+        at, count = self.busy
+        trained = np.concatenate([[0.0], np.cumsum(count[:-1] * np.diff(at))])
+        return np.diff(np.interp(edges, at, trained)) / np.diff(edges)
 
     @property
     def average(self) -> float:
@@ -100,13 +108,17 @@ def draw(found: Timeline) -> Drawing:
     for state in counts:
         mine = np.array([each == state for each in found.states])
         start, end = found.start[mine] / unit, found.end[mine] / unit
-        canvas.bars(top, start, found.lanes[mine], end - start, *_LOOKS[state])
+        canvas.bars(top, start, found.lanes[mine], end - start, _LOOKS[state])
     handles = [canvas.box(*_LOOKS[state], f"{state} ({count:,})") for state, count in counts.items()]
     sheet.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 4))
     top.set(xlim=(0, whole / unit), ylim=(lanes, 0), ylabel="lane", yticks=[])
     top.grid(visible=False)
     at, count = found.busy
-    bottom.step(at / unit, count, where="post", color=canvas.BLACK, linewidth=1.0, rasterized=len(at) > canvas.MANY)
+    highest = int(count.max())
+    if len(at) > _PLACES:
+        at = np.linspace(0, whole, _PLACES)
+        count = np.append(over := found.over(at), over[-1])
+    bottom.step(at / unit, count, where="post", color=canvas.BLACK, linewidth=1.0)
     bottom.fill_between(at / unit, count, step="post", color=canvas.SKY, alpha=0.4, linewidth=0)
     bottom.axhline(found.average, color=canvas.VERMILION, linestyle="--", linewidth=1.2)
     bottom.set(ylim=(0, 1.15 * lanes), xlabel=f"{name} since the first trial began", ylabel="at once")
@@ -117,11 +129,9 @@ def draw(found: Timeline) -> Drawing:
         "timeline",
         "What trained when",
         "Above, every trial from its first start to its last news, in as many lanes as trained at once, confirmations "
-        f"included. Below, trials at once; the dashed line is the average, {found.average:.1f}. A trial that was stopped "
-        "and taken up by a later launch counts as training in between.",
+        f"included. Below, trials at once; the dashed line is the average, {found.average:.1f}. A trial that was "
+        "stopped and taken up by a later launch counts as training in between.",
         f"{counted(len(found.trials), 'trial')} in {canvas.plain(whole / unit)} {name}: {how}. At once: "
-        f"{found.average:.1f} on average, at most {int(count.max())}.",
+        f"{found.average:.1f} on average, at most {highest}.",
         sheet,
     )
-
-
