@@ -9,8 +9,8 @@ from sweeper import provenance
 from sweeper.errors import UserError
 from sweeper.paths import SweepFolder
 from sweeper.report.choosing import choose
-from sweeper.report.figures import draw_all
 from sweeper.report.figures.canvas import Figure
+from sweeper.report.figures.gallery import draw_all
 from sweeper.report.grid import Grid
 from sweeper.report.leaderboard import Leaderboard, grids, leaderboard
 from sweeper.report.pairs import pair
@@ -161,7 +161,7 @@ def _by_shape(folder: SweepFolder, board: Leaderboard) -> Grid:
                 "" if row["best"]["error"] is None else f"{row['best']['error']:,.0f}",
                 "" if baseline is None else f"{row['best']['mean'] / baseline:.2f}",
             )
-            for row in rows
+            for row in (rows if len(rows) > 1 else ())
         ),
         left=frozenset({"shape"}),
     )

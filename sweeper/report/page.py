@@ -40,8 +40,8 @@ def markdown(found: Account) -> str:
         f"# {found.name}",
         found.question,
         "## Verdict",
-        *found.verdict,
-        *(f"*{caution[0].upper()}{caution[1:]}.*" for caution in found.cautions),
+        *map(_capital, found.verdict),
+        *(f"*{_capital(caution)}.*" for caution in found.cautions),
         found.counts,
     ]
     for grid in found.grids:
