@@ -16,11 +16,14 @@ from pathlib import Path, PurePosixPath
 from pyarrow import fs
 
 from sweeper.errors import UserError
+from sweeper.paths import SweepFolder
 from sweeper.results.store import Stamp
 
 MANIFEST = "mirror.json"
 LEASE = "launch.lease"
-_OWN = (MANIFEST, LEASE)
+_SWEEP = SweepFolder(Path())
+_APART = (MANIFEST, LEASE, _SWEEP.status.name, _SWEEP.stop_request.name)
+"""Files that are no part of what a sweep goes on from."""
 _FROZEN = ".frozen"
 _LOOKS = 50
 _LOCAL = fs.LocalFileSystem()
@@ -140,8 +143,8 @@ def _hold(file: Path, held: Path, *, by_copy: bool) -> None:
 
 
 def is_kept(name: str) -> bool:
-    """Whether a file belongs to the sweep: not a lock, not hidden, and not ours."""
-    return name not in _OWN and not name.endswith(".lock") and not any(each[0] == "." for each in name.split("/"))
+    """Whether a file belongs to the sweep: not a lock, not hidden, and not one of those apart."""
+    return name not in _APART and not name.endswith(".lock") and not any(each[0] == "." for each in name.split("/"))
 
 
 def _is_inside(name: str) -> bool:
