@@ -57,7 +57,7 @@ def changes(folder: SweepFolder, loaded: Loaded) -> list[str]:
     if not folder.space.exists():
         return []
     before = load(folder.space).spec
-    earlier = _launches(folder)
+    earlier = provenance.launches(folder)
     code = _different(earlier[-1].get("code", {}), provenance.code()) if earlier else []
     return [*_different(_flat(before), _flat(loaded.spec)), *(f"code: {each}" for each in code)]
 
@@ -111,7 +111,7 @@ def write_down(folder: SweepFolder, loaded: Loaded, space: Path, measured: Mappi
         This launch's provenance.
     """
     record = provenance.collect(space) | dict(measured)
-    write_text(folder.provenance, json.dumps([*_launches(folder), record], indent=1))
+    write_text(folder.provenance, json.dumps([*provenance.launches(folder), record], indent=1))
     write_text(folder.space, text_of(loaded.document))
     return record
 
@@ -122,19 +122,6 @@ def _storage(folder: SweepFolder, spec: SweepSpec) -> Storage:
     from sweeper.search.database import Database  # noqa: PLC0415  # most sweeps need no SQLAlchemy
 
     return Database(spec.storage, spec.name)
-
-
-def _launches(folder: SweepFolder) -> list[dict[str, Any]]:
-    """The provenance of every launch so far."""
-    if not folder.provenance.exists():
-        return []
-    try:
-        found = json.loads(folder.provenance.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{folder.provenance}: damaged ({error}); move it away to go on without it") from None
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise UserError(f"{folder.provenance}: damaged (not a list of launches); move it away to go on without it")
-    return found
 
 
 def _flat(spec: SweepSpec) -> dict[str, Any]:

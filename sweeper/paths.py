@@ -66,6 +66,11 @@ class SweepFolder:
         return self.pending / f"trial-{trial:08d}.arrow"
 
     @property
+    def report(self) -> Path:
+        """What `sweeper report` writes; nobody reads it again."""
+        return self.root / "report"
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The files that lie directly in the folder."""
         return (self.space, self.provenance, self.journal, self.lock, self.status, self.stop_request)

@@ -2,6 +2,7 @@
 
 import getpass
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -10,6 +11,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from sweeper.errors import UserError
+from sweeper.paths import SweepFolder
 
 PACKAGES = ("sweeper", "torch", "ray", "optuna", "numpy", "pandas", "pyarrow", "duckdb", "pydantic")
 _LONGEST_DIFF = 1_000_000
@@ -39,6 +43,23 @@ def collect(space: Path) -> dict[str, Any]:
         "sweeper": _git(Path(__file__).parent),
         "space": _git(space.resolve().parent),
     }
+
+
+def launches(folder: SweepFolder) -> list[dict[str, Any]]:
+    """The record of every launch of a sweep so far, the first one first.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    if not folder.provenance.exists():
+        return []
+    try:
+        found = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{folder.provenance}: damaged ({error}); move it away to go on without it") from None
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise UserError(f"{folder.provenance}: damaged (not a list of launches); move it away to go on without it")
+    return found
 
 
 def versions() -> dict[str, str | None]:

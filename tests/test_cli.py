@@ -1,8 +1,10 @@
 """The command line: what each command prints, and what its exit code says."""
 
 import io
+import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,16 +12,20 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import typer
 from rich.console import Console
 
 import sweeper
-from sweeper import cli, doctor, machine
+from sweeper import doctor, machine
+from sweeper.cli import main as cli
+from sweeper.cli import terminal
 from sweeper.errors import Interrupted, StorageError, SweepFailed, UserError
 from sweeper.machine import Machine
 from sweeper.results.store import Store
 from sweeper.spec import loading
 from sweeper.spec.json_schema import json_schema
 from sweeper.spec.loading import load
+from tests.report.made_up import made_up
 from tests.test_director import Sweep, fails, learns
 
 ROOT = Path(sweeper.__file__).parents[1]
@@ -40,8 +46,8 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     def run(*arguments: str) -> tuple[int, str, str]:
         out, err = io.StringIO(), io.StringIO()
-        monkeypatch.setattr(cli, "out", Console(file=out, width=100))
-        monkeypatch.setattr(cli, "err", Console(file=err, width=100))
+        monkeypatch.setattr(terminal, "out", Console(file=out, width=100))
+        monkeypatch.setattr(terminal, "err", Console(file=err, width=100))
         capsys.readouterr()
         code = cli.run(list(arguments))
         printed = capsys.readouterr()
@@ -171,7 +177,7 @@ def test_check_prints_square_brackets_as_they_are_written(folder: Path, command:
 def test_check_imports_none_of_the_slow_libraries(folder: Path) -> None:
     code = (
         "import sys\n"
-        "from sweeper import cli\n"
+        "from sweeper.cli import main as cli\n"
         f"assert cli.run(['check', {str(QUICKSTART)!r}, '--set', 'results=s3://bucket/deep']) == 0\n"
         "slow = ('ray', 'torch', 'optuna', 'pyarrow', 'duckdb', 'pandas', 'scipy', 'matplotlib')\n"
         "print([name for name in slow if name in sys.modules], file=sys.stderr)\n"
@@ -292,24 +298,114 @@ def test_a_command_line_that_cannot_be_read_is_a_mistake_of_the_user(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("top", "results/x"), ("query", "results/x", "select 1"), ("replay", "results/x")],
+    [
+        ("list", "results/x"),
+        ("top", "results/x"),
+        ("show", "results/x"),
+        ("compare", "results/x", "1"),
+        ("query", "results/x", "select 1"),
+        ("export", "results/x", "x.csv"),
+        ("replay", "results/x"),
+        ("resume", "results/x", "--here"),
+    ],
     ids=lambda each: each[0],
 )
 def test_a_folder_without_a_sweep_is_a_mistake_of_the_user(
     arguments: tuple[str, ...], folder: Path, command: Command
 ) -> None:
-    message = "results/x: no sweep here; give the folder that `sweeper launch` named, such as results/quickstart\n"
+    message = "results/x: no sweep here; give the folder that `sweeper launch` named, or its name\n"
     assert command(*arguments) == (2, "", message)
     assert list(folder.iterdir()) == []
 
 
 def test_a_sweep_in_an_object_store_is_read_by_its_uri(bucket: str, folder: Path, command: Command) -> None:
     address = f"{bucket}/deep/quickstart"
-    message = f"{address}: no sweep here; give the folder that `sweeper launch` named, such as results/quickstart\n"
+    message = f"{address}: no sweep here; give the folder that `sweeper launch` named, or its name\n"
     assert command("query", address, "select 1 as one") == (2, "", message)
     (folder / "space.yaml").write_bytes(QUICKSTART.read_bytes())
     Store(address).upload(folder / "space.yaml", "space.yaml")
     assert command("query", address, "select 1 as one", "--format", "csv") == (0, "one\n1\n", "")
+
+
+# ---- what sweeps have left
+
+
+@pytest.fixture
+def finished(folder: Path) -> Sweep:
+    """In results/made-up, with a baseline and confirmations."""
+    return made_up(folder)
+
+
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize(
+    ("arguments", "first", "keys"),
+    [
+        (("list",), "sweep    state  trials", ["sweep", "folder", "running"]),
+        (("top", "made-up"), "steps until val_accuracy > 0.99", ["clock", "until", "parameters"]),
+        (("show", "made-up:published"), "published, baseline: finished", ["label", "trial", "confirmation"]),
+        (("compare", "made-up", "published"), "trial 1 is faster than published by 67 %", ["clock", "a", "b"]),
+        (("query", "made-up", "SELECT 1 AS one"), "one", ["one"]),
+    ],
+    ids=lambda each: each[0] if isinstance(each, tuple) else "",
+)
+def test_what_is_printed_for_people_is_json_for_scripts(
+    arguments: tuple[str, ...], first: str, keys: list[str], command: Command
+) -> None:
+    code, printed, said = command(*arguments)
+    assert (code, said) == (0, "")
+    assert printed.startswith(first)
+    code, printed, said = command(*arguments, "--json")
+    assert (code, said) == (0, "")
+    data = json.loads(printed)
+    assert list(data[0] if isinstance(data, list) else data)[:3] == keys
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_folder_of_sweeps_is_asked_as_one(command: Command) -> None:
+    sql = "SELECT sweep, count(*) AS trials FROM trials GROUP BY sweep"
+    assert command("query", "results", sql, "--format", "csv") == (0, "sweep,trials\nmade-up,9\n", "")
+    message = "results: holds 1 sweeps; give one of them, such as results/made-up\n"
+    assert command("top", "results") == (2, "", message)
+
+
+@pytest.mark.usefixtures("finished")
+def test_export_writes_a_table_or_the_published_shape(folder: Path, command: Command) -> None:
+    assert command("export", "made-up", "runs.csv", "--table", "runs") == (0, "wrote runs.csv\n", "")
+    assert len((folder / "runs.csv").read_text().splitlines()) == 34
+    assert command("export", "made-up:1", "final_info.json", "--shape", "final-info")[0] == 0
+    assert list(json.loads((folder / "final_info.json").read_text())) == ["x_plus_y"]
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help_with_an_example_that_can_be_read(name: str, command: Command) -> None:
+    _, example = cli.COMMANDS[name]
+    words = shlex.split(example)
+    assert words[:2] == ["sweeper", name]
+    code, printed, _ = command(name, "--help")
+    assert code == 0
+    assert " ".join(f"Example: {example}".split()) in " ".join(printed.split())
+    asked = typer.main.get_command(cli.app)
+    arguments = list(itertools.takewhile(lambda word: word != ">", words[2:]))
+    assert asked.commands[name].make_context(name, arguments) is not None  # type: ignore[attr-defined]  # a group
+
+
+def test_the_shell_completes_commands_and_sweeps(folder: Path) -> None:
+    made_up(folder)
+    for typed, expected in (("sweeper comp", "compare"), ("sweeper top made", "made-up")):
+        done = subprocess.run(
+            [sys.executable, "-m", "sweeper"],
+            cwd=folder,
+            env={
+                **os.environ,
+                "_SWEEPER_COMPLETE": "complete_bash",
+                "COMP_WORDS": typed,
+                "COMP_CWORD": str(typed.count(" ")),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert expected in done.stdout.split(), done
 
 
 @pytest.mark.parametrize(
@@ -379,7 +475,7 @@ def test_a_bug_where_nothing_can_be_written_is_still_told(
 def test_a_reader_that_stops_reading_is_no_mistake(folder: Path) -> None:
     code = (
         "import os, sys\n"
-        "from sweeper import cli\n"
+        "from sweeper.cli import main as cli\n"
         "read, write = os.pipe()\n"
         "os.close(read)\n"
         "os.dup2(write, 1)\n"

@@ -128,7 +128,7 @@ def test_a_sweep_goes_on_where_its_folder_was_moved_to(
 
 def test_what_cannot_be_resumed(tmp_path: Path, begun: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for nothing in ("nobody", "nobody/here", str(begun.root.parent)):
+    for nothing in ("nobody", "nobody/here", str(begun.root / "trials")):
         with pytest.raises(UserError, match="no sweep here; give the folder that `sweeper launch` named"):
             resume(nothing, where="here", console=quiet())
     for damage in ("", "{", "[1]", "[" * 100_000):

@@ -19,7 +19,7 @@ from types import FrameType
 
 import pytest
 
-from sweeper import cli
+from sweeper.cli import main as cli
 from sweeper.launching import launch
 from tests import small
 
@@ -289,7 +289,11 @@ def a_result(root: Path, chance: random.Random, sound: Path) -> None:
     space = root / "space.yaml"
     space.write_text(small.SPACE + f"results: {results}\n")
     commands = [
+        ("list", str(results)),
         ("top", str(sweep)),
+        ("show", f"{sweep}:published"),
+        ("compare", f"{sweep}:1", "published"),
+        ("export", str(sweep), str(root / "curves.json"), "--table", "curves"),
         ("query", str(sweep), "select * from trials join runs using (trial) join curves using (trial, replicate)"),
         ("replay", str(sweep)),
         ("launch", str(space), "--here"),

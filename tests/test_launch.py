@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
@@ -151,20 +151,30 @@ def test_ctrl_c_keeps_what_was_learned_and_the_next_launch_goes_on(tmp_path: Pat
     assert table(tmp_path, "curves").groupby(["trial", "replicate"])["step"].max().unique().tolist() == [500]
 
 
-def test_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    space = small.write(tmp_path)
-    journal = tmp_path / "results" / "small" / "study.journal"
-    trials = tmp_path / "results" / "small" / "trials"
+def killed_twice(home: Path, space: Path, after: Callable[[], None] = lambda: None) -> dict[int, object]:
+    """Launch twice, and kill each launch when it has finished one trial more. Returns trial -> when it began."""
+    trials = home / "results" / "small" / "trials"
     finished: dict[int, object] = {}
     for _ in range(2):
         process = start("launch", space, "--here")
         told = len(finished)
-        wait_for(lambda told=told: trials.exists() and len(table(tmp_path, "trials")) > told, process)
+        wait_for(lambda told=told: trials.exists() and len(table(home, "trials")) > told, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+        after()
+        finished = table(home, "trials").set_index("trial")["started"].to_dict()
+    return finished
+
+
+def test_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    space = small.write(tmp_path)
+    journal = tmp_path / "results" / "small" / "study.journal"
+
+    def tear() -> None:
         with open(journal, "ab") as torn:
             torn.write(b'{"op_code": 5, "wor')
-        finished = table(tmp_path, "trials").set_index("trial")["started"].to_dict()
+
+    finished = killed_twice(tmp_path, space, tear)
     with pytest.warns(UserWarning, match="dropped an unfinished last record"):
         launch(space, where="here", console=quiet())
     after = table(tmp_path, "trials").set_index("trial")
@@ -435,15 +445,7 @@ def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
 
 def test_with_postgresql_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path, postgres: Server) -> None:
     space = small.write(tmp_path, small.SPACE.replace("name: small", "name: small\nstorage: " + postgres.url))
-    trials = tmp_path / "results" / "small" / "trials"
-    finished: dict[int, object] = {}
-    for _ in range(2):
-        process = start("launch", space, "--here")
-        told = len(finished)
-        wait_for(lambda told=told: trials.exists() and len(table(tmp_path, "trials")) > told, process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        finished = table(tmp_path, "trials").set_index("trial")["started"].to_dict()
+    finished = killed_twice(tmp_path, space)
     relaunch = start("launch", space, "--here")
     said = relaunch.communicate(timeout=60)[0]
     assert relaunch.returncode == 0, said

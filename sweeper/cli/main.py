@@ -13,6 +13,8 @@ import typer
 from sweeper.cli import reading, running, sweeping, terminal
 from sweeper.errors import Interrupted, SweeperError
 
+_COMPLETE = "_SWEEPER_COMPLETE"
+"""Set by the shell when it asks what could come next; `sweeper --install-completion` teaches it to."""
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 COMMANDS: dict[str, tuple[Callable[..., Any], str]] = {
@@ -50,6 +52,8 @@ for _name, (_function, _example) in COMMANDS.items():
 
 def main() -> None:
     """Run the command line; the process's exit code says how it went."""
+    if _COMPLETE in os.environ:
+        app(prog_name="sweeper")
     sys.exit(run(sys.argv[1:]))
 
 

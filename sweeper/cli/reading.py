@@ -23,10 +23,9 @@ def list_(
 ) -> None:
     """List the sweeps in a folder: how far each is, and its best trial."""
     from sweeper.report import catalogue
-    from sweeper.results.finding import find
+    from sweeper.results.finding import addresses
 
-    found = find(folder)
-    entries = catalogue.catalogue(found if isinstance(found, dict) else {found.root.name: found})
+    entries = catalogue.catalogue(addresses(folder))
     if json:
         terminal.print_json(entries)
     else:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.errors import UserError
 from sweeper.paths import SweepFolder
-from sweeper.results.local_copy import is_running
+from sweeper.results.local_copy import is_running, localised
 from sweeper.results.query import query
 from sweeper.spec.loading import load
 
@@ -24,30 +25,37 @@ class Entry:
         confirmed: finished confirmations.
         best: number of the best trial, with its restricted mean and how many of its runs reached the event.
         finished: when the last trial ended.
+        damage: why it cannot be read; empty where it can.
     """
 
     sweep: str
-    folder: Path
-    running: bool
-    minimizes: str
-    until: str
-    trials: int
-    asked: int | None
-    confirmed: int
-    failed: int
-    best: int | None
-    mean: float | None
-    reached: str
-    finished: datetime | None
+    folder: str
+    running: bool = False
+    minimizes: str = ""
+    until: str = ""
+    trials: int = 0
+    asked: int | None = None
+    confirmed: int = 0
+    failed: int = 0
+    best: int | None = None
+    mean: float | None = None
+    reached: str = ""
+    finished: datetime | None = None
+    damage: str = ""
 
 
-def catalogue(sweeps: Mapping[str, SweepFolder]) -> list[Entry]:
-    """Look at every sweep, the one that changed last first.
+def catalogue(addresses: Mapping[str, str]) -> list[Entry]:
+    """Look at every sweep, the one that changed last first. One that is damaged is listed all the same.
 
-    Raises:
-        UserError: a part or a space.yaml is damaged.
+    Args:
+        addresses: name -> folder or s3:// address.
     """
-    found = [_entry(name, folder) for name, folder in sweeps.items()]
+    found = []
+    for name, address in addresses.items():
+        try:
+            found.append(_entry(name, localised(address)))
+        except UserError as error:
+            found.append(Entry(name, address, damage=str(error)))
     return sorted(found, key=lambda each: each.finished.timestamp() if each.finished else 0.0, reverse=True)
 
 
@@ -66,7 +74,7 @@ def _entry(name: str, folder: SweepFolder) -> Entry:
     best = row.pop("best") or {"trial": None, "mean": None, "reached": ""}
     return Entry(
         name,
-        folder.root,
+        str(folder.root),
         is_running(folder),
         spec.objective.minimize,
         spec.objective.until,
@@ -78,7 +86,7 @@ def _entry(name: str, folder: SweepFolder) -> Entry:
     )
 
 
-def render(entries: list[Entry]) -> Table:
+def render(entries: list[Entry]) -> RenderableType:
     """The list for people."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in (
@@ -96,6 +104,8 @@ def render(entries: list[Entry]) -> Table:
         left = heading in ("sweep", "state", "until", "last trial")
         table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "until")
     for each in entries:
+        if each.damage:
+            continue
         table.add_row(
             Text(each.sweep, style="bold"),
             "running" if each.running else "",
@@ -108,4 +118,4 @@ def render(entries: list[Entry]) -> Table:
             each.until,
             "" if each.finished is None else f"{each.finished:%Y-%m-%d %H:%M}",
         )
-    return table
+    return Group(table, *(Text(f"{each.sweep}: {each.damage}", style="red") for each in entries if each.damage))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from sweeper import heaviest
 from sweeper.outcomes import Clock
 from sweeper.paths import SweepFolder
+from sweeper.report.grid import Grid, on_terminal
 from sweeper.report.summaries import Runs, runs_on
 from sweeper.report.verdicts import Verdict, verdicts
 from sweeper.results.query import query
@@ -128,22 +128,27 @@ def _add_ratios(rows: list[dict[str, Any]]) -> None:
         row["ratio"] = row["mean"] / baselines[0]["mean"] if baselines else None
 
 
+def grids(board: Leaderboard, *, parameters: bool = True) -> list[Grid]:
+    """The leaderboard, and the confirmations where there are any; with a column for each parameter or without."""
+    found = [_grid(board, board.rows, "trial", f"{board.clock} until {board.until}", parameters)]
+    if board.confirmed:
+        found.append(_grid(board, board.confirmed, "of", "confirmed on fresh seeds", parameters))
+    return found
+
+
 def render(board: Leaderboard, console: Console) -> RenderableType:
     """The leaderboard for people: a column for each parameter where the console is wide enough for that, else lines."""
     if not board.rows:
         return Text("No trial has finished yet.")
     unbounded = console.options.update(max_width=_UNBOUNDED)
-    tables = [(board.rows, "trial", f"{board.clock} until {board.until}")]
-    if board.confirmed:
-        tables.append((board.confirmed, "of", "confirmed on fresh seeds"))
-    wide = all(
-        console.measure(_table(board, rows, number, "", True), options=unbounded).maximum <= console.width
-        for rows, number, _ in tables
-    )
+    tables = [on_terminal(grid) for grid in grids(board)]
+    wide = all(console.measure(table, options=unbounded).maximum <= console.width for table in tables)
+    if not wide:
+        tables = [on_terminal(grid) for grid in grids(board, parameters=False)]
     parts: list[RenderableType] = []
     listed: set[int] = set()
-    for rows, number, title in tables:
-        parts += [*([Text()] if parts else []), _table(board, rows, number, title, wide)]
+    for table, rows, number in zip(tables, (board.rows, board.confirmed), ("trial", "of"), strict=False):
+        parts += [*([Text()] if parts else []), table]
         new = [row for row in rows if not wide and row[number] not in listed]
         parts += [_wrapped(f"trial {row[number]}: {_configuration(board, row)}", console.width) for row in new]
         listed |= {row[number] for row in new}
@@ -156,28 +161,29 @@ def render(board: Leaderboard, console: Console) -> RenderableType:
     return Group(*parts)
 
 
-def _table(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: str, wide: bool) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
-    table.add_column("", justify="right")
+def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: str, parameters: bool) -> Grid:
     single = any(row["beyond"] is not None for row in board.rows)
     median = ("median",) if single else ()
-    parameters = board.parameters if wide else ()
-    for heading in ("trial", "reached", f"mean {board.clock}", "±", *median, "x baseline", *parameters):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for rank, row in enumerate(rows, start=1):
-        state = "" if row["state"] == "finished" else f" {row['state']}"
-        table.add_row(
-            str(rank),
-            Text(f"{row[number]} {row['baseline']}".strip()),
-            f"{row['reached']}/{row['runs']}{_interval(row)}{state}",
-            f"{_bound(row)}{_time(row['mean'])}",
-            "" if row["error"] is None else _time(row["error"]),
-            *((_median(row),) if single else ()),
-            "" if row["ratio"] is None else f"{row['ratio']:.2f}",
-            *(Text(_cell(row[column])) for column in parameters),
-            style="bold green" if rank == 1 and row["reached"] else None,
-        )
-    return table
+    shown = board.parameters if parameters else ()
+    return Grid(
+        title,
+        ("", "trial", "reached", f"mean {board.clock}", "±", *median, "x baseline", *shown),
+        tuple(
+            (
+                str(rank),
+                f"{row[number]} {row['baseline']}".strip(),
+                f"{row['reached']}/{row['runs']}{_interval(row)}"
+                + ("" if row["state"] == "finished" else f" {row['state']}"),
+                f"{_bound(row)}{_time(row['mean'])}",
+                "" if row["error"] is None else _time(row["error"]),
+                *((_median(row),) if single else ()),
+                "" if row["ratio"] is None else f"{row['ratio']:.2f}",
+                *(_cell(row[column]) for column in shown),
+            )
+            for rank, row in enumerate(rows, start=1)
+        ),
+        leads=bool(rows and rows[0]["reached"]),
+    )
 
 
 def _configuration(board: Leaderboard, row: dict[str, Any]) -> str:

@@ -106,7 +106,10 @@ def _same_question(a: Chosen, b: Chosen) -> None:
 
 
 def _runs(chosen: Chosen, row: dict[str, Any], clock: Clock, limit: float) -> Runs:
-    return runs_on(chosen.folder, clock, limit, [row["trial"]])[row["trial"]]
+    found = runs_on(chosen.folder, clock, limit, [row["trial"]])
+    if row["trial"] not in found:
+        raise UserError(f"{chosen.folder.table('runs')}: damaged; it has no run of trial {row['trial']}")
+    return found[row["trial"]]
 
 
 def _only(runs: Runs, replicates: tuple[int, ...]) -> Runs:

@@ -26,7 +26,8 @@ class Sheet:
         trial: its row of `trials`.
         confirmation: that of the trial that repeats it on fresh seeds, None without one.
         runs: its rows of `runs`, the confirmation's after its own.
-        rises: operation and replicate -> the event's metric at equally spaced steps, for each of its runs.
+        rises: operation and replicate -> the event's metric at 40 equally spaced steps up to the horizon, as far as it
+            was seen; NaN before the first evaluation.
         searched: columns of the searched hyperparameters.
     """
 
@@ -57,7 +58,8 @@ def sheet(chosen: Chosen) -> Sheet:
     rises: dict[str, list[float]] = {}
     for each in rising:
         heights = rises.setdefault(each["run"], [])
-        heights += [math.nan] * (int(each["place"]) - len(heights)) + [each["height"]]
+        before = heights[-1] if heights else math.nan
+        heights += [before] * (int(each["place"]) - len(heights)) + [each["height"]]
     searched = tuple(column_of(key) for key in chosen.spec.search)
     return Sheet(chosen.label, chosen.row, chosen.confirmation, runs, rises, searched)
 

@@ -21,10 +21,20 @@ def find(called: str) -> SweepFolder | dict[str, SweepFolder]:
     one = _one(called)
     if one is not None:
         return one
-    many = {name: localised(address) for name, address in _below(called).items()}
-    if not many:
+    return {name: localised(address) for name, address in addresses(called).items()}
+
+
+def addresses(called: str) -> dict[str, str]:
+    """Name -> address of a sweep, or of every sweep in a folder or below an address; none of them is looked at.
+
+    Raises:
+        UserError: there is none.
+    """
+    one = _one(called)
+    found = {one.root.name: called} if one is not None else _below(called)
+    if not found:
         raise UserError(_nothing(called))
-    return many
+    return found
 
 
 def find_sweep(called: str) -> SweepFolder:
@@ -62,6 +72,4 @@ def _below(called: str) -> dict[str, str]:
 
 
 def _nothing(called: str) -> str:
-    return (
-        f"{called}: no sweep here; give the folder that `sweeper launch` named, such as results/quickstart, or its name"
-    )
+    return f"{called}: no sweep here; give the folder that `sweeper launch` named, or its name"

@@ -24,6 +24,7 @@ LEASE = "launch.lease"
 _SWEEP = SweepFolder(Path())
 _APART = (MANIFEST, LEASE, _SWEEP.status.name, _SWEEP.stop_request.name)
 """Files that are no part of what a sweep goes on from."""
+_REPORT = f"{_SWEEP.report}/"
 _FROZEN = ".frozen"
 _LOOKS = 50
 _LOCAL = fs.LocalFileSystem()
@@ -143,8 +144,13 @@ def _hold(file: Path, held: Path, *, by_copy: bool) -> None:
 
 
 def is_kept(name: str) -> bool:
-    """Whether a file belongs to the sweep: not a lock, not hidden, and not one of those apart."""
-    return name not in _APART and not name.endswith(".lock") and not any(each[0] == "." for each in name.split("/"))
+    """Whether a file belongs to the sweep: not a lock, not hidden, not a report, and not one of those apart."""
+    return (
+        name not in _APART
+        and not name.startswith(_REPORT)
+        and not name.endswith(".lock")
+        and not any(each[0] == "." for each in name.split("/"))
+    )
 
 
 def _is_inside(name: str) -> bool:

@@ -22,7 +22,7 @@ from sweeper.results.store import ERRORS, Store, reason
 
 _LOCK = ".mirror.lock"
 """Held while the folder is made equal to the store."""
-_NOT_READ = "checkpoints/"
+_NOT_READ = f"{SweepFolder(Path()).checkpoints}/"
 _AT_ONCE = 4
 _PASSES = 20
 _FAILURES = 3
@@ -140,35 +140,19 @@ def fetch(store: Store, folder: SweepFolder, wanted: Callable[[str], bool] = lam
 
 def _download(store: Store, folder: SweepFolder, manifest: Manifest, name: str) -> None:
     """One file, from the staging folder while it waits there, with the time of its last change."""
-
-    def write(beside: Path) -> None:
-        try:
-            if name not in manifest.staged:
-                raise FileNotFoundError
-            store.download(f"{manifest.staging}/{name}", beside)
-        except FileNotFoundError:
-            store.download(name, beside)
-        changed = manifest.files[name][1]
-        os.utime(beside, ns=(changed, changed))
-
-    def attempt(beside: Path) -> None:
-        try:
-            write(beside)
-        except ERRORS as error:
-            raise _NotFetchedError(error) from None
-
+    path = folder.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside it first: what a store raises is not trouble with the disk.
+    fetched = path.with_name(f".{path.name}.fetched.partial")
     try:
-        write_atomically(folder.root / name, attempt)
-    except _NotFetchedError as wrapped:
-        raise wrapped.reason from None
-
-
-class _NotFetchedError(Exception):
-    """Carries what a store raised past those who would take it for trouble with the disk."""
-
-    def __init__(self, reason: Exception):
-        super().__init__()
-        self.reason = reason
+        if name not in manifest.staged:
+            raise FileNotFoundError
+        store.download(f"{manifest.staging}/{name}", fetched)
+    except FileNotFoundError:
+        store.download(name, fetched)
+    changed = manifest.files[name][1]
+    os.utime(fetched, ns=(changed, changed))
+    write_atomically(path, partial(os.replace, fetched))
 
 
 def at_once(do: Callable[[str], None], names: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ Answer: TypeAlias = pa.Table
 """What a query gives: an Arrow table."""
 
 
+Connection: TypeAlias = duckdb.DuckDBPyConnection
 Sweeps: TypeAlias = SweepFolder | Mapping[str, SweepFolder]
 """One sweep, or several by the names that the column `sweep` gives them."""
 
@@ -51,7 +52,7 @@ def write(table: Answer, path: Path) -> None:
     pq.write_table(table, path)
 
 
-def connect(sweeps: Sweeps) -> duckdb.DuckDBPyConnection:
+def connect(sweeps: Sweeps) -> Connection:
     """An in-memory connection that sees the tables as Arrow datasets, and no file at all.
 
     Raises:

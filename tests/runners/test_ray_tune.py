@@ -12,6 +12,11 @@ from tests.runners import training_functions
 from tests.runners.directors import Meeting, Patient, Recording
 
 
+def endings(director: Recording) -> dict[int, tuple[str, str]]:
+    """Trial -> how it ended, and why."""
+    return {number: (told[0].kind, told[0].why) for number, told in director.endings.items()}
+
+
 @pytest.mark.usefixtures("local_ray")
 def test_a_quarter_of_a_gpu_runs_eight_trials_at_once_on_two_devices() -> None:
     from sweeper.runners.ray_tune import RayTune
@@ -33,7 +38,7 @@ def test_a_trial_that_asks_for_no_gpu_sees_none_and_a_worker_that_dies_is_an_out
     with RayTune(cpu=4, gpu=0) as runner:
         assert runner.places == 2
         runner.run(training_functions.dies, director)
-    assert {n: (told[0].kind, told[0].why) for n, told in director.endings.items()} == {
+    assert endings(director) == {
         0: ("finished", ""),
         1: ("failed", "worker killed"),
         2: ("finished", ""),
@@ -50,7 +55,7 @@ def test_a_process_whose_device_failed_is_not_used_again() -> None:
     with RayTune(cpu=8, gpu=0) as runner:
         assert runner.places == 1
         runner.run(training_functions.breaks, director)
-    assert {n: (told[0].kind, told[0].why) for n, told in director.endings.items()} == {
+    assert endings(director) == {
         0: ("finished", ""),
         1: ("failed", "device failed"),
         2: ("finished", ""),

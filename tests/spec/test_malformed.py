@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 import sweeper
-from sweeper import cli
+from sweeper.cli import main as cli
+from sweeper.cli import terminal
 
 SOUND = {
     "name": "name: x",
@@ -649,8 +650,8 @@ MISTAKES: dict[str, tuple[str, str]] = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to stand in, and consoles that no earlier test has written to."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "out", Console())
-    monkeypatch.setattr(cli, "err", Console(stderr=True))
+    monkeypatch.setattr(terminal, "out", Console())
+    monkeypatch.setattr(terminal, "err", Console(stderr=True))
     return tmp_path
 
 

@@ -3,7 +3,7 @@
 import io
 import pickle
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,6 @@ from sweeper.training import train as training
 from sweeper.training.checkpoint import SHARE, Pace, pack, unpack
 from sweeper.training.train import train
 from sweeper.trial import Assignment, Chunk, UnusableStateError, join
-
-
-@pytest.fixture(autouse=True)
-def own_settings_of_torch() -> Iterator[None]:
-    """Training sets threads and precision for its process; they are put back."""
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(precision)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """An assignment trained as it is written, also after it has crossed to another process as text."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,15 +11,6 @@ from sweeper.spec.model import ModularArithmetic, Objective, Precision
 from sweeper.training.device import prepare
 from sweeper.training.train import train
 from sweeper.trial import Assignment, join
-
-
-@pytest.fixture(autouse=True)
-def own_settings_of_torch() -> Iterator[None]:
-    """Training sets threads and precision for its process; they are put back."""
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(precision)
 
 
 def assignment(precision: Precision = "float32") -> Assignment:
