@@ -16,10 +16,11 @@ from rich.console import Console
 from sweeper import continuation
 from sweeper.director import SweepDirector
 from sweeper.errors import Interrupted, SweepFailed
+from sweeper.heartbeat import EVERY, Pulse
 from sweeper.heaviest import heaviest, limit
 from sweeper.locations import address_of, in_store, working_folder
 from sweeper.paths import SweepFolder
-from sweeper.progress import progress
+from sweeper.progress import progress, standing
 from sweeper.report import leaderboard
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.finding import find_sweep
@@ -34,6 +35,7 @@ from sweeper.trial import Train
 
 Where = Literal["ray", "here"]
 _CTRL_C = "Ctrl-C"
+_ASKED = "sweeper stop"
 _TOP = 10
 
 
@@ -81,7 +83,11 @@ def launch(
             continuation.refuse(changed, folder, space)
         for each in changed:
             say(f"goes on although {each}")
-        with continuation.study_of(folder, loaded) as study, _runner(spec, where, address, insecure) as runner:
+        with (
+            Pulse(folder, spec.name, EVERY if mirror is None else EVERY + mirror.lag) as pulse,
+            continuation.study_of(folder, loaded) as study,
+            _runner(spec, where, address, insecure) as runner,
+        ):
             train = train or _our_training()
             measured: dict[str, Any] = {"changed": changed} if changed else {}
             if spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
@@ -106,7 +112,11 @@ def launch(
                 mirror.follow(director.notices.append, director.stop)
             for line in (f"{spec.name}: {_opening(director, runner, spec)}; results in {place}", *_warnings(spec)):
                 say(line)
-            with _interruptible(director), progress(director, spec, runner, console):
+            with (
+                _interruptible(director),
+                pulse.follow(partial(standing, director, spec, runner), partial(director.stop, _ASKED)),
+                progress(director, spec, runner, console),
+            ):
                 runner.run(train, director)
             writer.close()
     _conclude(director, folder, loaded, console)
@@ -249,5 +259,7 @@ def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, cons
         console.print("the search ended early: every configuration of the space has been run")
     if director.stopping == _CTRL_C:
         raise Interrupted("stopped by Ctrl-C; the same command continues the sweep")
-    if director.stopping:
+    if director.stopping == _ASKED:
+        console.print("stopped by sweeper stop; the same command continues the sweep")
+    elif director.stopping:
         console.print(f"stopped: {director.stopping}; the same command with a larger budget continues the sweep")

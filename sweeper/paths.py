@@ -38,6 +38,16 @@ class SweepFolder:
         return self.root / "launch.lock"
 
     @property
+    def status(self) -> Path:
+        """What the launch that runs the sweep, or ran it last, is doing: its heartbeat."""
+        return self.root / "status.json"
+
+    @property
+    def stop_request(self) -> Path:
+        """Asks a launch to stop; that launch removes it."""
+        return self.root / "stop.json"
+
+    @property
     def checkpoints(self) -> Path:
         """One file a trial in training: where it has got to."""
         return self.root / "checkpoints"
@@ -63,7 +73,7 @@ class SweepFolder:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that lie directly in the folder."""
-        return (self.space, self.provenance, self.journal, self.lock)
+        return (self.space, self.provenance, self.journal, self.lock, self.status, self.stop_request)
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -116,6 +126,17 @@ def remove(paths: Iterable[Path]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically, UTF-8. Raises StorageError."""
     write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_briefly(path: Path, content: bytes) -> None:
+    """Write what only matters while its writer lives: nobody ever reads half of it, but it may not survive a crash.
+
+    Raises:
+        OSError: as the disk says it.
+    """
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_bytes(content)
+    os.replace(beside, path)
 
 
 def _sync(folder: Path) -> None:

@@ -8,14 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
-from sweeper import hyperparameters
+from sweeper import hyperparameters, panel
 from sweeper.director import Finished, SweepDirector
+from sweeper.heartbeat import Standing, Training
+from sweeper.panel import duration
 from sweeper.results.summary import CUT_SHORT
 from sweeper.runners.protocol import Runner
 from sweeper.search.study import Proposal
@@ -28,8 +27,11 @@ _EVERY = 0.5
 def progress(director: SweepDirector, spec: SweepSpec, runner: Runner, console: Console) -> Iterator[None]:
     """Show progress until the block ends: live on a terminal, plain lines when piped."""
     if console.is_terminal:
-        panel = _Panel(director, spec, runner)
-        with Live(get_renderable=panel.render, console=console, refresh_per_second=2, transient=True):
+
+        def picture() -> RenderableType:
+            return panel.render(standing(director, spec, runner), " (Ctrl-C again stops at once)")
+
+        with Live(get_renderable=picture, console=console, refresh_per_second=2, transient=True):
             yield
         return
     done = threading.Event()
@@ -41,6 +43,36 @@ def progress(director: SweepDirector, spec: SweepSpec, runner: Runner, console: 
     finally:
         done.set()
         thread.join()
+
+
+def standing(director: SweepDirector, spec: SweepSpec, runner: Runner) -> Standing:
+    """How far the sweep is. Safe to call from another thread."""
+    tally, gone = director.tally, director.elapsed()
+    training = [
+        Training(
+            each.proposal.number,
+            each.proposal.phase,
+            _role(each.proposal) if each.proposal.name else "",
+            each.step,
+            None if math.isnan(each.metric) else each.metric,
+        )
+        for each in director.running()
+    ]
+    return Standing(
+        spec.name,
+        metric=spec.objective.event.metric,
+        horizon=spec.objective.horizon,
+        gone=gone,
+        left=seconds_left(director, spec, runner.places),
+        finished=director.earlier + tally.trials,
+        asked=spec.budget.trials,
+        runs=dict(tally.runs),
+        rate=director.steps_trained / max(gone, 1e-9),
+        best="" if tally.best is None else sentence(tally.best, spec),
+        running=tuple(training),
+        notice=director.notices[-1] if director.notices else "",
+        stopping=director.stopping,
+    )
 
 
 def seconds_left(director: SweepDirector, spec: SweepSpec, places: int) -> float | None:
@@ -81,62 +113,6 @@ def configuration(finished: Finished, spec: SweepSpec) -> str:
     return " ".join(
         f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items()
     )
-
-
-def duration(seconds: float | None) -> str:
-    """`1:02:03`, or `?`."""
-    if seconds is None or not math.isfinite(seconds):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-class _Panel:
-    """The live picture."""
-
-    def __init__(self, director: SweepDirector, spec: SweepSpec, runner: Runner):
-        self._director, self._spec, self._runner = director, spec, runner
-
-    def render(self) -> RenderableType:
-        director, spec = self._director, self._spec
-        tally, running = director.tally, director.running()
-        total = director.earlier + tally.trials
-        limit = f"/{spec.budget.trials}" if spec.budget.trials else ""
-        rate = director.steps_trained / max(director.elapsed(), 1e-9)
-        head = Text.assemble(
-            (spec.name, "bold"),
-            f"  {total}{limit} trials finished, {len(running)} running   runs: ",
-            (f"{tally.runs['reached']} reached", "green"),
-            f", {tally.runs['censored']} censored, ",
-            (
-                f"{tally.runs['diverged']} diverged, {tally.runs['failed']} failed",
-                "red" if tally.runs["failed"] else "",
-            ),
-        )
-        clock = (
-            f"{duration(director.elapsed())} gone, {duration(seconds_left(director, spec, self._runner.places))} left"
-        )
-        lines: list[RenderableType] = [head, Text(f"{clock}   {rate:,.0f} model steps/s", style="dim")]
-        if tally.best is not None:
-            lines.append(Text(f"best so far: {sentence(tally.best, spec)}", style="green"))
-        if running:
-            lines.append(self._table())
-        if director.notices:
-            lines.append(Text(director.notices[-1], style="yellow"))
-        if director.stopping:
-            lines.append(Text(f"stopping: {director.stopping} (Ctrl-C again stops at once)", style="yellow"))
-        return Group(*lines)
-
-    def _table(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        horizon = self._spec.objective.horizon
-        for each in self._director.running():
-            label = f"trial {each.proposal.number}" + (f" {_role(each.proposal)}" if each.proposal.name else "")
-            metric = "" if math.isnan(each.metric) else f"{self._spec.objective.event.metric} {each.metric:.3f}"
-            bar = ProgressBar(total=horizon, completed=each.step, width=30)
-            table.add_row(label, bar, f"step {each.step:,} of {horizon:,}", metric)
-        return table
 
 
 class _Lines:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from sweeper.director import SweepDirector, Tally
 from sweeper.outcomes import Ending
-from sweeper.progress import duration, progress, seconds_left, sentence
+from sweeper.panel import duration
+from sweeper.progress import progress, seconds_left, sentence
 from sweeper.runners.in_process import InProcess
 from sweeper.spec.loading import load
 from sweeper.spec.model import SweepSpec

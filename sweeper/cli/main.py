@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from sweeper.cli import reading, sweeping, terminal
+from sweeper.cli import reading, running, sweeping, terminal
 from sweeper.errors import Interrupted, SweeperError
 
 _COMPLETE = "_SWEEPER_COMPLETE"
@@ -20,6 +20,9 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 COMMANDS: dict[str, tuple[Callable[..., Any], str]] = {
     "launch": (sweeping.launch, "sweeper launch search_spaces/quickstart.yaml --set budget.trials=10"),
     "resume": (sweeping.resume, "sweeper resume quickstart --set budget.trials=100"),
+    "status": (running.status, "sweeper status quickstart"),
+    "watch": (running.watch, "sweeper watch quickstart"),
+    "stop": (running.stop, "sweeper stop quickstart"),
     "check": (sweeping.check, "sweeper check search_spaces/quickstart.yaml"),
     "init": (sweeping.init, "sweeper init mine.yaml"),
     "schema": (sweeping.schema, "sweeper schema > schema.json"),

@@ -21,8 +21,10 @@ from sweeper.results.store import Stamp
 
 MANIFEST = "mirror.json"
 LEASE = "launch.lease"
-_OWN = (MANIFEST, LEASE)
-_REPORT = f"{SweepFolder(Path()).report}/"
+_SWEEP = SweepFolder(Path())
+_APART = (MANIFEST, LEASE, _SWEEP.status.name, _SWEEP.stop_request.name)
+"""Files that are no part of what a sweep goes on from."""
+_REPORT = f"{_SWEEP.report}/"
 _FROZEN = ".frozen"
 _LOOKS = 50
 _LOCAL = fs.LocalFileSystem()
@@ -142,9 +144,9 @@ def _hold(file: Path, held: Path, *, by_copy: bool) -> None:
 
 
 def is_kept(name: str) -> bool:
-    """Whether a file belongs to the sweep: not a lock, not hidden, not a report, and not ours."""
+    """Whether a file belongs to the sweep: not a lock, not hidden, not a report, and not one of those apart."""
     return (
-        name not in _OWN
+        name not in _APART
         and not name.startswith(_REPORT)
         and not name.endswith(".lock")
         and not any(each[0] == "." for each in name.split("/"))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sweeper.errors import UserError
 from sweeper.locations import in_store, working_folder
-from sweeper.paths import SweepFolder, write_atomically
+from sweeper.paths import SweepFolder, write_atomically, write_briefly
 from sweeper.results import intact
 from sweeper.results.inventory import MANIFEST, Manifest, is_kept, scan
 from sweeper.results.store import ERRORS, Store, reason
@@ -49,10 +49,33 @@ def localised(address: str) -> SweepFolder:
 
 def _bring(store: Store, folder: SweepFolder) -> None:
     there = stored(store)
-    if there is not None:
-        with alone(folder):
-            if not is_running(folder) and there.newer_than(remembered(folder)):
-                fetch(store, folder, lambda name: not name.startswith(_NOT_READ))
+    if there is None:
+        return
+    with alone(folder):
+        if is_running(folder):
+            return
+        if there.newer_than(remembered(folder)):
+            fetch(store, folder, lambda name: not name.startswith(_NOT_READ))
+        status = store.read(folder.status.name)
+        if status is not None:
+            write_briefly(folder.status, status)
+
+
+def ask_to_stop(address: str, request: bytes) -> None:
+    """Leave a request to stop where the launch that runs a sweep finds it: in its folder, or in the store.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    folder = SweepFolder(working_folder(address))
+    if in_store(address) and not is_running(folder):
+        with explained(address):
+            Store(address).write(folder.stop_request.name, request)
+        return
+    try:
+        write_briefly(folder.stop_request, request)
+    except OSError as error:
+        raise UserError(f"{folder.stop_request}: cannot be written ({error.strerror})") from None
 
 
 def stored(store: Store) -> Manifest | None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 from sweeper.errors import StorageError, SweeperError, UserError
 from sweeper.locations import in_store
-from sweeper.paths import SweepFolder, write_text
+from sweeper.paths import SweepFolder, write_briefly, write_text
 from sweeper.results.inventory import MANIFEST, Manifest, freeze, thaw
 from sweeper.results.lease import Lease
 from sweeper.results.local_copy import alone, at_once, explained, fetch, remembered, settle, stored
@@ -77,10 +77,14 @@ class Mirror:
         folder: where from.
         lease: held by this launch.
         lag: seconds between two looks at the folder.
+
+    Attributes:
+        lag: the same.
     """
 
     def __init__(self, store: Store, folder: SweepFolder, lease: Lease, lag: float):
-        self._store, self._folder, self._lease, self._lag = store, folder, lease, lag
+        self._store, self._folder, self._lease, self.lag = store, folder, lease, lag
+        self._status = b""
         self._there = Manifest()
         self._settled = True
         self._pushes = 0
@@ -148,10 +152,11 @@ class Mirror:
         said = ""
         for attempt in range(tries):
             if attempt:
-                time.sleep(self._lag)
+                time.sleep(self.lag)
             try:
                 self._lease.confirm()
                 self.push()
+                self._carry()
                 return
             except ERRORS as error:
                 said = reason(error)
@@ -194,11 +199,24 @@ class Mirror:
             settle(self._store, self._there)
             self._settled = True
 
+    def _carry(self) -> None:
+        """Take the heartbeat there and requests to stop here: each an object of its own, for no trial depends on it."""
+        request = self._store.read(self._folder.stop_request.name)
+        if request is not None:
+            write_briefly(self._folder.stop_request, request)
+            self._store.delete(self._folder.stop_request.name)
+        with suppress(FileNotFoundError):
+            status = self._folder.status.read_bytes()
+            if status != self._status:
+                self._store.write(self._folder.status.name, status)
+                self._status = status
+
     def _follow(self) -> None:
-        while not self._done.wait(self._lag):
+        while not self._done.wait(self.lag):
             try:
                 self._lease.confirm()
                 self.push()
+                self._carry()
             except SweeperError as error:
                 self._stop(str(error))
                 return

@@ -1,0 +1,67 @@
+"""The commands that look at a running sweep and stop it: what they print, and their exit codes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from sweeper import heartbeat
+from sweeper.cli.main import run
+from tests.launches import launched
+from tests.test_watching import in_training
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY", 0.1)
+
+
+def test_status_says_it_in_words_and_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with launched(tmp_path) as running:
+        in_training(running)
+        assert run(["status", running.address]) == 0
+        words = capsys.readouterr().out
+        assert run(["status", running.address, "--json"]) == 0
+        data = json.loads(capsys.readouterr().out)
+    assert words.startswith(f"{running.address}: running here (process {os.getpid()})\nmade-up  1/3 trials finished")
+    assert data["state"] == "running here"
+    assert data["heartbeat"]["standing"]["running"][0]["number"] == 1
+    assert data["heartbeat"]["ended"] == ""
+
+
+def test_stop_waits_for_the_end_and_the_launch_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with launched(tmp_path) as running:
+        in_training(running)
+        assert run(["stop", running.address]) == 0
+        running.join()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("asked the launch on ")
+    assert said[-1].endswith(f"stopped: sweeper stop; sweeper resume {running.address} continues it")
+    assert run(["stop", running.address]) == 2
+    assert ": there is nothing to stop" in capsys.readouterr().err
+
+
+def test_watch_web_serves_the_page_until_ctrl_c(tmp_path: Path) -> None:
+    with launched(tmp_path) as running:
+        in_training(running)
+        page = subprocess.Popen(
+            [sys.executable, "-m", "sweeper", "watch", running.address, "--web"], stdout=subprocess.PIPE, text=True
+        )
+        assert page.stdout is not None
+        url = re.match(r"http://127\.0\.0\.1:(\d+)/ shows ", page.stdout.readline())
+        assert url is not None
+        asking = HTTPConnection("127.0.0.1", int(url[1]), timeout=20)
+        asking.request("GET", "/")
+        assert "1/3 trials finished" in asking.getresponse().read().decode()
+        asking.close()
+        page.send_signal(signal.SIGINT)
+        assert page.communicate(timeout=30)[0] == "the page is closed; the sweep is left alone\n"
+        assert page.returncode == 0
+        assert run(["status", running.address]) == 0
+    running.join()
