@@ -147,7 +147,7 @@ def legend(sheet: Sheet, entries: Mapping[str, Look], columns: int = 3, hollow: 
 
 def plain(value: float) -> str:
     """A number as people write it: 7,500, 0.125, 1.2 M."""
-    if abs(value) >= 1e6:
+    if abs(value) >= 1e6 or (abs(value) >= 1e5 and value % 1e4 == 0):
         return f"{value / 1e6:,.3g} M" if abs(value) < 1e9 else f"{value / 1e6:,.0f} M"
     if value == round(value):
         return f"{value:,.0f}"
@@ -248,7 +248,7 @@ def _embeddable(svg: str, name: str, alt: str) -> str:
     body = svg[svg.index("<svg") :].strip()
     head, rest = body.split(">", 1)
     head = re.sub(r'\s(?:width|height|version)="[^"]*"', "", head)
-    rest = re.sub(r"\s*<metadata>.*?</metadata>", "", rest, flags=re.DOTALL)
+    rest = re.sub(r"\s*<metadata>.*?</metadata>|\s*<!--.*?-->", "", rest, flags=re.DOTALL)
     # The rule that matplotlib puts into every SVG would hold in the whole page.
     rest = re.sub(r"\s*<style[^>]*>.*?</style>", "", rest, flags=re.DOTALL)
     rest = re.sub(r'(\bid=")', rf"\g<1>{name}-", rest)

@@ -7,7 +7,6 @@ from sweeper import hyperparameters
 from sweeper.parameters import Choice
 from sweeper.report.figures.importance import weighed
 from sweeper.report.figures.subject import Row, Subject, counted, cut_short, label, listed
-from sweeper.results.summary import column_of
 
 SHAPE = "batch.shape"
 ENOUGH = 3
@@ -77,10 +76,9 @@ def grouped(subject: Subject) -> Grouping:
     if key is None:
         whole = sorted(searched, key=cut_short)[:_BEST_TRIALS]
         return Grouping("trial", (*(Group(label(row), (row["trial"],), int(cut_short(row))) for row in whole), *alone))
-    column = column_of(key)
     members: dict[str, list[Row]] = defaultdict(list)
     for row in searched:
-        members[value_of(row[column])].append(row)
+        members[value_of(subject.values(row).get(key))].append(row)
     best = sorted(members, key=lambda each: min(row["value"] for row in members[each]))
     if len(best) > _MOST:
         members[OTHERS] = [row for each in best[_MOST - 1 :] for row in members.pop(each)]
@@ -113,7 +111,7 @@ def _key(subject: Subject) -> str | None:
     choices = [
         key
         for key, parameter in subject.spec.search.items()
-        if isinstance(parameter, Choice) and len({value_of(row[column_of(key)]) for row in rows}) > 1
+        if isinstance(parameter, Choice) and len({value_of(subject.values(row).get(key)) for row in rows}) > 1
     ]
     if SHAPE in choices:
         return SHAPE

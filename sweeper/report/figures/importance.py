@@ -3,18 +3,13 @@
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.subject import Subject, listed
-from sweeper.results.summary import column_of
 from sweeper.search.importance import Importances, importances
 
 
 def weighed(subject: Subject) -> Importances | None:
     """The importances of the searched parameters; None where they would be noise."""
-    keys = {key: column_of(key) for key in subject.spec.search}
-    told = [row for row in subject.seen if row["state"] != "stopped"]
-    trials = [
-        ({key: row[column] for key, column in keys.items() if row[column] is not None}, row["value"]) for row in told
-    ]
-    return importances(subject.spec.search, trials) if keys else None
+    told = [(subject.values(row), row["value"]) for row in subject.seen if row["state"] != "stopped"]
+    return importances(subject.spec.search, told)
 
 
 read = weighed

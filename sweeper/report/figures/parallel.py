@@ -71,7 +71,7 @@ def read(subject: Subject) -> Lines | None:
 
 
 def _axis(key: str, parameter: Choice | Int | Float, shown: Sequence[Point]) -> Axis:
-    values = [point.values[key] for point in shown]
+    values = [point.values.get(key) for point in shown]
     if isinstance(parameter, Choice):
         known = dict.fromkeys(value_of(normal(key, each)) for each in parameter.choice)
         texts = list(known | dict.fromkeys(value_of(each) for each in values if each is not None))
@@ -81,7 +81,7 @@ def _axis(key: str, parameter: Choice | Int | Float, shown: Sequence[Point]) -> 
     low, high = (float(bound) for bound in parameter.bounds)
     scale = np.log if parameter.log else np.asarray
     width = float(scale(high) - scale(low)) or 1.0
-    heights = tuple(_ABSENT if each is None else float(scale(float(str(each))) - scale(low)) / width for each in values)
+    heights = tuple(_ABSENT if each is None else float(scale(each) - scale(low)) / width for each in values)
     return Axis(key, {0.0: canvas.plain(low), 1.0: canvas.plain(high)}, heights)
 
 

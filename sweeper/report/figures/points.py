@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from sweeper.hyperparameters import Value
 from sweeper.report.figures.subject import Row, Subject, cut_short
-from sweeper.results.summary import column_of
 
 Kind = Literal["reached", "restricted", "at least"]
 
@@ -21,24 +21,23 @@ class Point:
         kind: whether all runs reached the event, some of them did not and count at the limit, or the trial was ended
             early.
         baseline: its name, empty for a trial of the search.
-        values: parameter -> value; None for one that does not apply.
+        values: of the searched parameters that apply to it.
     """
 
     trial: int
     time: float
     kind: Kind
     baseline: str
-    values: dict[str, object]
+    values: dict[str, Value]
 
 
 def points(subject: Subject) -> tuple[Point, ...]:
     """Every trial that did not fail, the best first."""
-    keys = {key: column_of(key) for key in subject.spec.search}
-    found = (_point(row, {key: row[column] for key, column in keys.items()}) for row in subject.seen)
+    found = (_point(row, subject.values(row)) for row in subject.seen)
     return tuple(sorted(found, key=lambda point: (point.time, point.trial)))
 
 
-def _point(row: Row, values: dict[str, object]) -> Point:
+def _point(row: Row, values: dict[str, Value]) -> Point:
     name = row["name"] if row["phase"] == "baseline" else ""
     # Runs of a trial that was ended early count in `rmst` as if they never reached the event; `bound` is what is known.
     if cut_short(row) and row["reached"] < row["runs"] and row["bound"] is not None:

@@ -70,10 +70,10 @@ def read(subject: Subject) -> Slices | None:
 
 def _slice(subject: Subject, key: str, everyone: Sequence[Point]) -> Slice:
     parameter = subject.spec.search[key]
-    mine = tuple(point for point in everyone if point.values[key] is not None)
+    mine = tuple(point for point in everyone if key in point.values)
     few = not isinstance(parameter, Float) and len(parameter.every()) <= _FEW
     if not isinstance(parameter, Choice) and not few:
-        return Slice(key, (), parameter.log, tuple(float(str(point.values[key])) for point in mine), mine, ())
+        return Slice(key, (), parameter.log, tuple(float(point.values[key]) for point in mine), mine, ())
     values = parameter.every() or ()
     known = dict.fromkeys(value_of(normal(key, each)) for each in values)
     # A schedule that never moves is `constant`, and a baseline may have a value that the search has not.

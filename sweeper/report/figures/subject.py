@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from sweeper import heaviest
+from sweeper.hyperparameters import Value
 from sweeper.outcomes import Clock
 from sweeper.paths import SweepFolder
 from sweeper.results.query import query
@@ -66,6 +67,15 @@ class Subject:
     def space(self) -> Space:
         """The parameters that are searched."""
         return Space(self.spec.search, self.spec.fixed, self.spec.require, self.spec.objective.horizon)
+
+    def values(self, row: Row) -> dict[str, Value]:
+        """The searched parameters that apply to a trial, with their values; in the tables the others have defaults."""
+        known = {**self.space.given, **{key: row[column_of(key)] for key in self.spec.search}}
+        for key in self.space.order:
+            condition = self.space.conditions.get(key)
+            if condition and (any(known.get(name) is None for name in condition.names) or not condition.holds(known)):
+                known[key] = None
+        return {key: known[key] for key in self.spec.search if known[key] is not None}
 
     @cached_property
     def seen(self) -> tuple[Row, ...]:

@@ -56,7 +56,8 @@ class Timeline:
         """[edges - 1], how many trained at once on average between two times and the next."""
         at, count = self.busy
         trained = np.concatenate([[0.0], np.cumsum(count[:-1] * np.diff(at))])
-        return np.diff(np.interp(edges, at, trained)) / np.diff(edges)
+        averages: npt.NDArray[np.float64] = np.diff(np.interp(edges, at, trained)) / np.diff(edges)
+        return averages
 
     @property
     def average(self) -> float:
