@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/concepts.md: `python -m docs.pictures.draw`. Their numbers are made up, always the same."""
+"""Draws the pictures of docs/concepts.md: `python -m docs.pictures.draw`. Their numbers are made up; they stay."""
 
 from collections.abc import Callable
 from pathlib import Path
