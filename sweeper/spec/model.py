@@ -204,11 +204,11 @@ class SweepSpec(Section):
     results: str = Field(
         "results", description="Folder in which the sweep makes its own folder: a path, s3://bucket/prefix or gs://..."
     )
-    trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
-        (), description="Programs that are told of every finished trial besides: one or a list."
-    )
     storage: str | None = Field(
         None, description="Database that remembers the trials, as a URL; by default a journal in the sweep's folder."
+    )
+    trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
+        (), description="Programs that are told of every finished trial besides: one or a list."
     )
 
     @field_validator("require", "trackers", mode="before")
