@@ -19,7 +19,7 @@ from sweeper.spec.loading import Loaded, load
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.reader import text_of
 
-_MAY_CHANGE = {"name", "budget", "resources", "confirm", "results"}
+_MAY_CHANGE = {"name", "budget", "resources", "confirm", "results", "trackers"}
 """Sections that may differ when a sweep is continued; its name, because folders are moved."""
 
 

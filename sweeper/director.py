@@ -9,11 +9,15 @@ import hashlib
 import math
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
+
+import numpy.typing as npt
 
 from sweeper import objective
-from sweeper.hyperparameters import identity
+from sweeper.hyperparameters import described, identity
 from sweeper.outcomes import DEVICE_FAILED, FINISHED, UNUSABLE_STATE, Ending
 from sweeper.results.checkpoints import Checkpoint, Checkpoints, DamagedError
 from sweeper.results.record import Observations, Settled
@@ -36,6 +40,7 @@ from sweeper.search.racing import Race, stages
 from sweeper.search.study import Proposal, Study
 from sweeper.space import Space
 from sweeper.spec.model import SweepSpec
+from sweeper.trackers.protocol import Trial
 from sweeper.trial import Assignment, Chunk, join
 
 _REMEMBERED = 1000
@@ -144,6 +149,7 @@ class SweepDirector:
         checkpoints: where trials in training have got to.
         settled: what the tables already hold of trials that are over.
         limit: where the restricted mean is restricted, on the objective's clock.
+        track: is told of every trial that is over for good, once it is durable.
     """
 
     def __init__(
@@ -156,7 +162,9 @@ class SweepDirector:
         checkpoints: Checkpoints,
         settled: dict[int, Settled],
         limit: float,
+        track: Callable[[Trial], object] | None = None,
     ):
+        self._track = track
         self._spec, self._space, self._study, self._writer, self._limit = spec, space, study, writer, limit
         self._checkpoints = checkpoints
         self._queue: deque[Proposal] = deque()
@@ -264,6 +272,8 @@ class SweepDirector:
         self._writer.put(number, columns, run_rows(summary, number), row)
         if ending.kind in CUT_SHORT:
             self._cut_short.add(number)
+        if ending.final and self._track is not None:
+            self._track(_tracked(proposal, summary, row, columns))
         if ending.final:
             self._study.tell(number, summary.value)
             self._checkpoints.remove(number)
@@ -444,6 +454,24 @@ class SweepDirector:
 def _nothing(question: str) -> Checkpoint:
     """The checkpoint of a trial that has not begun."""
     return Checkpoint(question, (), {}, "", None, datetime.now(UTC), 0.0)
+
+
+def _tracked(
+    proposal: Proposal, summary: TrialSummary, row: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]
+) -> Trial:
+    """A trial as trackers see it: of its row the numbers that it came to."""
+    numbers = ("value", "rmst", "rmst_error", "reached", "censored", "diverged", "failed", "steps_trained", "seconds")
+    return Trial(
+        proposal.number,
+        proposal.phase,
+        proposal.name,
+        summary.ending.kind,
+        {key: value for key, value in described(proposal.settings).items() if value is not None},
+        {name: float(row[name]) for name in numbers if row[name] is not None},
+        columns,
+        summary.started,
+        summary.finished,
+    )
 
 
 def _question(assignment: Assignment) -> str:

@@ -31,6 +31,7 @@ from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import Runner, SharesGpus
 from sweeper.spec.loading import Loaded, load
 from sweeper.spec.model import SweepSpec
+from sweeper.trackers import feeding
 from sweeper.trial import Train
 
 Where = Literal["ray", "here"]
@@ -77,6 +78,7 @@ def launch(
     place = address_of(spec.results, spec.name)
     folder = SweepFolder(working_folder(place))
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    feeding.check(spec.trackers, folder)
     with continuation.locked(folder), mirrored(place, folder, say) as mirror:
         changed = continuation.changes(folder, loaded)
         if resume is None:
@@ -85,6 +87,7 @@ def launch(
             say(f"goes on although {each}")
         with (
             Pulse(folder, spec.name, EVERY if mirror is None else EVERY + mirror.lag) as pulse,
+            feeding.feeding(spec.trackers, spec.name, folder, say) as trackers,
             continuation.study_of(folder, loaded) as study,
             _runner(spec, where, address, insecure) as runner,
         ):
@@ -107,6 +110,7 @@ def launch(
                 checkpoints=checkpoints,
                 settled=known,
                 limit=limit(spec),
+                track=trackers.put,
             )
             if mirror is not None:
                 mirror.follow(director.notices.append, director.stop)
@@ -115,6 +119,7 @@ def launch(
             with (
                 _interruptible(director),
                 pulse.follow(partial(standing, director, spec, runner), partial(director.stop, _ASKED)),
+                trackers.telling(director.notices.append),
                 progress(director, spec, runner, console),
             ):
                 runner.run(train, director)

@@ -27,7 +27,11 @@ def json_schema() -> dict[str, Any]:
         "patternProperties": {pattern: {"$ref": "#/$defs/Hyperparameters"} for pattern in names},
         "additionalProperties": False,
     }
-    for owner, key in ((properties, "require"), (schema["$defs"]["ModularArithmetic"]["properties"], "operation")):
+    for owner, key in (
+        (properties, "require"),
+        (properties, "trackers"),
+        (schema["$defs"]["ModularArithmetic"]["properties"], "operation"),
+    ):
         many = {name: owner[key].pop(name) for name in ("items", "type") if name in owner[key]}
         owner[key]["anyOf"] = [many["items"], {"minItems": 1, **many} if key == "operation" else many]
     return {

@@ -207,11 +207,21 @@ class SweepSpec(Section):
     storage: str | None = Field(
         None, description="Database that remembers the trials, as a URL; by default a journal in the sweep's folder."
     )
+    trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
+        (), description="Programs that are told of every finished trial besides: one or a list."
+    )
 
-    @field_validator("require", mode="before")
+    @field_validator("require", "trackers", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("trackers")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"got {list(value)}; list each once")
+        return value
 
     @field_validator("results")
     @classmethod

@@ -23,7 +23,7 @@ SOUND = {
 
 SECTIONS = (
     "name, task, objective, search, require, fixed, baselines, sampler, stop, race, confirm, budget, resources, "
-    "precision, results, storage"
+    "precision, results, storage, trackers"
 )
 HYPERPARAMETERS = (
     "depth, width, heads, feedforward, learning_rate, betas, epsilon, weight_decay, warmup_steps, coupling, "
@@ -577,6 +577,14 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "space.yaml:6: results: got 'http://bucket/results'; give a folder, or a URI that begins with s3:// or gs://",
     ),
     "unknown_stop": (space("stop: hyperband"), "space.yaml:6: stop: got 'hyperband'; allowed: cap, asha, none"),
+    "unknown_tracker": (
+        space("trackers: tensorbord"),
+        "space.yaml:6: trackers[0]: got 'tensorbord' (did you mean 'tensorboard'?); allowed: tensorboard, mlflow, wandb",
+    ),
+    "tracker_twice": (
+        space("trackers: [mlflow, mlflow]"),
+        "space.yaml:6: trackers: got ['mlflow', 'mlflow']; list each once",
+    ),
     "race_key_typo": (
         space("race: {fist: 1}"),
         "space.yaml:6: race.fist: unknown key (did you mean 'first'?); known here: first, slack",

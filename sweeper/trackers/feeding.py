@@ -1,0 +1,162 @@
+"""Tells trackers of finished trials, each from a thread of its own, so that none can hold up or harm a sweep.
+
+A tracker that raises is left alone from then on. One that is slow misses trials when 64 wait for it. At the end all
+together are given ten seconds. The user is told once what went wrong; the tables have everything anyway.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from sweeper.errors import UserError
+from sweeper.paths import SweepFolder
+from sweeper.trackers.protocol import Place, Tracker, Trial
+
+NEEDS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+"""Tracker -> the library that it needs, which the extra of its name brings."""
+Say = Callable[[str], object]
+_WAITING = 64
+_PATIENCE = 10.0
+
+
+def check(names: Sequence[str], folder: SweepFolder) -> None:
+    """Look whether every tracker can be told anything, before a sweep starts.
+
+    Args:
+        names: of trackers.
+        folder: the sweep's; trackers work in folders beside it.
+
+    Raises:
+        UserError: a package is missing, or a tracker's folder is a sweep's.
+    """
+    for name in names:
+        if find_spec(NEEDS[name]) is None:
+            raise UserError(
+                f"trackers: {name} needs a package that is missing; pip install 'sweeper[{name}]' brings it"
+            )
+        place = SweepFolder(_place(name, folder))
+        if place.space.exists():
+            raise UserError(f"trackers: {place.root} is a sweep's folder, and {name} would write into it; move it away")
+
+
+@contextmanager
+def feeding(names: Sequence[str], sweep: str, folder: SweepFolder, say: Say) -> Iterator["Feed"]:
+    """Tell trackers of finished trials until the block ends, and for at most ten seconds more.
+
+    Args:
+        names: of trackers.
+        sweep: the sweep's name.
+        folder: the sweep's.
+        say: is told what a user should know.
+    """
+    feed = Feed({name: Place(sweep, _place(name, folder)) for name in names}, say)
+    try:
+        yield feed
+    finally:
+        feed.close()
+
+
+class Feed:
+    """Trackers that are being told.
+
+    Args:
+        places: tracker -> where it works.
+        say: is told what a user should know.
+    """
+
+    def __init__(self, places: dict[str, Place], say: Say):
+        self._says = [say]
+        self._lines = [_Line(name, place, self._say) for name, place in places.items()]
+
+    @contextmanager
+    def telling(self, say: Say) -> Iterator[None]:
+        """Tell somebody else what a user should know, until the block ends."""
+        self._says.append(say)
+        try:
+            yield
+        finally:
+            self._says.pop()
+
+    def put(self, trial: Trial) -> None:
+        """Tell every tracker, soon. Returns at once."""
+        for line in self._lines:
+            line.put(trial)
+
+    def close(self) -> None:
+        """Give what waits its chance."""
+        until = time.monotonic() + _PATIENCE
+        for line in self._lines:
+            line.finish()
+        for line in self._lines:
+            line.join(max(0.0, until - time.monotonic()))
+
+    def _say(self, line: str) -> None:
+        self._says[-1](line)
+
+
+class _Line:
+    """One tracker, its thread, and the trials that wait for it."""
+
+    def __init__(self, name: str, place: Place, say: Say):
+        self._name, self._place, self._say = name, place, say
+        self._waiting: queue.Queue[Trial] = queue.Queue(_WAITING)
+        self._missed = 0
+        self._broken = False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._tell, name=f"tracker {name}", daemon=True)
+        self._thread.start()
+
+    def put(self, trial: Trial) -> None:
+        if self._broken:
+            return
+        try:
+            self._waiting.put_nowait(trial)
+        except queue.Full:
+            self._missed += 1
+            if self._missed == 1:
+                self._say(f"{self._name} is slower than trials end, and misses some; the tables have all of them")
+
+    def finish(self) -> None:
+        self._done.set()
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._say(
+                f"{self._name} had not taken everything after {_PATIENCE:g} s, and is left; the tables have it all"
+            )
+        elif self._missed:
+            self._say(f"{self._name} missed {self._missed} trials, for it is slower than they ended")
+
+    def _tell(self) -> None:
+        try:
+            tracker = _opened(self._name, self._place)
+            for trial in self._trials():
+                tracker.track(trial)
+            tracker.close()
+        except BaseException as error:  # noqa: BLE001  # whatever a library raises, the sweep goes on
+            self._broken = True
+            said = " ".join(str(error).split())[:300] or type(error).__name__
+            self._say(f"{self._name} is told nothing more, for it failed: {said}")
+
+    def _trials(self) -> Iterator[Trial]:
+        while True:
+            try:
+                yield self._waiting.get(timeout=0.2)
+            except queue.Empty:
+                if self._done.is_set():
+                    return
+
+
+def _opened(name: str, place: Place) -> Tracker:
+    tracker: Tracker = import_module(f"sweeper.trackers.{name}").open_tracker(place)
+    return tracker
+
+
+def _place(name: str, folder: SweepFolder) -> Path:
+    return folder.root.parent / name

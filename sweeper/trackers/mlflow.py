@@ -1,0 +1,54 @@
+"""MLflow: an experiment a sweep, a run a trial. In SQLite beside the sweep, or where MLFLOW_TRACKING_URI says."""
+
+import logging
+import os
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+from mlflow.entities import Metric, Param, RunTag  # MLflow reads its settings when it is imported
+from mlflow.tracking import MlflowClient
+
+from sweeper.trackers.protocol import Place, Trial
+
+URI = "MLFLOW_TRACKING_URI"
+_AT_ONCE = 1000
+"""Metrics a request; servers refuse more."""
+
+
+def open_tracker(place: Place) -> "Mlflow":
+    """Write to the server or database that the environment names; by default to mlflow.db in the place's folder."""
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    return Mlflow(place)
+
+
+class Mlflow:
+    """See `Tracker`."""
+
+    def __init__(self, place: Place):
+        uri, artifacts = os.environ.get(URI), None
+        if not uri:
+            place.folder.mkdir(parents=True, exist_ok=True)
+            uri = f"sqlite:///{place.folder.resolve() / 'mlflow.db'}"
+            artifacts = (place.folder.resolve() / "artifacts").as_uri()
+        self._client = MlflowClient(uri)
+        found = self._client.get_experiment_by_name(place.sweep)
+        self._experiment = found.experiment_id if found else self._client.create_experiment(place.sweep, artifacts)
+
+    def track(self, trial: Trial) -> None:
+        """See `Tracker`."""
+        started, finished = (round(at.timestamp() * 1000) for at in (trial.started, trial.finished))
+        run = self._client.create_run(self._experiment, started, run_name=trial.title).info.run_id
+        about = {"phase": trial.phase, "name": trial.name, "state": trial.state, "trial": str(trial.number)}
+        tags = [RunTag(key, value) for key, value in about.items()]
+        parameters = [Param(key, str(value)) for key, value in trial.configuration.items()]
+        outcome = [Metric(name, value, finished, 0) for name, value in trial.outcome.items()]
+        self._client.log_batch(run, outcome, parameters, tags)
+        points = [Metric(tag, value, finished, step) for step, at in trial.points() for tag, value in at.items()]
+        for first in range(0, len(points), _AT_ONCE):
+            self._client.log_batch(run, points[first : first + _AT_ONCE])
+        self._client.set_terminated(run, "FAILED" if trial.state == "failed" else "FINISHED", finished)
+
+    def close(self) -> None:
+        """See `Tracker`."""
