@@ -3,8 +3,8 @@
     python -m benchmarks.reading --folder NEW --write      # about 15 minutes; keeps figures/reading.json
 
 The record is written by the sweep's own writer and read by what the commands call: leaderboard, SQL and the report,
-each five times in a process of its own, with and without what is imported for it; medians. Curves are sigmoids at a time that depends on the
-configuration, with noise.
+each five times in a process of its own, with and without what is imported for it; medians. Curves are sigmoids at a
+time that depends on the configuration, with noise.
 """
 
 import argparse

@@ -114,7 +114,7 @@ def _add_columns(folder: SweepFolder, rows: list[dict[str, Any]]) -> None:
     held = query(folder, f"SELECT * FROM trials WHERE trial IN ({wanted})").to_pylist()
     by_number = {each["trial"]: each for each in held}
     for row in rows:
-        row |= by_number[row["trial"]] | row
+        row.update(by_number[row["trial"]] | row)
 
 
 def _add_mean(row: dict[str, Any], runs: Runs | None) -> None:
