@@ -12,7 +12,7 @@ from sweeper.report.choosing import choose
 from sweeper.report.figures.canvas import Figure
 from sweeper.report.figures.gallery import draw_all
 from sweeper.report.grid import Grid
-from sweeper.report.leaderboard import Leaderboard, grids, leaderboard
+from sweeper.report.leaderboard import Leaderboard, bound, grids, leaderboard
 from sweeper.report.pairs import pair
 from sweeper.results.query import query
 from sweeper.results.summary import CUT_SHORT
@@ -143,7 +143,8 @@ def _by_shape(folder: SweepFolder, board: Leaderboard) -> Grid:
         folder,
         """
         SELECT batch_shape AS shape, count(*) AS trials, sum(reached) || '/' || sum(runs) AS reached,
-               arg_min({trial: trial, mean: rmst, error: rmst_error}, value) AS best
+               arg_min({trial: trial, mean: rmst, error: rmst_error, state: state, reached: reached, runs: runs}, value)
+                   AS best
         FROM trials WHERE phase <> 'confirm' AND state <> 'failed' GROUP BY batch_shape ORDER BY min(value)
         """,
     ).to_pylist()
@@ -157,7 +158,7 @@ def _by_shape(folder: SweepFolder, board: Leaderboard) -> Grid:
                 f"{row['trials']:,}",
                 row["reached"],
                 str(row["best"]["trial"]),
-                f"{row['best']['mean']:,.0f}",
+                f"{bound(row['best'])}{row['best']['mean']:,.0f}",
                 "" if row["best"]["error"] is None else f"{row['best']['error']:,.0f}",
                 "" if baseline is None else f"{row['best']['mean'] / baseline:.2f}",
             )

@@ -187,7 +187,7 @@ def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: st
                 f"{row[number]} {row['baseline']}".strip(),
                 f"{row['reached']}/{row['runs']}{_interval(row)}"
                 + ("" if row["state"] == "finished" else f" {row['state']}"),
-                f"{_bound(row)}{_time(row['mean'])}",
+                f"{bound(row)}{_time(row['mean'])}",
                 "" if row["error"] is None else _time(row["error"]),
                 *((_median(row),) if single else ()),
                 "" if row["ratio"] is None else f"{row['ratio']:.2f}",
@@ -209,7 +209,7 @@ def _wrapped(sentence: str, width: int) -> Text:
     return Text(textwrap.fill(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
 
 
-def _bound(row: dict[str, Any]) -> str:
+def bound(row: dict[str, Any]) -> str:
     """How the mean relates to that of runs without a horizon; runs cut short count at the horizon: too much."""
     if row["reached"] == row["runs"]:
         return ""

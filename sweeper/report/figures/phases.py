@@ -104,6 +104,8 @@ def _alt(phases: Phases) -> str:
     parts = []
     for group, found in phases.labels.items():
         kinds = listed([f"{count} {name}" for name, count in found.items()])
-        parts.append(f"{group}, {counted(sum(found.values()), 'run')}: {kinds}; {phases.spikes[group]:.2g} spikes per "
-            "1,000 steps.")
+        parts.append(
+            f"{group}, {counted(sum(found.values()), 'run')}: {kinds}; {phases.spikes[group]:.2g} spikes per "
+            "1,000 steps."
+        )
     return " ".join(parts)
