@@ -169,13 +169,13 @@ def _draw_contenders(learning: Learning) -> Drawing:
     looks = {
         label: canvas.BASELINES[0] if baseline else canvas.BEST for label, baseline in _told_apart(learning).items()
     }
-    sheet = canvas.sheet(0.5 + 2.5 * len(shown))
+    sheet = canvas.sheet(2.5 * len(shown))
     entries = {
         f"{label}, {what}": canvas.Look(look.colour, dash, "")
         for label, look in looks.items()
         for what, dash in (("training", _DASHED), ("validation", "-"))
     }
-    canvas.legend(sheet, entries, columns=2)
+    canvas.legend(sheet, entries)
     grid = sheet.subplots(len(shown), len(panels), squeeze=False, sharex=True)
     for row, (operation, who) in enumerate(shown.items()):
         for column, (name, metrics) in enumerate(panels):
@@ -203,7 +203,7 @@ def _draw_contenders(learning: Learning) -> Drawing:
 def _draw_groups(learning: Learning) -> Drawing:
     shown = {operation: who for operation, who in learning.curves.items() if who}
     looks = dict(zip(learning.labels, canvas.looks(list(learning.labels.values())), strict=True))
-    sheet = canvas.sheet(0.5 + 0.2 * -(-len(looks) // 3) + 2.6 * len(shown))
+    sheet = canvas.sheet(2.7 * len(shown))
     canvas.legend(sheet, {label: canvas.Look(look.colour, look.dash, "") for label, look in looks.items()})
     metric = learning.event.metric
     for axes, (operation, who) in zip(sheet.subplots(len(shown), squeeze=False)[:, 0], shown.items(), strict=True):

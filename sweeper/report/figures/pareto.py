@@ -77,7 +77,7 @@ def front(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> list[int]:
 @canvas.styled
 def draw(prices: Prices) -> Drawing:
     """Three panels, with the front of each."""
-    sheet = canvas.sheet(3.4)
+    sheet = canvas.sheet(3.0)
     entries = {"trial": _TRIAL, "none is better on both": _FRONT}
     canvas.legend(sheet, entries | ({"baseline": _BASELINE} if any(prices.baselines) else {}))
     place = {trial: i for i, trial in enumerate(prices.trials)}

@@ -89,7 +89,7 @@ def draw(slices: Slices) -> Drawing:
     """A panel a parameter, on one axis of time."""
     columns = 2 if len(slices.parameters) <= 8 else 3
     rows = -(-len(slices.parameters) // columns)
-    sheet = canvas.sheet(0.8 + 2.2 * rows)
+    sheet = canvas.sheet(0.2 + 2.2 * rows)
     present = dict.fromkeys(
         kind
         for kind in _KINDS
@@ -97,7 +97,7 @@ def draw(slices: Slices) -> Drawing:
     )
     named = any(point.baseline for each in slices.parameters for point in each.points)
     looks = {_KINDS[kind]: _LOOKS[kind] for kind in present} | ({"baseline": _BASELINE} if named else {})
-    canvas.legend(sheet, looks, columns=2, hollow=(_KINDS["at least"],))
+    canvas.legend(sheet, looks, hollow=(_KINDS["at least"],))
     grid = sheet.subplots(rows, columns, squeeze=False, sharey=True)
     times = [point.time for each in slices.parameters for point in each.points]
     for axes, each in zip(grid.flat, slices.parameters, strict=False):

@@ -154,7 +154,7 @@ def draw(waiting: Waiting) -> Drawing:
     looks = dict(zip(labels, canvas.looks(list(labels.values())), strict=True))
     shown = {operation: curves for operation, curves in waiting.panels.items() if curves}
     rows = [height for curves in shown.values() for height in (2.7, 0.25 + 0.2 * len(curves))]
-    sheet = canvas.sheet(sum(rows) + 0.5 + 0.25 * -(-len(looks) // 3))
+    sheet = canvas.sheet(sum(rows) + 0.2)
     canvas.legend(sheet, {name: Look(look.colour, look.dash, "") for name, look in looks.items()})
     grid = sheet.add_gridspec(len(rows), 1, height_ratios=rows)
     for place, (operation, curves) in enumerate(shown.items()):
@@ -199,7 +199,11 @@ def _draw_at_risk(axes: canvas.Axes, curves: Sequence[Curve], looks: dict[str, L
     for place, curve in enumerate(curves):
         for tick, count in zip(ticks, curve.at_risk, strict=True):
             axes.text(tick, place, f"{count:,}", ha="center", va="center", fontsize=9, color=looks[curve.label].colour)
-    axes.set(ylim=(len(curves) - 0.5, -0.5), yticks=range(len(curves)), yticklabels=[c.label for c in curves])
+    axes.set(
+        ylim=(len(curves) - 0.5, -0.5),
+        yticks=range(len(curves)),
+        yticklabels=[canvas.short(curve.label) for curve in curves],
+    )
     for text, curve in zip(axes.get_yticklabels(), curves, strict=True):
         text.set_color(looks[curve.label].colour)
     axes.set_title("runs still waiting", loc="left", fontsize=9)

@@ -1,6 +1,5 @@
 """What is known of each trial's time, against its parameters."""
 
-
 from sweeper.report.figures.points import Point, points
 from sweeper.report.figures.subject import Subject
 
