@@ -162,10 +162,14 @@ _COLUMNS = ((4, 14), (3, 21), (2, 35), (1, 80))
 """Columns of a legend, and how many letters a label may have with as many."""
 
 
-def short(label: str, most: int = 20) -> str:
-    """A long name for the side of an axis without its middle; the legend has it whole."""
-    half = (most - 1) // 2
-    return label if len(label) <= most else f"{label[:half]}…{label[-half:]}"
+def beside(label: str) -> str:
+    """A name for the side of an axis, on two lines where it is long; the legend has even longer ones whole."""
+    kept = label if len(label) <= 2 * _SIDE else f"{label[: _SIDE - 1]}…{label[-_SIDE + 2 :]}"
+    return fill(kept, _SIDE)
+
+
+_SIDE = 20
+"""Letters that fit beside an axis."""
 
 
 def plain(value: float) -> str:

@@ -63,7 +63,7 @@ class Learning:
     labels: Mapping[str, bool]
     fresh: bool
     sampled: int
-    curves: Mapping[str, Mapping[str, Mapping[str, Mean]]]
+    curves: dict[str, dict[str, dict[str, Mean]]]
 
 
 def read(subject: Subject) -> Learning | None:
@@ -145,7 +145,9 @@ def _binned(subject: Subject, trials: Sequence[int], metrics: Sequence[str], wid
 
 def _mean(rows: pd.DataFrame, metric: str, places: int) -> Mean:
     wide = rows.pivot(index=["trial", "replicate"], columns="place", values=metric)
-    values = wide.reindex(columns=range(places)).ffill(axis=1).to_numpy(dtype=np.float64)
+    # On a clock of examples or seconds evaluations may lie further apart than places.
+    between = wide.reindex(columns=range(places)).interpolate(axis=1, limit_area="inside")
+    values = between.ffill(axis=1).to_numpy(dtype=np.float64)
     end = int(rows["place"].max())
     seen = np.isfinite(values)
     runs = seen.sum(0)
@@ -180,7 +182,7 @@ def _draw_contenders(learning: Learning) -> Drawing:
     for row, (operation, who) in enumerate(shown.items()):
         for column, (name, metrics) in enumerate(panels):
             axes = grid[row, column]
-            for label, curves in who.items():
+            for label, curves in reversed(who.items()):
                 for metric in metrics:
                     dash = _DASHED if metric.startswith("train_") else "-"
                     _line(axes, learning.x, curves[metric], looks[label].colour, dash)

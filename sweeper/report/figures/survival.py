@@ -153,7 +153,8 @@ def draw(waiting: Waiting) -> Drawing:
     labels = {curve.label: curve.baseline for curves in waiting.panels.values() for curve in curves}
     looks = dict(zip(labels, canvas.looks(list(labels.values())), strict=True))
     shown = {operation: curves for operation, curves in waiting.panels.items() if curves}
-    rows = [height for curves in shown.values() for height in (2.7, 0.25 + 0.2 * len(curves))]
+    tall = 0.2 if all("\n" not in canvas.beside(label) for label in labels) else 0.44
+    rows = [height for curves in shown.values() for height in (2.7, 0.25 + tall * len(curves))]
     sheet = canvas.sheet(sum(rows) + 0.2)
     canvas.legend(sheet, {name: Look(look.colour, look.dash, "") for name, look in looks.items()})
     grid = sheet.add_gridspec(len(rows), 1, height_ratios=rows)
@@ -161,7 +162,7 @@ def draw(waiting: Waiting) -> Drawing:
         axes = sheet.add_subplot(grid[2 * place])
         for curve in sorted(curves, key=lambda curve: not curve.baseline):
             _draw_curve(axes, curve, looks[curve.label])
-        axes.set(ylim=(-0.02, 1.02), xlim=(0, waiting.ticks[-1]), xticks=waiting.ticks, ylabel="not there yet")
+        axes.set(ylim=(-0.02, 1.02), xlim=(0, 1.005 * waiting.ticks[-1]), xticks=waiting.ticks, ylabel="not there yet")
         if len(shown) > 1:
             axes.set_title(operation, loc="left")
         axes.set_xlabel(waiting.clock)
@@ -202,7 +203,7 @@ def _draw_at_risk(axes: canvas.Axes, curves: Sequence[Curve], looks: dict[str, L
     axes.set(
         ylim=(len(curves) - 0.5, -0.5),
         yticks=range(len(curves)),
-        yticklabels=[canvas.short(curve.label) for curve in curves],
+        yticklabels=[canvas.beside(curve.label) for curve in curves],
     )
     for text, curve in zip(axes.get_yticklabels(), curves, strict=True):
         text.set_color(looks[curve.label].colour)
