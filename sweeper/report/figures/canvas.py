@@ -151,9 +151,10 @@ def signs(sheet: Sheet, handles: Sequence[Line2D | Rectangle]) -> None:
     labels = [str(handle.get_label()) for handle in handles]
     longest = max(map(len, labels))
     columns, width = next((each for each in _COLUMNS if longest <= each[1]), _COLUMNS[-1])
-    columns = min(columns, len(handles))
+    rows = -(-len(handles) // columns)
+    columns = -(-len(handles) // rows)
     wrapped = [fill(label, width) for label in labels]
-    lines = max(sum(text.count("\n") + 1 for text in wrapped[i::columns]) for i in range(columns))
+    lines = rows * max(text.count("\n") + 1 for text in wrapped)
     sheet.set_figheight(sheet.get_figheight() + 0.1 + 0.2 * lines)
     sheet.legend(handles=handles, labels=wrapped, loc="outside upper left", ncols=columns)
 

@@ -142,7 +142,9 @@ _BASELINE = Look(canvas.BLACK, "", "D")
 def _draw_slice(axes: canvas.Axes, each: Slice) -> None:
     spread = np.zeros(len(each.x))
     if each.categories:  # side by side by trial number, so that they can be told apart
-        spread = np.array([((point.trial * 0.618034) % 1 - 0.5) * 0.5 for point in each.points])
+        spread = np.array(
+            [0 if point.baseline else ((point.trial * 0.618034) % 1 - 0.5) * 0.5 for point in each.points]
+        )
     x, y = np.array(each.x) + spread, np.array([point.time for point in each.points])
     crowd = 1.0 if len(x) < 300 else 0.35
     for kind, look in _LOOKS.items():

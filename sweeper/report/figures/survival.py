@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sweeper.outcomes import Clock
@@ -17,6 +18,8 @@ from sweeper.results.summary import COLUMN
 from sweeper.survival import Survival, kaplan_meier, restricted_mean
 
 _FINALISTS = 7
+_APART = 800
+"""Times that can be told apart along an axis."""
 
 
 @dataclass(frozen=True)
@@ -182,18 +185,23 @@ def draw(waiting: Waiting) -> Drawing:
 
 
 def _draw_curve(axes: canvas.Axes, curve: Curve, look: Look) -> None:
-    known = curve.survival
-    axes.step(known.times, known.survival, where="post", color=look.colour, linestyle=look.dash, label=curve.label)
-    begun = known.survival < 1  # before the first event the interval only says how many runs there are
-    axes.fill_between(
-        known.times[begun], known.low[begun], known.high[begun], step="post", color=look.colour, alpha=0.12, linewidth=0
-    )
+    known, kept = curve.survival, _apart(curve.survival.times)
+    times, share, low, high = (each[kept] for each in (known.times, known.survival, known.low, known.high))
+    axes.step(times, share, where="post", color=look.colour, linestyle=look.dash, label=curve.label)
+    begun = share < 1  # before the first event the interval only says how many runs there are
+    axes.fill_between(times[begun], low[begun], high[begun], step="post", color=look.colour, alpha=0.12, linewidth=0)
     if len(known.censored):
-        at = np.unique(known.censored)
+        at = known.censored[_apart(known.censored)]
         height = known.survival[np.searchsorted(known.times, at, side="right") - 1]
         axes.plot(
             at, height, color=look.colour, marker="|", markersize=11, markeredgewidth=1.8, linestyle="", clip_on=False
         )
+
+
+def _apart(times: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Places of ascending times that can be told apart on paper: the last of those that cannot, and the first."""
+    bins = np.floor(times / max(times[-1], 1e-9) * _APART)
+    return np.flatnonzero(np.append(np.diff(bins) > 0, True) | (np.arange(len(times)) == 0))
 
 
 def _draw_at_risk(axes: canvas.Axes, curves: Sequence[Curve], looks: dict[str, Look], ticks: Sequence[float]) -> None:
