@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from textwrap import fill
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -133,8 +134,8 @@ def sheet(height: float) -> Sheet:
     return Sheet(figsize=(WIDTH, height), layout="constrained")
 
 
-def legend(sheet: Sheet, entries: Mapping[str, Look], columns: int = 3, hollow: Sequence[str] = ()) -> None:
-    """A legend above everything: label -> look; the signs of some are hollow."""
+def legend(sheet: Sheet, entries: Mapping[str, Look], hollow: Sequence[str] = ()) -> None:
+    """A legend above everything, for which the sheet grows: label -> look; the signs of some are hollow."""
     handles = [
         Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5, label=label)
         for label, look in entries.items()
@@ -142,7 +143,34 @@ def legend(sheet: Sheet, entries: Mapping[str, Look], columns: int = 3, hollow: 
     for handle in handles:
         if handle.get_label() in hollow:
             handle.set_markerfacecolor("none")
-    sheet.legend(handles=handles, loc="outside upper left", ncols=min(columns, len(handles)))
+    signs(sheet, handles)
+
+
+def signs(sheet: Sheet, handles: Sequence[Line2D | Rectangle]) -> None:
+    """A legend of given signs, in as many columns as their labels leave room for."""
+    labels = [str(handle.get_label()) for handle in handles]
+    longest = max(map(len, labels))
+    columns, width = next((each for each in _COLUMNS if longest <= each[1]), _COLUMNS[-1])
+    rows = -(-len(handles) // columns)
+    columns = -(-len(handles) // rows)
+    wrapped = [fill(label, width) for label in labels]
+    lines = rows * max(text.count("\n") + 1 for text in wrapped)
+    sheet.set_figheight(sheet.get_figheight() + 0.1 + 0.2 * lines)
+    sheet.legend(handles=handles, labels=wrapped, loc="outside upper left", ncols=columns)
+
+
+_COLUMNS = ((4, 14), (3, 21), (2, 35), (1, 80))
+"""Columns of a legend, and how many letters a label may have with as many."""
+
+
+def beside(label: str) -> str:
+    """A name for the side of an axis, on two lines where it is long; the legend has even longer ones whole."""
+    kept = label if len(label) <= 2 * _SIDE else f"{label[: _SIDE - 1]}…{label[-_SIDE + 2 :]}"
+    return fill(kept, _SIDE)
+
+
+_SIDE = 20
+"""Letters that fit beside an axis."""
 
 
 def plain(value: float) -> str:

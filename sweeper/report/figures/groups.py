@@ -78,13 +78,18 @@ def grouped(subject: Subject) -> Grouping:
         return Grouping("trial", (*(Group(label(row), (row["trial"],), int(cut_short(row))) for row in whole), *alone))
     members: dict[str, list[Row]] = defaultdict(list)
     for row in searched:
-        members[value_of(subject.values(row).get(key))].append(row)
+        members[_name(key, subject.values(row).get(key))].append(row)
     best = sorted(members, key=lambda each: min(row["value"] for row in members[each]))
     if len(best) > _MOST:
         members[OTHERS] = [row for each in best[_MOST - 1 :] for row in members.pop(each)]
-    order = [value_of(hyperparameters.normal(key, each)) for each in _choices(subject, key)]
+    order = [_name(key, hyperparameters.normal(key, each)) for each in _choices(subject, key)]
     labels = sorted(members, key=lambda each: (each == OTHERS, order.index(each) if each in order else len(order)))
     return Grouping(key, (*(_group(each, members[each]) for each in labels), *alone))
+
+
+def _name(key: str, value: object) -> str:
+    """A group's label; the names of shapes speak for themselves."""
+    return value_of(value) if key == SHAPE else f"{key} {value_of(value)}"
 
 
 def value_of(value: object) -> str:

@@ -108,7 +108,7 @@ def _aligned(label: str, baseline: bool, rows: pd.DataFrame, metrics: tuple[str,
 def draw(jump: Jump) -> Drawing:
     """A panel a metric, the event at 0."""
     rows = -(-len(jump.metrics) // 2)
-    sheet = canvas.sheet(0.6 + 2.0 * rows)
+    sheet = canvas.sheet(0.2 + 2.0 * rows)
     baselines = [each.baseline for each in jump.contenders]
     if len(baselines) > 1 and all(baselines):
         baselines[0] = False

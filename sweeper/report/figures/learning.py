@@ -63,7 +63,7 @@ class Learning:
     labels: Mapping[str, bool]
     fresh: bool
     sampled: int
-    curves: Mapping[str, Mapping[str, Mapping[str, Mean]]]
+    curves: dict[str, dict[str, dict[str, Mean]]]
 
 
 def read(subject: Subject) -> Learning | None:
@@ -145,7 +145,9 @@ def _binned(subject: Subject, trials: Sequence[int], metrics: Sequence[str], wid
 
 def _mean(rows: pd.DataFrame, metric: str, places: int) -> Mean:
     wide = rows.pivot(index=["trial", "replicate"], columns="place", values=metric)
-    values = wide.reindex(columns=range(places)).ffill(axis=1).to_numpy(dtype=np.float64)
+    # On a clock of examples or seconds evaluations may lie further apart than places.
+    between = wide.reindex(columns=range(places)).interpolate(axis=1, limit_area="inside")
+    values = between.ffill(axis=1).to_numpy(dtype=np.float64)
     end = int(rows["place"].max())
     seen = np.isfinite(values)
     runs = seen.sum(0)
@@ -169,18 +171,18 @@ def _draw_contenders(learning: Learning) -> Drawing:
     looks = {
         label: canvas.BASELINES[0] if baseline else canvas.BEST for label, baseline in _told_apart(learning).items()
     }
-    sheet = canvas.sheet(0.5 + 2.5 * len(shown))
+    sheet = canvas.sheet(2.5 * len(shown))
     entries = {
         f"{label}, {what}": canvas.Look(look.colour, dash, "")
         for label, look in looks.items()
         for what, dash in (("training", _DASHED), ("validation", "-"))
     }
-    canvas.legend(sheet, entries, columns=2)
+    canvas.legend(sheet, entries)
     grid = sheet.subplots(len(shown), len(panels), squeeze=False, sharex=True)
     for row, (operation, who) in enumerate(shown.items()):
         for column, (name, metrics) in enumerate(panels):
             axes = grid[row, column]
-            for label, curves in who.items():
+            for label, curves in reversed(who.items()):
                 for metric in metrics:
                     dash = _DASHED if metric.startswith("train_") else "-"
                     _line(axes, learning.x, curves[metric], looks[label].colour, dash)
@@ -203,7 +205,7 @@ def _draw_contenders(learning: Learning) -> Drawing:
 def _draw_groups(learning: Learning) -> Drawing:
     shown = {operation: who for operation, who in learning.curves.items() if who}
     looks = dict(zip(learning.labels, canvas.looks(list(learning.labels.values())), strict=True))
-    sheet = canvas.sheet(0.5 + 0.2 * -(-len(looks) // 3) + 2.6 * len(shown))
+    sheet = canvas.sheet(2.7 * len(shown))
     canvas.legend(sheet, {label: canvas.Look(look.colour, look.dash, "") for label, look in looks.items()})
     metric = learning.event.metric
     for axes, (operation, who) in zip(sheet.subplots(len(shown), squeeze=False)[:, 0], shown.items(), strict=True):

@@ -97,14 +97,12 @@ def draw(lines: Lines) -> Drawing:
         axes.axvline(place, color="black", linewidth=0.8)
         shown = dict(list(axis.marks.items())[:: -(-len(axis.marks) // 10)])
         for height, text in shown.items():
-            last = place == len(lines.axes) - 1
             axes.annotate(
                 fill(text, 11),
                 (place, height),
-                (-3 if last else 3, 0),
+                (3, 0),
                 textcoords="offset points",
                 va="center",
-                ha="right" if last else "left",
                 fontsize=9,
                 bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
             )
@@ -113,7 +111,7 @@ def draw(lines: Lines) -> Drawing:
         axes.annotate(
             "not used", (0, _ABSENT), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize=9
         )
-    axes.set(xlim=(-0.08, len(places) - 0.92), ylim=(_ABSENT - 0.04 if absent else -0.05, 1.05), yticks=[])
+    axes.set(xlim=(-0.08, len(places) - 0.4), ylim=(_ABSENT - 0.04 if absent else -0.05, 1.05), yticks=[])
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)

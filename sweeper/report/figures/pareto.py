@@ -77,7 +77,7 @@ def front(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> list[int]:
 @canvas.styled
 def draw(prices: Prices) -> Drawing:
     """Three panels, with the front of each."""
-    sheet = canvas.sheet(3.4)
+    sheet = canvas.sheet(3.0)
     entries = {"trial": _TRIAL, "none is better on both": _FRONT}
     canvas.legend(sheet, entries | ({"baseline": _BASELINE} if any(prices.baselines) else {}))
     place = {trial: i for i, trial in enumerate(prices.trials)}
@@ -100,7 +100,7 @@ def draw(prices: Prices) -> Drawing:
                 set_limits(0.8 * values.min(), 1.25 * values.max())
             else:
                 set_limits(0, 1.08 * values.max())
-            canvas.numbers(axis, log=log, most=4)
+            canvas.numbers(axis, log=log, most=3 if log else 4)
         axes.set(xlabel=first, ylabel=second)
     left = f" {counted(prices.left_out, 'trial')} with runs that did not reach it left out." if prices.left_out else ""
     return Drawing(

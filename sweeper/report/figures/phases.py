@@ -64,7 +64,7 @@ def draw(phases: Phases) -> Drawing:
     """Stacked bars, and beside them the spikes."""
     present = [name for name in LABELS if any(name in found for found in phases.labels.values())]
     groups = list(phases.labels)
-    sheet = canvas.sheet(1.3 + 0.34 * len(groups) + 0.2 * (len(present) > 3))
+    sheet = canvas.sheet(0.9 + 0.4 * len(groups))
     left, right = sheet.subplots(1, 2, sharey=True, width_ratios=[2.4, 1])
     for place, group in enumerate(groups):
         runs, start = sum(phases.labels[group].values()), 0.0
@@ -79,25 +79,25 @@ def draw(phases: Phases) -> Drawing:
                 left.text(start + share / 2, place, str(count), ha="center", va="center", fontsize=9, bbox=back)
             start += share
     right.barh(range(len(groups)), list(phases.spikes.values()), height=0.72, color=canvas.GREY)
-    handles = [canvas.box(*_LOOKS[name], name) for name in present]
-    sheet.legend(handles=handles, loc="outside upper left", ncols=3)
-    left.set(xlim=(0, 1), xlabel="share of runs", yticks=range(len(groups)), yticklabels=groups)
+    canvas.signs(sheet, [canvas.box(*_LOOKS[name], name) for name in present])
+    left.set(
+        xlim=(0, 1),
+        xlabel="share of runs",
+        yticks=range(len(groups)),
+        yticklabels=[canvas.beside(group) for group in groups],
+    )
     left.set_ylim(len(groups) - 0.5, -0.5)
     right.set(xlabel="loss spikes\nper 1,000 steps", xlim=(0, 1.1 * max(phases.spikes.values()) or 1.0))
     for axes in (left, right):
         axes.grid(visible=False, axis="y")
         axes.tick_params(left=False)
         canvas.numbers(axes.xaxis, most=3 if axes is right else 5)
-    return Drawing(
-        "phases",
-        "Kinds of learning",
+    caption = (
         f"By {phases.by}, with the number of runs: comprehension (validation followed training within twice its time), "
         "grokking (later), memorisation (training only), confusion (neither), collapse (reached 99 % and lost it). "
         "Right: how often the training loss rose above five times its median over the 25 evaluations before. "
-        + phases.note,
-        _alt(phases),
-        sheet,
     )
+    return Drawing("phases", "Kinds of learning", (caption + phases.note).strip(), _alt(phases), sheet)
 
 
 def _alt(phases: Phases) -> str:

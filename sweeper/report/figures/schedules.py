@@ -49,10 +49,11 @@ class Courses:
 def read(subject: Subject) -> Courses | None:
     """The best trial of each shape and the baselines; None where every batch has the same size."""
     searched = [row for row in subject.seen if row["phase"] == "search"]
-    best = list({row["batch_shape"]: row for row in reversed(searched)}.values())
-    best = sorted(best, key=lambda row: row["value"])[:_MOST]
+    best: dict[str, Row] = {}
+    for row in searched:
+        best.setdefault(row["batch_shape"], row)
     baselines = sorted((row for row in subject.seen if row["phase"] == "baseline"), key=lambda row: int(row["trial"]))
-    chosen = [*best, *baselines[:_MOST_BASELINES]]
+    chosen = [*list(best.values())[:_MOST], *baselines[:_MOST_BASELINES]]
     events = _events(subject, [row["trial"] for row in chosen])
     courses = tuple(_course(subject, row, events.get(row["trial"], ())) for row in chosen)
     if len({int(size) for course in courses for size in course.sizes}) < 2:
@@ -97,8 +98,8 @@ def _course(subject: Subject, row: Row, events: tuple[int, ...]) -> Course:
 def draw(found: Courses) -> Drawing:
     """One line a trial, with a mark where each of its runs reached the event."""
     looks = canvas.looks([course.baseline for course in found.courses])
-    sheet = canvas.sheet(3.6 + 0.2 * -(-len(looks) // 2))
-    canvas.legend(sheet, {course.label: look for course, look in zip(found.courses, looks, strict=True)}, columns=2)
+    sheet = canvas.sheet(3.4)
+    canvas.legend(sheet, {course.label: look for course, look in zip(found.courses, looks, strict=True)})
     axes = sheet.subplots()
     for course, look in zip(found.courses, looks, strict=True):
         if not len(course.steps):

@@ -36,8 +36,8 @@ class Slice:
         log: whether the axis is logarithmic.
         x: of every trial that has it the value, or the place of the value among the categories.
         points: these trials.
-        medians: category -> median time of its trials; of a trial that was ended early at the least time that it
-            could have.
+        medians: category -> median time of its trials, without baselines; of trials that were ended early the least
+            that they could have.
     """
 
     key: str
@@ -45,7 +45,7 @@ class Slice:
     log: bool
     x: tuple[float, ...]
     points: tuple[Point, ...]
-    medians: tuple[float, ...]
+    medians: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,19 @@ def _slice(subject: Subject, key: str, everyone: Sequence[Point]) -> Slice:
     mine = tuple(point for point in everyone if key in point.values)
     few = not isinstance(parameter, Float) and len(parameter.every()) <= _FEW
     if not isinstance(parameter, Choice) and not few:
-        return Slice(key, (), parameter.log, tuple(float(point.values[key]) for point in mine), mine, ())
+        return Slice(key, (), parameter.log, tuple(float(point.values[key]) for point in mine), mine, {})
     values = parameter.every() or ()
     known = dict.fromkeys(value_of(normal(key, each)) for each in values)
     # A schedule that never moves is `constant`, and a baseline may have a value that the search has not.
     texts = [value_of(point.values[key]) for point in mine]
     categories = tuple(each for each in (known | dict.fromkeys(texts)) if each in texts)
     x = tuple(float(categories.index(each)) for each in texts)
-    times = [[point.time for point, text in zip(mine, texts, strict=True) if text == each] for each in categories]
-    return Slice(key, categories, False, x, mine, tuple(float(np.median(each)) for each in times))
+    times: dict[str, list[float]] = {}
+    for point, text in zip(mine, texts, strict=True):
+        if not point.baseline:
+            times.setdefault(text, []).append(point.time)
+    medians = {each: float(np.median(times[each])) for each in categories if each in times}
+    return Slice(key, categories, False, x, mine, medians)
 
 
 @canvas.styled
@@ -89,7 +93,7 @@ def draw(slices: Slices) -> Drawing:
     """A panel a parameter, on one axis of time."""
     columns = 2 if len(slices.parameters) <= 8 else 3
     rows = -(-len(slices.parameters) // columns)
-    sheet = canvas.sheet(0.8 + 2.2 * rows)
+    sheet = canvas.sheet(0.2 + 2.2 * rows)
     present = dict.fromkeys(
         kind
         for kind in _KINDS
@@ -97,7 +101,7 @@ def draw(slices: Slices) -> Drawing:
     )
     named = any(point.baseline for each in slices.parameters for point in each.points)
     looks = {_KINDS[kind]: _LOOKS[kind] for kind in present} | ({"baseline": _BASELINE} if named else {})
-    canvas.legend(sheet, looks, columns=2, hollow=(_KINDS["at least"],))
+    canvas.legend(sheet, looks, hollow=(_KINDS["at least"],))
     grid = sheet.subplots(rows, columns, squeeze=False, sharey=True)
     times = [point.time for each in slices.parameters for point in each.points]
     for axes, each in zip(grid.flat, slices.parameters, strict=False):
@@ -138,7 +142,9 @@ _BASELINE = Look(canvas.BLACK, "", "D")
 def _draw_slice(axes: canvas.Axes, each: Slice) -> None:
     spread = np.zeros(len(each.x))
     if each.categories:  # side by side by trial number, so that they can be told apart
-        spread = np.array([((point.trial * 0.618034) % 1 - 0.5) * 0.5 for point in each.points])
+        spread = np.array(
+            [0 if point.baseline else ((point.trial * 0.618034) % 1 - 0.5) * 0.5 for point in each.points]
+        )
     x, y = np.array(each.x) + spread, np.array([point.time for point in each.points])
     crowd = 1.0 if len(x) < 300 else 0.35
     for kind, look in _LOOKS.items():
@@ -149,7 +155,8 @@ def _draw_slice(axes: canvas.Axes, each: Slice) -> None:
     if named.any():
         canvas.scatter(axes, x[named], y[named], _BASELINE, s=30.0)
     if each.categories:
-        axes.hlines(each.medians, np.arange(len(each.medians)) - 0.35, np.arange(len(each.medians)) + 0.35, "black")
+        at = np.array([each.categories.index(category) for category in each.medians])
+        axes.hlines(list(each.medians.values()), at - 0.35, at + 0.35, "black")
         axes.set_xlim(-0.6, len(each.categories) - 0.4)
         names = [fill(name, 12) for name in each.categories]
         slanted = sum(max(map(len, name.split("\n"))) for name in names) > 34
@@ -165,7 +172,7 @@ def _alt(slices: Slices) -> str:
     parts = []
     for each in slices.parameters:
         if each.categories:
-            medians = [f"{a} {canvas.plain(b)}" for a, b in zip(each.categories, each.medians, strict=True)]
+            medians = [f"{category} {canvas.plain(median)}" for category, median in each.medians.items()]
             parts.append(f"Median {slices.clock} by {each.key}: {listed(medians)}.")
         else:
             best = [x for x, point in zip(each.x, each.points, strict=True) if point.kind != "at least"][:5]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sweeper.outcomes import Clock
@@ -17,6 +18,8 @@ from sweeper.results.summary import COLUMN
 from sweeper.survival import Survival, kaplan_meier, restricted_mean
 
 _FINALISTS = 7
+_APART = 800
+"""Times that can be told apart along an axis."""
 
 
 @dataclass(frozen=True)
@@ -153,15 +156,16 @@ def draw(waiting: Waiting) -> Drawing:
     labels = {curve.label: curve.baseline for curves in waiting.panels.values() for curve in curves}
     looks = dict(zip(labels, canvas.looks(list(labels.values())), strict=True))
     shown = {operation: curves for operation, curves in waiting.panels.items() if curves}
-    rows = [height for curves in shown.values() for height in (2.7, 0.25 + 0.2 * len(curves))]
-    sheet = canvas.sheet(sum(rows) + 0.5 + 0.25 * -(-len(looks) // 3))
+    tall = 0.2 if all("\n" not in canvas.beside(label) for label in labels) else 0.44
+    rows = [height for curves in shown.values() for height in (2.7, 0.25 + tall * len(curves))]
+    sheet = canvas.sheet(sum(rows) + 0.2)
     canvas.legend(sheet, {name: Look(look.colour, look.dash, "") for name, look in looks.items()})
     grid = sheet.add_gridspec(len(rows), 1, height_ratios=rows)
     for place, (operation, curves) in enumerate(shown.items()):
         axes = sheet.add_subplot(grid[2 * place])
         for curve in sorted(curves, key=lambda curve: not curve.baseline):
             _draw_curve(axes, curve, looks[curve.label])
-        axes.set(ylim=(-0.02, 1.02), xlim=(0, waiting.ticks[-1]), xticks=waiting.ticks, ylabel="not there yet")
+        axes.set(ylim=(-0.02, 1.02), xlim=(0, 1.005 * waiting.ticks[-1]), xticks=waiting.ticks, ylabel="not there yet")
         if len(shown) > 1:
             axes.set_title(operation, loc="left")
         axes.set_xlabel(waiting.clock)
@@ -181,25 +185,34 @@ def draw(waiting: Waiting) -> Drawing:
 
 
 def _draw_curve(axes: canvas.Axes, curve: Curve, look: Look) -> None:
-    known = curve.survival
-    axes.step(known.times, known.survival, where="post", color=look.colour, linestyle=look.dash, label=curve.label)
-    begun = known.survival < 1  # before the first event the interval only says how many runs there are
-    axes.fill_between(
-        known.times[begun], known.low[begun], known.high[begun], step="post", color=look.colour, alpha=0.12, linewidth=0
-    )
+    known, kept = curve.survival, _apart(curve.survival.times)
+    times, share, low, high = (each[kept] for each in (known.times, known.survival, known.low, known.high))
+    axes.step(times, share, where="post", color=look.colour, linestyle=look.dash, label=curve.label)
+    begun = share < 1  # before the first event the interval only says how many runs there are
+    axes.fill_between(times[begun], low[begun], high[begun], step="post", color=look.colour, alpha=0.12, linewidth=0)
     if len(known.censored):
-        at = np.unique(known.censored)
+        at = known.censored[_apart(known.censored)]
         height = known.survival[np.searchsorted(known.times, at, side="right") - 1]
         axes.plot(
             at, height, color=look.colour, marker="|", markersize=11, markeredgewidth=1.8, linestyle="", clip_on=False
         )
 
 
+def _apart(times: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Places of ascending times that can be told apart on paper: the last of those that cannot, and the first."""
+    bins = np.floor(times / max(times[-1], 1e-9) * _APART)
+    return np.flatnonzero(np.append(np.diff(bins) > 0, True) | (np.arange(len(times)) == 0))
+
+
 def _draw_at_risk(axes: canvas.Axes, curves: Sequence[Curve], looks: dict[str, Look], ticks: Sequence[float]) -> None:
     for place, curve in enumerate(curves):
         for tick, count in zip(ticks, curve.at_risk, strict=True):
             axes.text(tick, place, f"{count:,}", ha="center", va="center", fontsize=9, color=looks[curve.label].colour)
-    axes.set(ylim=(len(curves) - 0.5, -0.5), yticks=range(len(curves)), yticklabels=[c.label for c in curves])
+    axes.set(
+        ylim=(len(curves) - 0.5, -0.5),
+        yticks=range(len(curves)),
+        yticklabels=[canvas.beside(curve.label) for curve in curves],
+    )
     for text, curve in zip(axes.get_yticklabels(), curves, strict=True):
         text.set_color(looks[curve.label].colour)
     axes.set_title("runs still waiting", loc="left", fontsize=9)

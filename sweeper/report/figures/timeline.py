@@ -103,7 +103,7 @@ def draw(found: Timeline) -> Drawing:
     unit, name = next(((size, name) for least, size, name in _UNITS if whole >= least), (1.0, "seconds"))
     lanes = int(found.lanes.max()) + 1
     above = min(max(0.3 * lanes, 0.7), 4.0)
-    sheet = canvas.sheet(above + 2.2)
+    sheet = canvas.sheet(above + 1.9)
     top, bottom = sheet.subplots(2, sharex=True, height_ratios=[above, 1.2])
     counts = {state: found.states.count(state) for state in _LOOKS if state in found.states}
     for state in counts:
@@ -111,7 +111,7 @@ def draw(found: Timeline) -> Drawing:
         start, end = found.start[mine] / unit, found.end[mine] / unit
         canvas.bars(top, start, found.lanes[mine], end - start, _LOOKS[state])
     handles = [canvas.box(*_LOOKS[state], f"{state} ({count:,})") for state, count in counts.items()]
-    sheet.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 4))
+    canvas.signs(sheet, handles)
     top.set(xlim=(0, whole / unit), ylim=(lanes, 0), ylabel="lane", yticks=[])
     top.grid(visible=False)
     at, count = found.busy

@@ -33,7 +33,7 @@ def two_heads(assignment: Assignment, replicate: int) -> int:
 
 def test_by_the_choice_that_matters_most(tmp_path: Path) -> None:
     found = grouped(about(launched(tmp_path, DEPTHS, two_heads)))
-    assert (found.by, [group.label for group in found.groups]) == ("heads", ["1", "2"])
+    assert (found.by, [group.label for group in found.groups]) == ("heads", ["heads 1", "heads 2"])
 
 
 def test_with_no_choice_the_best_trials_by_themselves(tmp_path: Path) -> None:

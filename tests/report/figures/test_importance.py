@@ -23,6 +23,6 @@ def test_a_conditional_parameter_counts_where_it_applies(tmp_path: Path) -> None
     having = sum(row["heads"] == 2 for row in sweep.rows())
     assert (found.having["depth"], found.trials) == (having, 30)
     assert next(iter(found.shares)) == "heads"
-    figure = look(importance.draw(found), "heads", "depth", "weight_decay")
-    assert f"({having} of 30 trials have it)" in "".join(figure.alt.split("\n")) or having == 30
+    partly = f"{100 * found.shares['depth']:.0f} % ({having} of 30 trials have it)"
+    figure = look(importance.draw(found), "heads", "weight_decay", partly)
     assert figure.alt.startswith("Importance from 30 trials: heads ")

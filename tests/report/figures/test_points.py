@@ -1,6 +1,5 @@
 """What is known of each trial's time, against its parameters."""
 
-
 from sweeper.report.figures.points import Point, points
 from sweeper.report.figures.subject import Subject
 
@@ -11,7 +10,14 @@ def known(found: tuple[Point, ...]) -> list[tuple[int, float, str]]:
 
 def test_of_trials_that_were_ended_early_the_least_that_they_could_have_become(capped: Subject) -> None:
     found = points(capped)
-    assert known(found) == [1]
+    assert known(found) == [
+        (1, 25.0, "reached"),
+        (2, 30.0, "at least"),
+        (3, 30.0, "at least"),
+        (4, 30.0, "at least"),
+        (5, 30.0, "at least"),
+        (0, 35.0, "reached"),
+    ]
 
 
 def test_of_whole_trials_their_restricted_mean(shapes: Subject) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sweeper.report.figures import survival
 from sweeper.report.figures.groups import grouped
 from sweeper.report.figures.subject import Subject
+from sweeper.survival import kaplan_meier
 from sweeper.trial import Assignment, Chunk
 from tests.report.figures.looking import SHAPES, TWO, about, launched, look
 from tests.results.test_summary import chunk_of, curve
@@ -115,3 +117,15 @@ def test_a_mean_is_an_upper_bound_where_nobody_was_seen_to_the_end(capped: Subje
     waiting = survival.read(capped, grouped(capped))
     assert waiting is not None
     assert "doubling at most 100 (0 of 4 runs reached it)" in survival.draw(waiting).alt
+
+
+def test_of_thousands_of_times_those_are_drawn_that_can_be_told_apart() -> None:
+    times = np.sort(np.random.default_rng(0).uniform(10, 1000, 20_000))
+    known = kaplan_meier(times, np.ones(len(times), bool))
+    curve = survival.Curve("many", False, known, len(times), len(times), 500.0, (len(times), 0))
+    drawn = survival.draw(survival.Waiting(False, "x", "steps", "y > 1", 1000.0, (0.0, 1000.0), "", {"a": (curve,)}))
+    (line,) = (each for each in drawn.sheet.axes[0].get_lines() if each.get_label() == "many")
+    x, y = (np.asarray(each) for each in line.get_data())
+    assert 700 < len(x) <= 803
+    assert (x[0], y[0], x[-1], y[-1]) == (0.0, 1.0, times[-1], 0.0)
+    assert np.isin(x, known.times).all() and np.isin(y, known.survival).all()
