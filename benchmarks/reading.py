@@ -3,8 +3,8 @@
     python -m benchmarks.reading --folder NEW --write      # about 15 minutes; keeps figures/reading.json
 
 The record is written by the sweep's own writer and read by what the commands call: leaderboard, SQL and the report,
-each five times in a process of its own, imports included; medians. Curves are sigmoids at a time that depends on the
-configuration, with noise.
+each five times in a process of its own, with and without what is imported for it; medians. Curves are sigmoids at a
+time that depends on the configuration, with noise.
 """
 
 import argparse
@@ -54,17 +54,19 @@ MEAN_CURVES = """
 """
 QUESTIONS = {
     "leaderboard": (
-        "from sweeper.report.leaderboard import leaderboard\nfrom sweeper.spec.loading import load\n"
-        "leaderboard(folder, load(folder.space).spec, 10)"
+        "from sweeper.report.leaderboard import leaderboard; from sweeper.spec.loading import load",
+        "leaderboard(folder, load(folder.space).spec, 10)",
     ),
     "mean curve of each schedule shape": (
-        f"from sweeper.results.query import frame\nassert len(frame(folder, '''{MEAN_CURVES}''')) == 4500"
+        "from sweeper.results.query import frame",
+        f"assert len(frame(folder, '''{MEAN_CURVES}''')) == 4500",
     ),
     "report": (
-        "from sweeper.report import page\nfrom sweeper.report.account import account\n"
-        "page.write(account(folder), folder.report)"
+        "from sweeper.report import page; from sweeper.report.account import account",
+        "page.write(account(folder), folder.report)",
     ),
 }
+"""Name -> what is imported, and what is asked."""
 
 
 def settings_of(trial: int) -> Hyperparameters:
@@ -149,14 +151,17 @@ def make(folder: SweepFolder, trials: int) -> float:
     return time.perf_counter() - clock
 
 
-def asked(question: str, folder: SweepFolder) -> float:
-    """Seconds that a question takes in a process of its own, without the start of Python."""
+def asked(question: str, folder: SweepFolder) -> tuple[float, float]:
+    """Seconds that a question takes in a process of its own, without and with what is imported for it."""
+    imports, call = QUESTIONS[question]
     code = (
-        "import time; began = time.perf_counter()\nfrom pathlib import Path\nfrom sweeper.paths import SweepFolder\n"
-        f"folder = SweepFolder(Path({str(folder.root)!r}))\n{QUESTIONS[question]}\nprint(time.perf_counter() - began)"
+        "import time; began = time.perf_counter()\nfrom pathlib import Path; from sweeper.paths import SweepFolder\n"
+        f"{imports}\nfolder = SweepFolder(Path({str(folder.root)!r}))\nready = time.perf_counter()\n{call}\n"
+        "print(time.perf_counter() - ready, time.perf_counter() - began)"
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    alone, whole = map(float, done.stdout.split())
+    return alone, whole
 
 
 def main() -> None:
@@ -181,7 +186,8 @@ def main() -> None:
     }
     for question in QUESTIONS:
         seconds = [asked(question, folder) for _ in range(given.repeats)]
-        found["seconds"][question] = {"median": statistics.median(seconds), "all": seconds}
+        medians = [statistics.median(each) for each in zip(*seconds, strict=True)]
+        found["seconds"][question] = dict(zip(("alone", "with imports"), medians, strict=True)) | {"all": seconds}
         print(f"{question}: {seconds}", flush=True)
     if folder.report.exists():
         found["report page, bytes"] = (folder.report / "index.html").stat().st_size

@@ -150,5 +150,5 @@ def identity(settings: Hyperparameters, horizon: int) -> str:
     else:
         sizes = batch_sizes(plain.batch, horizon)
         changes = np.flatnonzero(np.diff(sizes, prepend=0))
-        flat["batch"] = [(int(step), int(sizes[step])) for step in changes]
+        flat["batch"] = np.column_stack([changes, sizes[changes]]).tolist()
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:16]

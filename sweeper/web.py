@@ -18,6 +18,8 @@ from rich.console import Console, RenderableType
 
 from sweeper.errors import UserError
 from sweeper.paths import SweepFolder
+from sweeper.report import page as report
+from sweeper.report.account import account
 from sweeper.watching import Board, Stamp, Status, Watcher, render, stamp_of
 
 HOST = "127.0.0.1"
@@ -42,8 +44,7 @@ pre {{ font: 14px/1.35 monospace; overflow-x: auto }}</style>
 
 def content(folder: SweepFolder) -> bytes:
     """The full report of a sweep as a page, made once whenever its tables have changed."""
-    console = _console()
-    return _page(folder.root.name, picture(Board().render(folder, console), console))
+    return report.html(account(folder)).encode()
 
 
 class Pages:

@@ -82,3 +82,18 @@ def test_the_package_gives_both_and_imports_nothing_before() -> None:
         sweeper.lunch  # noqa: B018
     check = "import sweeper, sys; assert not {'torch', 'ray', 'pandas', 'duckdb'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_the_example_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> None:
+    """In a folder of its own, with fewer steps than it asks for: what it prints is there, whatever it says."""
+    example = tmp_path / "example.py"
+    text = (Path(sweeper.__file__).parents[1] / "docs" / "example.py").read_text()
+    text = text.replace("Path(__file__).parent.parent", f"Path({str(Path(sweeper.__file__).parents[1])!r})")
+    text = text.replace('"objective.horizon=1000"', '"objective.horizon=60"')
+    example.write_text(text)
+    done = subprocess.run(
+        [sys.executable, str(example)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert "steps until val_accuracy > 0.99" in done.stdout
+    assert done.stdout.rstrip().splitlines()[-1].split()[1] == "example"

@@ -114,6 +114,9 @@ def test_the_drawing_of_the_folder_is_true(home: Path) -> None:
         folder.provenance,
         folder.journal,
         folder.lock,
+        folder.status,
+        folder.report,
+        folder.stop_request,
     }
 
 

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], str]] = {
         reading.query,
         "sweeper query quickstart 'SELECT batch_shape, min(rmst) FROM trials GROUP BY batch_shape'",
     ),
+    "report": (reading.report, "sweeper report quickstart"),
     "export": (reading.export, "sweeper export quickstart trials.csv"),
     "replay": (reading.replay, "sweeper replay quickstart --rule asha"),
     "doctor": (sweeping.doctor, "sweeper doctor"),

@@ -119,6 +119,24 @@ def export(
     terminal.say(f"wrote {output}")
 
 
+def report(
+    sweep: Sweep,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder; by default `report` in the sweep's own.")
+    ] = None,
+) -> None:
+    """Write the report: one HTML page that needs no network, notes.md, and the figures as PNG and SVG."""
+    from sweeper.locations import in_store
+    from sweeper.report import account, page
+    from sweeper.results.finding import find_sweep
+
+    folder = find_sweep(sweep)
+    place = output or (Path(f"{folder.root.name}-report") if in_store(sweep) else folder.report)
+    with terminal.err.status("reading the tables and drawing the figures"):
+        written = page.write(account.account(folder), place)
+    terminal.say(f"wrote {written.page}, {written.notes.name} and {len(written.figures)} figures beside it")
+
+
 def replay(
     sweep: Sweep,
     rule: Annotated[

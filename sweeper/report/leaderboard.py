@@ -62,7 +62,10 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
     """
     asked = clock or spec.objective.minimize
     as_told = asked == spec.objective.minimize
-    everyone = query(folder, "SELECT * FROM trials ORDER BY value, trial").to_pylist()
+    # Of thousands of trials little is needed: the rest is read for those that are shown.
+    everyone = query(
+        folder, "SELECT trial, phase, name, value, rmst, rmst_error FROM trials ORDER BY value, trial"
+    ).to_pylist()
     limit = limit_on(folder, spec, asked)
     # To rank on another clock, the runs of all trials are needed; thousands of trials take seconds.
     runs = {} if as_told else runs_on(folder, asked, limit, [row["trial"] for row in everyone])
@@ -74,6 +77,7 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
     rows = [row for row in everyone if row["phase"] != "confirm" and row["trial"] not in replaced]
     confirmed = [row for row in everyone if row["phase"] == "confirm"]
     shown = [*rows[:top], *confirmed]
+    _add_columns(folder, shown)
     if as_told:
         runs = runs_on(folder, asked, limit, [row["trial"] for row in shown])
     for row in shown:
@@ -102,6 +106,15 @@ def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
         (longest,) = query(folder, "SELECT max(seconds) AS seconds FROM curves").to_pylist()
         return float(longest["seconds"] or 1.0)
     return heaviest.limit(spec, clock)
+
+
+def _add_columns(folder: SweepFolder, rows: list[dict[str, Any]]) -> None:
+    """All that the table holds of some trials."""
+    wanted = ", ".join(str(row["trial"]) for row in rows) or "NULL"
+    held = query(folder, f"SELECT * FROM trials WHERE trial IN ({wanted})").to_pylist()
+    by_number = {each["trial"]: each for each in held}
+    for row in rows:
+        row.update(by_number[row["trial"]] | row)
 
 
 def _add_mean(row: dict[str, Any], runs: Runs | None) -> None:
@@ -174,7 +187,7 @@ def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: st
                 f"{row[number]} {row['baseline']}".strip(),
                 f"{row['reached']}/{row['runs']}{_interval(row)}"
                 + ("" if row["state"] == "finished" else f" {row['state']}"),
-                f"{_bound(row)}{_time(row['mean'])}",
+                f"{bound(row)}{_time(row['mean'])}",
                 "" if row["error"] is None else _time(row["error"]),
                 *((_median(row),) if single else ()),
                 "" if row["ratio"] is None else f"{row['ratio']:.2f}",
@@ -196,7 +209,7 @@ def _wrapped(sentence: str, width: int) -> Text:
     return Text(textwrap.fill(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
 
 
-def _bound(row: dict[str, Any]) -> str:
+def bound(row: dict[str, Any]) -> str:
     """How the mean relates to that of runs without a horizon; runs cut short count at the horizon: too much."""
     if row["reached"] == row["runs"]:
         return ""

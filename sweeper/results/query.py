@@ -68,6 +68,9 @@ def connect(sweeps: Sweeps) -> Connection:
     for name in TABLES:
         connection.register(name, dataset(sweeps, name))
     connection.execute("SET TimeZone = 'UTC'")
+    # DuckDB is not told how long these tables are, and would take `curves` for the small side of a join. As it is
+    # written, the table that is named last is: FROM curves JOIN trials.
+    connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
     connection.execute("SET lock_configuration = true")
     return connection
 

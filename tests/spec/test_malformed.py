@@ -579,8 +579,8 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "unknown_stop": (space("stop: hyperband"), "space.yaml:6: stop: got 'hyperband'; allowed: cap, asha, none"),
     "unknown_tracker": (
         space("trackers: tensorbord"),
-        "space.yaml:6: trackers[0]: got 'tensorbord' (did you mean 'tensorboard'?); "
-        "allowed: tensorboard, mlflow, wandb",
+        "space.yaml:6: trackers[0]: got 'tensorbord' (did you mean 'tensorboard'?); allowed: tensorboard, mlflow, "
+        "wandb",
     ),
     "tracker_twice": (
         space("trackers: [mlflow, mlflow]"),

@@ -1,0 +1,63 @@
+"""All figures of a sweep, in reading order."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from sweeper.paths import SweepFolder
+from sweeper.report.figures import (
+    importance,
+    jump,
+    learning,
+    parallel,
+    pareto,
+    phases,
+    schedules,
+    slices,
+    survival,
+    timeline,
+)
+from sweeper.report.figures.canvas import Drawing, Figure, rendered
+from sweeper.report.figures.groups import grouped
+from sweeper.report.figures.subject import subject
+from sweeper.spec.model import SweepSpec
+
+Data = TypeVar("Data")
+
+
+def draw_all(folder: SweepFolder, spec: SweepSpec) -> Iterator[Figure]:
+    """Draw a sweep's figures one after another; one that has nothing to show is left out.
+
+    Args:
+        folder: the sweep's folder.
+        spec: its space.yaml.
+
+    Raises:
+        UserError: the folder is not a sweep's, or a part is damaged.
+    """
+    for drawing in drawings(folder, spec):
+        yield rendered(drawing)
+
+
+def drawings(folder: SweepFolder, spec: SweepSpec) -> Iterator[Drawing]:
+    """The same before they are rendered."""
+    about = subject(folder, spec)
+    if not about.seen:
+        return
+    groups = grouped(about)
+    yield from _drawn(survival.read(about, groups), survival.draw)
+    yield from _drawn(survival.read_confirmed(about), survival.draw)
+    yield from _drawn(learning.read(about), learning.draw)
+    yield from _drawn(learning.read_groups(about, groups), learning.draw)
+    yield from _drawn(importance.read(about), importance.draw)
+    yield from _drawn(slices.read(about), slices.draw)
+    yield from _drawn(parallel.read(about), parallel.draw)
+    yield from _drawn(schedules.read(about), schedules.draw)
+    yield from _drawn(pareto.read(about), pareto.draw)
+    yield from _drawn(phases.read(about, groups), phases.draw)
+    yield from _drawn(jump.read(about), jump.draw)
+    yield from _drawn(timeline.read(about), timeline.draw)
+
+
+def _drawn(data: Data | None, draw: Callable[[Data], Drawing]) -> Iterator[Drawing]:
+    if data is not None:
+        yield draw(data)

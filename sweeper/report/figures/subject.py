@@ -1,0 +1,150 @@
+"""A sweep as its figures look at it: the trials that count, who is best, and with whom to compare."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sweeper import heaviest
+from sweeper.hyperparameters import Value
+from sweeper.outcomes import Clock
+from sweeper.paths import SweepFolder
+from sweeper.results.query import query
+from sweeper.results.record import taken_up_again
+from sweeper.results.summary import CUT_SHORT, column_of
+from sweeper.space import Space
+from sweeper.spec.model import SweepSpec
+
+Row = dict[str, Any]
+
+_COLUMNS = ["trial", "phase", "name", "state", "runs", "reached", "rmst", "value", "bound", "started", "finished"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A configuration whose runs are shown.
+
+    Attributes:
+        label: `trial 17`, or the baseline's name.
+        trial: whose runs are shown: that of the confirmation where there is one.
+        baseline: whether it is one.
+        fresh: whether these are runs on fresh seeds.
+    """
+
+    label: str
+    trial: int
+    baseline: bool
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the figures of one sweep have in common.
+
+    Attributes:
+        folder: the sweep's folder.
+        spec: its space.yaml.
+        trials: rows of `trials` of the baselines and the search, but for those that another trial has taken up again.
+        confirmations: those of the confirmations.
+    """
+
+    folder: SweepFolder
+    spec: SweepSpec
+    trials: tuple[Row, ...]
+    confirmations: tuple[Row, ...]
+
+    @property
+    def clock(self) -> Clock:
+        """The objective's clock."""
+        return self.spec.objective.minimize
+
+    @cached_property
+    def limit(self) -> float:
+        """Where restricted means are restricted, on that clock."""
+        return heaviest.limit(self.spec)
+
+    @cached_property
+    def space(self) -> Space:
+        """The parameters that are searched."""
+        return Space(self.spec.search, self.spec.fixed, self.spec.require, self.spec.objective.horizon)
+
+    def values(self, row: Row) -> dict[str, Value]:
+        """The searched parameters that apply to a trial, with their values; in the tables the others have defaults."""
+        known = {**self.space.given, **{key: row[column_of(key)] for key in self.spec.search}}
+        for key in self.space.order:
+            condition = self.space.conditions.get(key)
+            if condition and (any(known.get(name) is None for name in condition.names) or not condition.holds(known)):
+                known[key] = None
+        return {key: known[key] for key in self.spec.search if known[key] is not None}
+
+    @cached_property
+    def seen(self) -> tuple[Row, ...]:
+        """The trials that did not fail, the best first."""
+        return tuple(sorted((row for row in self.trials if row["state"] != "failed"), key=_by_value))
+
+    @cached_property
+    def contenders(self) -> tuple[Contender, ...]:
+        """The best trial and the first baseline, those that there are; on fresh seeds where both were confirmed."""
+        searched = [row for row in self.seen if row["phase"] == "search"]
+        baselines = sorted((row for row in self.seen if row["phase"] == "baseline"), key=lambda row: int(row["trial"]))
+        chosen = [*_whole_first(searched)[:1], *baselines[: 1 if searched else 2]]
+        repeats = {row["name"]: row for row in self.confirmations if row["state"] == "finished"}
+        fresh = all(str(row["trial"]) in repeats for row in chosen)
+        return tuple(
+            Contender(
+                label(row),
+                repeats[str(row["trial"])]["trial"] if fresh else row["trial"],
+                row["phase"] == "baseline",
+                fresh,
+            )
+            for row in chosen
+        )
+
+
+def subject(folder: SweepFolder, spec: SweepSpec) -> Subject:
+    """Read what the figures have in common."""
+    parameters = [column_of(key) for key in spec.search]
+    schedule = "COLUMNS('^batch_')"
+    others = [f'"{column}"' for column in (*_COLUMNS, *parameters) if not column.startswith("batch_")]
+    rows = query(folder, f"SELECT {', '.join(others)}, {schedule} FROM trials ORDER BY trial").to_pylist()
+    replaced = taken_up_again(rows)
+    return Subject(
+        folder,
+        spec,
+        tuple(row for row in rows if row["phase"] != "confirm" and row["trial"] not in replaced),
+        tuple(row for row in rows if row["phase"] == "confirm"),
+    )
+
+
+def label(row: Row) -> str:
+    """`trial 17`, or the baseline's name."""
+    return str(row["name"]) if row["phase"] == "baseline" else f"trial {row['trial']}"
+
+
+def cut_short(row: Row) -> bool:
+    """Whether a trial was ended although it could have trained on."""
+    return row["state"] in CUT_SHORT
+
+
+def numbered(trials: Iterable[int]) -> str:
+    """Trials' numbers for an IN of SQL; one that no trial has where there are none."""
+    return ", ".join(str(int(trial)) for trial in trials) or "-1"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+
+
+def _by_value(row: Row) -> tuple[float, int]:
+    return row["value"], row["trial"]
+
+
+def _whole_first(rows: Sequence[Row]) -> list[Row]:
+    """Trials that trained to their end before those that did not, otherwise in the same order."""
+    return sorted(rows, key=cut_short)

@@ -1,0 +1,100 @@
+"""The report as one HTML page that needs no network, and as Markdown for a write-up."""
+
+import base64
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from sweeper.errors import UserError
+from sweeper.report.account import Account
+from sweeper.report.figures.canvas import Figure
+from sweeper.report.grid import Grid, in_markdown
+
+_FIGURES = "figures"
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of a report."""
+
+    page: Path
+    notes: Path
+    figures: tuple[Path, ...]
+
+
+def html(found: Account, refresh: int | None = None) -> str:
+    """The page.
+
+    Args:
+        found: what it says.
+        refresh: seconds after which the browser is to ask again; None for a page that stays as it is.
+    """
+    return _template().render(account=found, refresh=refresh)
+
+
+def markdown(found: Account) -> str:
+    """The same for a write-up; figures are files beside it."""
+    parts = [
+        f"# {found.name}",
+        found.question,
+        "## Verdict",
+        *map(_capital, found.verdict),
+        *(f"*{_capital(caution)}.*" for caution in found.cautions),
+        found.counts,
+    ]
+    for grid in found.grids:
+        parts += [f"## {_capital(grid.title)}", in_markdown(grid)]
+    for figure in found.figures:
+        parts += [f"## {figure.title}", f"![{figure.alt}]({_FIGURES}/{figure.name}.png)", figure.caption]
+    parts += ["## The question", f"```yaml\n{found.space.strip()}\n```"]
+    parts += [f"## {_capital(found.launches.title)}", in_markdown(found.launches)]
+    return "\n\n".join(parts) + "\n"
+
+
+def write(found: Account, folder: Path) -> Written:
+    """Write index.html, notes.md and the figures as PNG and SVG.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    page, notes, figures = folder / "index.html", folder / "notes.md", folder / _FIGURES
+    drawn = []
+    try:
+        figures.mkdir(parents=True, exist_ok=True)
+        page.write_text(html(found), encoding="utf-8")
+        notes.write_text(markdown(found), encoding="utf-8")
+        for figure in found.figures:
+            for ending, content in (("svg", figure.svg.encode()), ("png", figure.png)):
+                path = figures / f"{figure.name}.{ending}"
+                path.write_bytes(content)
+                drawn.append(path)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); give another --output") from None
+    return Written(page, notes, tuple(drawn))
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sweeper.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"source": _source, "capital": _capital, "anchor": _anchor}
+    return environment.get_template("page.html")
+
+
+def _source(figure: Figure) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg.encode()).decode()}"
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _anchor(grid: Grid) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in grid.title)

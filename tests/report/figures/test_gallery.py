@@ -1,0 +1,70 @@
+"""All figures of sweeps of every kind: what is drawn, in which order, and that nothing breaks or lies outside."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeper.report.figures.gallery import draw_all, drawings
+from sweeper.report.figures.subject import Subject
+from sweeper.spec.loading import load
+from tests.report.figures.looking import SHAPES, by_shape, fitting, launched
+from tests.test_director import Sweep, always, diverges, fails
+
+EVERYTHING = [
+    *("survival", "survival-confirmed", "learning", "learning-by-group", "slices", "parallel"),
+    *("schedules", "pareto", "phases", "jump", "timeline"),
+]
+ONE = {"search": {}, "baselines": {"only": {"depth": 1}}, "budget": {"trials": 1}}
+
+
+def drawn(sweep: Sweep) -> list[str]:
+    spec = load(sweep.root / "space.yaml").spec
+    found = list(drawings(sweep.folder, spec))
+    for each in found:
+        fitting(each)
+    return [each.name for each in found]
+
+
+def test_a_whole_sweep_in_reading_order_and_the_same_bytes_twice(shapes: Subject) -> None:
+    first = list(draw_all(shapes.folder, shapes.spec))
+    assert [figure.name for figure in first] == EVERYTHING
+    assert list(draw_all(shapes.folder, shapes.spec)) == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "reach", "left_out"),
+    [
+        (ONE, always(30), {"survival-confirmed", "learning-by-group", "slices", "parallel", "schedules", "pareto"}),
+        (SHAPES, always(None), {"pareto", "jump"}),
+        ({**SHAPES, "baselines": {}, "confirm": None}, by_shape, {"survival-confirmed"}),
+        (
+            {
+                **SHAPES,
+                "budget": {"trials": 15},
+                "baselines": {f"one-{i}-with-a-long-name": {"batch.max": 100 + i} for i in range(9)},
+            },
+            by_shape,
+            set(),
+        ),
+    ],
+    ids=["one trial", "nobody arrives", "no baseline", "baselines with long names"],
+)
+def test_a_figure_that_has_nothing_to_show_is_left_out(
+    tmp_path: Path, changes: dict[str, Any], reach: Any, left_out: set[str]
+) -> None:
+    assert drawn(launched(tmp_path, changes, reach)) == [name for name in EVERYTHING if name not in left_out]
+
+
+def test_a_sweep_whose_runs_all_diverge(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, SHAPES)
+    sweep.launch(diverges)
+    assert drawn(sweep) == [name for name in EVERYTHING if name not in ("pareto", "jump")]
+
+
+def test_a_sweep_whose_trials_all_fail_or_that_has_none_has_no_figures(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, {**SHAPES, "budget": {"trials": 2}})
+    sweep.open()
+    assert drawn(sweep) == []
+    sweep.launch(fails)
+    assert drawn(sweep) == []

@@ -1,0 +1,69 @@
+"""What the README says a user can type works, on a sweep of the size that it speaks of."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sweeper.cli import main as cli
+from tests.report.made_up import train
+from tests.test_director import PUBLISHED, Sweep
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(console|python)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+LINES = [
+    shlex.split(line.removeprefix("$ "), comments=True)
+    for language, block in BLOCKS
+    if language == "console"
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
+COMMANDS = [words[1:] for words in LINES if words[0] == "sweeper"]
+TRAINS = {"launch", "resume"}
+"""Tested elsewhere, at length."""
+PROGRAMS = [block for language, block in BLOCKS if language == "python"]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with 24 trials in results/quickstart, and a space.yaml."""
+    sweep = Sweep(tmp_path)
+    sweep.changes = {
+        "search": {"depth": {"int": [1, 4]}, "heads": {"choice": [1, 2, 4]}, "weight_decay": {"choice": [0.5, 1.0]}},
+        "baselines": {"constant-128": PUBLISHED},
+        "confirm": {"top": 2, "replicates": 6},
+        "budget": {"trials": 24},
+    }
+    sweep.launch(train)
+    sweep.folder.root.rename(tmp_path / "results" / "quickstart")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_command_of_the_readme_is_one_of_ours() -> None:
+    assert {words[0] for words in COMMANDS} <= set(cli.COMMANDS)
+    assert {words[0] for words in LINES} == {
+        "sweeper",
+        "make",
+        "python3",
+        ".venv/bin/pip",
+        ".venv/bin/sweeper",
+        ".venv/bin/pytest",
+    }
+
+
+def test_commands_that_read_and_check_do_what_the_readme_says(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (home / "space.yaml").unlink()
+    for words in COMMANDS:
+        if words[0] not in TRAINS:
+            expected = 2 if "NAME" in words else 0
+            assert cli.run([*words]) == expected, (words, capfd.readouterr())
+
+
+@pytest.mark.usefixtures("home")
+def test_the_programs_of_the_readme_run() -> None:
+    assert PROGRAMS
+    for program in PROGRAMS:
+        exec(compile(program, "README.md", "exec"), {})
