@@ -296,6 +296,8 @@ def a_result(root: Path, chance: random.Random, sound: Path) -> None:
         ("export", str(sweep), str(root / "curves.json"), "--table", "curves"),
         ("query", str(sweep), "select * from trials join runs using (trial) join curves using (trial, replicate)"),
         ("replay", str(sweep)),
+        ("status", str(sweep)),
+        ("watch", str(sweep)),
         ("launch", str(space), "--here"),
         ("resume", str(sweep), "--here"),
     ]

@@ -1,27 +1,34 @@
-"""Tells trackers of finished trials, each from a thread of its own, so that none can hold up or harm a sweep.
+"""Tells trackers of finished trials, each in a process of its own, so that none can hold up or harm a sweep.
 
 A tracker that raises is left alone from then on. One that is slow misses trials when 64 wait for it. At the end all
-together are given ten seconds. The user is told once what went wrong; the tables have everything anyway.
+together are given ten seconds, and are ended then. The user is told once what went wrong; the tables have everything.
 """
 
+import os
+import pickle
 import queue
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO, cast
 
 from sweeper.errors import UserError
 from sweeper.paths import SweepFolder
-from sweeper.trackers.protocol import Place, Tracker, Trial
+from sweeper.trackers import process
+from sweeper.trackers.protocol import Place, Trial
 
 NEEDS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """Tracker -> the library that it needs, which the extra of its name brings."""
+MODULES = {name: f"sweeper.trackers.{name}" for name in NEEDS}
+"""Tracker -> the module whose `open_tracker` its process calls."""
 Say = Callable[[str], object]
 _WAITING = 64
-_PATIENCE = 10.0
+_PATIENCE, _GONE = 10.0, 1.0
 
 
 def check(names: Sequence[str], folder: SweepFolder) -> None:
@@ -55,10 +62,15 @@ def feeding(names: Sequence[str], sweep: str, folder: SweepFolder, say: Say) -> 
         say: is told what a user should know.
     """
     feed = Feed({name: Place(sweep, _place(name, folder)) for name in names}, say)
+    patience = 0.0  # after a second Ctrl-C
     try:
         yield feed
+        patience = _PATIENCE
+    except Exception:
+        patience = _PATIENCE
+        raise
     finally:
-        feed.close()
+        feed.close(patience)
 
 
 class Feed:
@@ -87,9 +99,9 @@ class Feed:
         for line in self._lines:
             line.put(trial)
 
-    def close(self) -> None:
-        """Give what waits its chance."""
-        until = time.monotonic() + _PATIENCE
+    def close(self, patience: float) -> None:
+        """Give what waits so many seconds, and end the rest."""
+        until = time.monotonic() + patience
         for line in self._lines:
             line.finish()
         for line in self._lines:
@@ -100,19 +112,27 @@ class Feed:
 
 
 class _Line:
-    """One tracker, its thread, and the trials that wait for it."""
+    """One tracker: its process, the thread that feeds it, and the trials that wait for it."""
 
     def __init__(self, name: str, place: Place, say: Say):
-        self._name, self._place, self._say = name, place, say
+        self._name, self._say = name, say
         self._waiting: queue.Queue[Trial] = queue.Queue(_WAITING)
         self._missed = 0
-        self._broken = False
+        self._over = threading.Event()
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._tell, name=f"tracker {name}", daemon=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", process.__name__, MODULES[name], place.sweep, str(place.folder.absolute())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,  # Ctrl-C is for the launch, whose last trials are still to come
+        )
+        self._thread = threading.Thread(target=self._feed, name=f"tracker {name}", daemon=True)
         self._thread.start()
 
     def put(self, trial: Trial) -> None:
-        if self._broken:
+        if self._over.is_set():
             return
         try:
             self._waiting.put_nowait(trial)
@@ -127,35 +147,39 @@ class _Line:
     def join(self, seconds: float) -> None:
         self._thread.join(seconds)
         if self._thread.is_alive():
-            self._say(
-                f"{self._name} had not taken everything after {_PATIENCE:g} s, and is left; the tables have it all"
-            )
+            self._over.set()
+            self._say(f"{self._name} had not taken every trial, and is ended; the tables have all of them")
         elif self._missed:
             self._say(f"{self._name} missed {self._missed} trials, for it is slower than they ended")
+        self._process.kill()
+        self._process.wait()
+        self._thread.join(_GONE)
 
-    def _tell(self) -> None:
-        try:
-            tracker = _opened(self._name, self._place)
-            for trial in self._trials():
-                tracker.track(trial)
-            tracker.close()
-        except BaseException as error:  # noqa: BLE001  # whatever a library raises, the sweep goes on
-            self._broken = True
-            said = " ".join(str(error).split())[:300] or type(error).__name__
+    def _feed(self) -> None:
+        to, of = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        word = process.TAKEN
+        with of:
+            with suppress(OSError), to:  # whose process is gone has left its last word
+                for trial in self._trials():
+                    pickle.dump(trial, to)
+                    to.flush()
+                    word = of.readline().decode().strip()
+                    if word != process.TAKEN:
+                        break
+            if word in (process.TAKEN, ""):
+                word = of.readline().decode().strip()
+        if word != process.CLOSED and not self._over.is_set():
+            self._over.set()
+            said = word.removeprefix(process.FAILED) or "its process ended"
             self._say(f"{self._name} is told nothing more, for it failed: {said}")
 
     def _trials(self) -> Iterator[Trial]:
-        while True:
+        while not self._over.is_set():
             try:
                 yield self._waiting.get(timeout=0.2)
             except queue.Empty:
                 if self._done.is_set():
                     return
-
-
-def _opened(name: str, place: Place) -> Tracker:
-    tracker: Tracker = import_module(f"sweeper.trackers.{name}").open_tracker(place)
-    return tracker
 
 
 def _place(name: str, folder: SweepFolder) -> Path:

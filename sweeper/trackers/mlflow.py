@@ -2,6 +2,8 @@
 
 import logging
 import os
+from contextlib import suppress
+from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -29,8 +31,7 @@ class Mlflow:
     def __init__(self, place: Place):
         uri, artifacts = os.environ.get(URI), None
         if not uri:
-            place.folder.mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{place.folder.resolve() / 'mlflow.db'}"
+            uri = _database(place.folder.resolve())
             artifacts = (place.folder.resolve() / "artifacts").as_uri()
         self._client = MlflowClient(uri)
         found = self._client.get_experiment_by_name(place.sweep)
@@ -52,3 +53,15 @@ class Mlflow:
 
     def close(self) -> None:
         """See `Tracker`."""
+
+
+def _database(folder: Path) -> str:
+    """The URI of the database in a folder. It takes seconds to make; one that is half made could never be used."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, beside = folder / "mlflow.db", folder / f".mlflow-{os.getpid()}.partial"
+    if not path.exists():
+        MlflowClient(f"sqlite:///{beside}").search_experiments()
+        with suppress(FileExistsError):  # another sweep's tracker was faster
+            os.link(beside, path)
+        beside.unlink()
+    return f"sqlite:///{path}"

@@ -1,7 +1,7 @@
 """The seam between a sweep and what tracks it: a finished trial goes in, and nothing comes back.
 
-A tracker is called from one thread that is not the sweep's. It may be slow and may raise anything; the sweep goes on.
-What a tracker keeps on this machine it keeps in its place, beside the sweep's folder and never in it.
+A tracker works in a process of its own. It may be slow, print, hang and raise anything; the sweep goes on. What it
+keeps on this machine it keeps in its place, beside the sweep's folder and never in it.
 """
 
 import math

@@ -1,10 +1,8 @@
 """Trackers that break, hang or are slow: the sweep goes on, and the user is told once."""
 
 import json
+import signal
 import socket
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -13,39 +11,17 @@ from sweeper.errors import UserError
 from sweeper.launching import launch
 from sweeper.paths import SweepFolder, write_text
 from sweeper.trackers import feeding
-from sweeper.trackers.protocol import Place, Tracker, Trial
 from tests import small
 from tests.launches import launched, wait_for
 from tests.test_launch import quiet, table
 from tests.trackers.made_up import trial
 
 
-class Notes:
-    """A tracker that remembers, and does before what it is told to."""
-
-    def __init__(self) -> None:
-        self.told: list[int] = []
-        self.closed = False
-        self.before = lambda number: None
-
-    def track(self, trial: Trial) -> None:
-        self.before(trial.number)
-        self.told.append(trial.number)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@pytest.fixture
-def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
-    """In the place of every tracker."""
-    found = Notes()
-
-    def opened(name: str, place: Place) -> Tracker:
-        return found
-
-    monkeypatch.setattr(feeding, "_opened", opened)
-    return found
+@pytest.fixture(autouse=True)
+def _misbehaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of two trackers."""
+    for name in ("mlflow", "wandb"):
+        monkeypatch.setitem(feeding.MODULES, name, "tests.trackers.misbehaving")
 
 
 @pytest.fixture
@@ -53,83 +29,101 @@ def folder(tmp_path: Path) -> SweepFolder:
     return SweepFolder(tmp_path / "results" / "made-up")
 
 
-def test_every_trial_is_told_once_and_in_order(folder: SweepFolder, notes: Notes) -> None:
+def notes(folder: SweepFolder, name: str = "wandb") -> list[str]:
+    """What a tracker wrote down."""
+    path = folder.root.parent / name / "notes.txt"
+    return path.read_text().split() if path.exists() else []
+
+
+def test_every_trial_is_told_once_and_in_order(folder: SweepFolder) -> None:
     said: list[str] = []
-    with feeding.feeding(["wandb"], "made-up", folder, said.append) as feed:
+    with feeding.feeding(["wandb"], "behaves", folder, said.append) as feed:
         for number in range(20):
             feed.put(trial(number))
-    assert (notes.told, notes.closed, said) == (list(range(20)), True, [])
+    assert said == []
+    assert notes(folder) == [*map(str, range(20)), "closed"]
 
 
-def test_a_tracker_that_raises_is_left_alone_and_the_user_told_once(folder: SweepFolder, notes: Notes) -> None:
-    def breaks(number: int) -> None:
-        if number == 1:
-            raise RuntimeError("no\nroom")
-
-    notes.before = breaks
+@pytest.mark.parametrize(
+    ("how", "why", "told"),
+    [
+        ("raises", "no room", ["0"]),
+        ("cannot-begin", "no room", []),
+        ("leaves", "1", []),
+        ("dies", "its process ended", []),
+    ],
+)
+def test_a_tracker_that_fails_is_left_alone_and_the_user_told_once(
+    folder: SweepFolder, how: str, why: str, told: list[str]
+) -> None:
     said: list[str] = []
-    with feeding.feeding(["wandb"], "made-up", folder, said.append) as feed:
+    with feeding.feeding(["wandb"], how, folder, said.append) as feed:
         for number in range(3):
             feed.put(trial(number))
         wait_for(lambda: said)
         for number in range(100):
             feed.put(trial(number))
-    assert (notes.told, notes.closed) == ([0], False)
-    assert said == ["wandb is told nothing more, for it failed: no room"]
+    assert said == [f"wandb is told nothing more, for it failed: {why}"]
+    assert notes(folder) == told
 
 
-def test_a_library_that_ends_the_process_ends_its_thread_alone(folder: SweepFolder, notes: Notes) -> None:
-    notes.before = lambda number: sys.exit(1)
+def test_what_a_tracker_prints_is_not_shown_and_nobody_answers_its_questions(
+    folder: SweepFolder, capfd: pytest.CaptureFixture[str]
+) -> None:
     said: list[str] = []
-    with feeding.feeding(["mlflow"], "made-up", folder, said.append) as feed:
+    with feeding.feeding(["wandb"], "prints", folder, said.append) as feed:
         feed.put(trial())
-    assert said == ["mlflow is told nothing more, for it failed: 1"]
+    assert said == ["wandb is told nothing more, for it failed: EOF when reading a line"]
+    assert capfd.readouterr() == ("", "")
 
 
-def test_what_a_slow_tracker_misses_is_counted(folder: SweepFolder, notes: Notes) -> None:
-    go = threading.Event()
-    notes.before = lambda number: go.wait(30) and None
+def test_what_a_slow_tracker_misses_is_counted(folder: SweepFolder) -> None:
     said: list[str] = []
-    with feeding.feeding(["wandb"], "made-up", folder, said.append) as feed:
-        begun = time.monotonic()
+    with feeding.feeding(["wandb"], "waits", folder, said.append) as feed:
         for number in range(100):
             feed.put(trial(number))
             if number == 0:
                 wait_for(feed._lines[0]._waiting.empty)
-        assert time.monotonic() - begun < 10
-        go.set()
-    assert notes.told == list(range(65))
+        assert len(said) == 1
+        write_text(folder.root.parent / "wandb" / "go", "")
+    assert notes(folder) == [*map(str, range(65)), "closed"]
     assert said == [
         "wandb is slower than trials end, and misses some; the tables have all of them",
         "wandb missed 35 trials, for it is slower than they ended",
     ]
 
 
-def test_a_tracker_that_hangs_is_left_at_the_end(
-    folder: SweepFolder, notes: Notes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feeding, "_PATIENCE", 0.2)
-    go = threading.Event()
-    notes.before = lambda number: go.wait(30) and None
+def test_trackers_that_hang_are_ended_at_the_end(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "_PATIENCE", 0.3)
     said: list[str] = []
-    with feeding.feeding(["mlflow", "wandb"], "made-up", folder, said.append) as feed:
+    with feeding.feeding(["mlflow", "wandb"], "hangs", folder, said.append) as feed:
         feed.put(trial())
     assert said == [
-        f"{name} had not taken everything after 0.2 s, and is left; the tables have it all"
-        for name in ("mlflow", "wandb")
+        f"{name} had not taken every trial, and is ended; the tables have all of them" for name in ("mlflow", "wandb")
     ]
-    go.set()
+    assert [line._process.poll() for line in feed._lines] == [-signal.SIGKILL] * 2
+    assert not any(line._thread.is_alive() for line in feed._lines)
 
 
-def test_what_goes_wrong_while_the_sweep_runs_is_said_where_its_progress_is(folder: SweepFolder, notes: Notes) -> None:
-    def breaks(number: int) -> None:
-        raise RuntimeError("no room")
+def test_a_second_ctrl_c_waits_for_no_tracker(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "_PATIENCE", 1000.0)
+    said: list[str] = []
 
-    notes.before = breaks
+    def interrupted() -> None:
+        with feeding.feeding(["wandb"], "hangs", folder, said.append) as feed:
+            feed.put(trial())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert said == ["wandb had not taken every trial, and is ended; the tables have all of them"]
+
+
+def test_what_goes_wrong_while_the_sweep_runs_is_said_where_its_progress_is(folder: SweepFolder) -> None:
     said: list[str] = []
     noticed: list[str] = []
-    with feeding.feeding(["wandb"], "made-up", folder, said.append) as feed, feed.telling(noticed.append):
-        feed.put(trial())
+    with feeding.feeding(["wandb"], "raises", folder, said.append) as feed, feed.telling(noticed.append):
+        feed.put(trial(1))
         wait_for(lambda: noticed)
     assert (said, len(noticed)) == ([], 1)
 
@@ -152,22 +146,22 @@ def test_a_tracker_does_not_write_into_a_sweep(folder: SweepFolder) -> None:
         feeding.check(["tensorboard"], folder)
 
 
-def test_trials_that_are_over_for_good_are_told_and_stopped_ones_only_when_they_are(
-    tmp_path: Path, notes: Notes
-) -> None:
+def test_trials_that_are_over_for_good_are_told_and_stopped_ones_only_when_they_are(tmp_path: Path) -> None:
     with launched(tmp_path, budget={"trials": 2, "hours": 0.0001}, trackers=["wandb"]) as running:
         running.join()
-    assert notes.told == [0]
+    assert notes(running.folder) == ["0", "closed"]
     with launched(tmp_path, budget={"trials": 2}, trackers=["wandb", "mlflow"]) as running:
         running.go.set()
         running.join()
-    assert sorted(notes.told) == [0, 1, 1]
+    assert notes(running.folder) == ["0", "closed", "1", "closed"]
+    assert notes(running.folder, "mlflow") == ["1", "closed"]
 
 
 def test_a_server_that_is_away_neither_harms_nor_delays_a_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("mlflow", reason="mlflow-skinny is not installed")
+    monkeypatch.setitem(feeding.MODULES, "mlflow", "sweeper.trackers.mlflow")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
