@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,22 +22,21 @@ from sweeper import heartbeat, panel
 from sweeper.errors import UserError
 from sweeper.heartbeat import Heartbeat
 from sweeper.locations import in_store
-from sweeper.paths import TABLES, SweepFolder
-from sweeper.report import leaderboard
+from sweeper.paths import SweepFolder
 from sweeper.results.finding import find_sweep
 from sweeper.results.local_copy import ask_to_stop, is_running
-from sweeper.spec.loading import load
+
+if TYPE_CHECKING:
+    from sweeper.report.live import Board
 
 State = Literal["running here", "running elsewhere", "dead", "ended", "not running"]
 Say = Callable[[str], object]
-Stamp = tuple[tuple[str, int, int], ...]
 SILENT = 15.0
 """Seconds without a heartbeat after which a launch is taken for dead; more where heartbeats come seldom."""
 _SLOW = 3.0
 """Heartbeats that may fail to come."""
 _EVERY, _EVERY_IN_STORE = 0.5, 2.0
 _QUIET = 60.0
-_TOP = 10
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def stop(called: str, *, wait: bool = True, say: Say = print) -> Status:
     found = watcher.judge()
     beat = found.heartbeat
     if not found.running:
-        raise UserError(f"{sentence(found)}: there is nothing to stop")
+        raise UserError(f"there is nothing to stop: {sentence(found)}")
     if beat is None or beat.ended:
         raise UserError(f"{called}: its launch is only just beginning; ask again in a few seconds")
     ask_to_stop(called if in_store(called) else str(found.folder), heartbeat.request(beat.launch))
@@ -195,43 +194,6 @@ def render(found: Status) -> RenderableType:
     return Group(Text(sentence(found)), *standing)
 
 
-class Board:
-    """A sweep's leaderboard, read again when its tables have changed."""
-
-    def __init__(self) -> None:
-        self._stamp: Stamp | None = None
-        self._board: leaderboard.Leaderboard | None = None
-
-    def read(self, folder: SweepFolder) -> leaderboard.Leaderboard | None:
-        """The leaderboard as it was when it could last be read; None before."""
-        stamp = stamp_of(folder)
-        if stamp != self._stamp:
-            try:
-                self._board = leaderboard.leaderboard(folder, load(folder.space).spec, _TOP)
-                self._stamp = stamp
-            except UserError:  # a part was replaced while it was being read
-                pass
-        return self._board
-
-    def render(self, folder: SweepFolder, console: Console) -> RenderableType:
-        """For people."""
-        board = self.read(folder)
-        return Text() if board is None else leaderboard.render(board, console)
-
-
-def stamp_of(folder: SweepFolder) -> Stamp:
-    """Equal while the tables have not changed."""
-    found = []
-    for name in TABLES:
-        for part in sorted(folder.table(name).glob("*.parquet")):
-            try:
-                about = part.stat()
-            except OSError:
-                continue
-            found.append((f"{name}/{part.name}", about.st_size, about.st_mtime_ns))
-    return tuple(found)
-
-
 def _state(folder: SweepFolder, beat: Heartbeat | None, silent: float) -> State:
     here = platform.node()
     fresh = beat is not None and not beat.ended and silent <= max(SILENT, _SLOW * beat.every)
@@ -256,8 +218,14 @@ def _exists(pid: int) -> bool:
     return True
 
 
+def _board() -> "Board":
+    from sweeper.report.live import Board  # noqa: PLC0415  # scipy takes seconds to import, and a status needs none
+
+    return Board()
+
+
 def _watch_live(watcher: Watcher, console: Console) -> None:
-    board = Board()
+    board = _board()
     found = watcher.judge()
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
@@ -280,7 +248,7 @@ def _watch_in_lines(watcher: Watcher, console: Console) -> None:
         watcher.pause()
         found = watcher.look()
     console.print(render(found), soft_wrap=True)
-    console.print(Board().render(SweepFolder(found.folder), console))
+    console.print(_board().render(SweepFolder(found.folder), console))
 
 
 def _print(console: Console, line: str) -> None:

@@ -20,7 +20,8 @@ from sweeper.errors import UserError
 from sweeper.paths import SweepFolder
 from sweeper.report import page as report
 from sweeper.report.account import account
-from sweeper.watching import Board, Stamp, Status, Watcher, render, stamp_of
+from sweeper.report.live import Board, Stamp, stamp_of
+from sweeper.watching import Status, Watcher, render
 
 HOST = "127.0.0.1"
 _EVERY, _SELDOM = 2, 10

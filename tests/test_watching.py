@@ -23,7 +23,7 @@ from sweeper.errors import UserError
 from sweeper.launching import resume
 from sweeper.paths import SweepFolder, write_text
 from sweeper.results.store import Store
-from sweeper.watching import Watcher, sentence, stamp_of, status, stop, watch
+from sweeper.watching import Watcher, sentence, status, stop, watch
 from tests.launches import Launch, launched, wait_for
 from tests.test_heartbeat import BEAT
 
@@ -230,7 +230,7 @@ def test_where_nothing_runs_there_is_nothing_to_stop(still: SweepFolder, state: 
     assert found.state == state
     with pytest.raises(UserError) as raised:
         stop(str(still.root))
-    assert str(raised.value).endswith(": there is nothing to stop")
+    assert str(raised.value).startswith(f"there is nothing to stop: {still.root}: {state}")
     assert not still.stop_request.exists()
 
 
@@ -336,13 +336,3 @@ def test_ctrl_c_ends_the_watching_and_not_the_sweep(tmp_path: Path) -> None:
         assert status(running.address).running
         assert in_training(running) == number
     running.join()
-
-
-def test_tables_have_a_stamp_that_changes_with_them(still: SweepFolder) -> None:
-    assert stamp_of(still) == ()
-    write_text(still.table("trials") / "part-00000.parquet", "one")
-    first = stamp_of(still)
-    assert [(name, size) for name, size, _ in first] == [("trials/part-00000.parquet", 3)]
-    assert stamp_of(still) == first
-    write_text(still.table("trials") / "part-00000.parquet", "two")
-    assert stamp_of(still) != first

@@ -44,7 +44,7 @@ def test_stop_waits_for_the_end_and_the_launch_ends_well(tmp_path: Path, capsys:
     assert said[0].startswith("asked the launch on ")
     assert said[-1].endswith(f"stopped: sweeper stop; sweeper resume {running.address} continues it")
     assert run(["stop", running.address]) == 2
-    assert ": there is nothing to stop" in capsys.readouterr().err
+    assert "there is nothing to stop: " in capsys.readouterr().err
 
 
 def test_watch_web_serves_the_page_until_ctrl_c(tmp_path: Path) -> None:

@@ -33,10 +33,9 @@ def test_whatever_a_trial_came_to_is_taken_and_stays_beside_the_sweep(
     monkeypatch.chdir(tmp_path / "here")
     said: list[str] = []
     folder = SweepFolder(tmp_path / "results" / "made-up")
-    for _ in range(2):  # two launches
-        with feeding.feeding([name], "made-up", folder, said.append) as feed:
-            for each in TRIALS:
-                feed.put(each)
+    with feeding.feeding([name], "made-up", folder, said.append) as feed:
+        for each in TRIALS:
+            feed.put(each)
     assert said == []
     assert capfd.readouterr() == ("", "")
     assert list(Path().iterdir()) == []

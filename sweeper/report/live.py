@@ -1,0 +1,49 @@
+"""What is shown of a sweep again and again: its leaderboard, read when the tables have changed."""
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from sweeper.errors import UserError
+from sweeper.paths import TABLES, SweepFolder
+from sweeper.report import leaderboard
+from sweeper.spec.loading import load
+
+Stamp = tuple[tuple[str, int, int], ...]
+_TOP = 10
+
+
+class Board:
+    """A sweep's leaderboard, read again when its tables have changed."""
+
+    def __init__(self) -> None:
+        self._stamp: Stamp | None = None
+        self._board: leaderboard.Leaderboard | None = None
+
+    def read(self, folder: SweepFolder) -> leaderboard.Leaderboard | None:
+        """The leaderboard as it was when it could last be read; None before."""
+        stamp = stamp_of(folder)
+        if stamp != self._stamp:
+            try:
+                self._board = leaderboard.leaderboard(folder, load(folder.space).spec, _TOP)
+                self._stamp = stamp
+            except UserError:  # a part was replaced while it was being read
+                pass
+        return self._board
+
+    def render(self, folder: SweepFolder, console: Console) -> RenderableType:
+        """For people."""
+        board = self.read(folder)
+        return Text() if board is None else leaderboard.render(board, console)
+
+
+def stamp_of(folder: SweepFolder) -> Stamp:
+    """Equal while the tables have not changed."""
+    found = []
+    for name in TABLES:
+        for part in sorted(folder.table(name).glob("*.parquet")):
+            try:
+                about = part.stat()
+            except OSError:
+                continue
+            found.append((f"{name}/{part.name}", about.st_size, about.st_mtime_ns))
+    return tuple(found)
