@@ -332,7 +332,7 @@ def test_malformed_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("part", range(2))
 def test_damaged_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: Path, part: int) -> None:
-    many(tmp_path, monkeypatch.chdir, 40, f"result {part}", lambda root, chance: a_result(root, chance, sound))
+    many(tmp_path, monkeypatch.chdir, 15, f"result {part}", lambda root, chance: a_result(root, chance, sound))
 
 
 def many(

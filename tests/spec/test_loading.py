@@ -83,6 +83,7 @@ def quickstart() -> dict[str, Any]:
         "precision": "float32",
         "results": "results",
         "storage": None,
+        "trackers": (),
     }
 
 
@@ -131,6 +132,7 @@ def test_what_is_left_out_has_its_default() -> None:
         "precision": "float32",
         "results": "results",
         "storage": None,
+        "trackers": (),
     }
 
 
@@ -286,7 +288,7 @@ def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
             "budgte.trials=3",
             "--set budgte.trials=3: budgte: unknown key (did you mean 'budget'?); known here: "
             "name, task, objective, search, require, fixed, baselines, sampler, stop, race, confirm, budget, "
-            "resources, precision, results, storage",
+            "resources, precision, results, storage, trackers",
         ),
         (
             "budget={trials: 3, trials: 4}",
