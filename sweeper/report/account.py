@@ -133,8 +133,12 @@ def _counts(folder: SweepFolder, spec: SweepSpec) -> str:
     states = ", ".join(f"{row[state]:,} {state}" for state in _STATES if row[state])
     return (
         f"{row['trials']:,} trials ({states}) of {row['runs']:,} runs, of which {row['reached']:,} reached "
-        f"{spec.objective.until}; {row['steps']:,} model steps in {row['seconds'] / 3600:,.1f} hours of training."
+        f"{spec.objective.until}; {row['steps']:,} model steps in {_length(row['seconds'])} of training."
     )
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:,.1f} minutes"
 
 
 def _by_shape(folder: SweepFolder, board: Leaderboard) -> Grid:
