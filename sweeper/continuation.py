@@ -2,10 +2,11 @@
 
 import fcntl
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sweeper import provenance
 from sweeper.errors import UserError
@@ -21,6 +22,7 @@ from sweeper.spec.reader import text_of
 
 _MAY_CHANGE = {"name", "budget", "resources", "confirm", "results", "trackers"}
 """Sections that may differ when a sweep is continued; its name, because folders are moved."""
+_TRIES, _BETWEEN_TRIES_S = 5, 0.1
 
 
 @contextmanager
@@ -38,13 +40,21 @@ def locked(folder: SweepFolder) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"results: {folder.root} cannot be written ({error.strerror})") from None
     with lock:
+        if not _taken(lock):
+            raise UserError(f"{folder.root}: another launch is running this sweep; wait for it, or change name")
+        yield
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Whether the lock is ours now. Those who only look whether a sweep runs hold it for an instant."""
+    for _ in range(_TRIES):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(
-                f"{folder.root}: another launch is running this sweep; wait for it, or change name"
-            ) from None
-        yield
+            time.sleep(_BETWEEN_TRIES_S)
+        else:
+            return True
+    return False
 
 
 def changes(folder: SweepFolder, loaded: Loaded) -> list[str]:

@@ -1,7 +1,9 @@
 """What a launch finds in a sweep's folder: the same question, another one, other code, or a folder that was moved."""
 
+import fcntl
 import json
 import shutil
+import threading
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from sweeper import provenance
+from sweeper.continuation import locked
 from sweeper.errors import UserError
 from sweeper.launching import launch, resume
 from sweeper.paths import SweepFolder
@@ -139,3 +142,16 @@ def test_what_cannot_be_resumed(tmp_path: Path, begun: SweepFolder, monkeypatch:
     (begun.root / "checkpoints").symlink_to(tmp_path)
     with pytest.raises(UserError, match="checkpoints: a link; a sweep's folder has none"):
         resume("small", where="here", console=quiet())
+
+
+def test_somebody_who_only_looks_whether_it_runs_keeps_no_launch_away(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "sweep")
+    with locked(folder):
+        pass
+    with open(folder.lock) as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        away = threading.Timer(0.15, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        away.start()
+        with locked(folder), pytest.raises(UserError, match="another launch is running this sweep"), locked(folder):
+            pass
+        away.join()
