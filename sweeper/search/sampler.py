@@ -9,7 +9,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -33,7 +33,7 @@ MODELLED = 250
 
 # The log of the normal distribution function: Optuna's own works through arrays in Python, one number at a time, which
 # is a third of what a suggestion costs. tests/search/test_sampler.py compares the two.
-_truncnorm._log_ndtr = log_ndtr  # type: ignore[assignment]  # a ufunc takes arrays too
+_truncnorm._log_ndtr = cast(Any, log_ndtr)
 
 
 class _Tpe(optuna.samplers.TPESampler):
