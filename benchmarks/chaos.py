@@ -219,7 +219,7 @@ class Sweep:
 
     def leftovers(self) -> list[str]:
         """Files that a finished sweep should not have."""
-        allowed = {"space.yaml", "provenance.json", "study.journal", "launch.lock"}
+        allowed = {"space.yaml", "provenance.json", "study.journal", "launch.lock", "status.json"}
         files = [path.relative_to(self.folder.root) for path in self.folder.root.rglob("*") if path.is_file()]
         return sorted(str(path) for path in files if path.suffix != ".parquet" and str(path) not in allowed)
 

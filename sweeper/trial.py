@@ -76,7 +76,8 @@ class Chunk:
             `weight_norm_blocks` is [rows, depth].
         device: where it was trained.
         state: what training needs to go on after this chunk in another process; None where it was not kept.
-        last: whether it is known that nothing comes after this chunk: saves asking once more.
+        last: whether it is known that nothing comes after this chunk: saves asking once more. Whoever passes chunks of
+            another function on and has more to do must not pass this on.
     """
 
     columns: Columns = field(repr=False)  # Ray Tune writes results down as text when it logs them, or would

@@ -24,6 +24,7 @@ from sweeper.launching import resume
 from sweeper.paths import SweepFolder, write_text
 from sweeper.results.store import Store
 from sweeper.watching import Watcher, sentence, status, stop, watch
+from tests.ctrl_c import hears_ctrl_c
 from tests.launches import Launch, launched, wait_for
 from tests.test_heartbeat import BEAT
 
@@ -325,7 +326,10 @@ def test_ctrl_c_ends_the_watching_and_not_the_sweep(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
         number = in_training(running)
         watching = subprocess.Popen(
-            [sys.executable, "-m", "sweeper", "watch", running.address], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "sweeper", "watch", running.address],
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=hears_ctrl_c,
         )
         assert watching.stdout is not None
         assert "1/3 trials finished, 1 running" in watching.stdout.readline()

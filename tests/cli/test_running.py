@@ -13,6 +13,7 @@ import pytest
 
 from sweeper import heartbeat
 from sweeper.cli.main import run
+from tests.ctrl_c import hears_ctrl_c
 from tests.launches import launched
 from tests.test_watching import in_training
 
@@ -51,7 +52,10 @@ def test_watch_web_serves_the_page_until_ctrl_c(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
         in_training(running)
         page = subprocess.Popen(
-            [sys.executable, "-m", "sweeper", "watch", running.address, "--web"], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "sweeper", "watch", running.address, "--web"],
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=hears_ctrl_c,
         )
         assert page.stdout is not None
         url = re.match(r"http://127\.0\.0\.1:(\d+)/ shows ", page.stdout.readline())

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,8 @@ def crowded_training(folder: Path, most: int, assignment: Assignment) -> Iterato
 
     from sweeper.training.train import train
 
-    yield from train(assignment)
+    for chunk in train(assignment):
+        yield replace(chunk, last=False)  # there is more to come
     try:
         for _ in crowded(folder, most, assignment):
             pass
