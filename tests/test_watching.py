@@ -329,7 +329,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_sweep(tmp_path: Path) -> None:
             [sys.executable, "-m", "sweeper", "watch", running.address],
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=hears_ctrl_c,
+            preexec_fn=hears_ctrl_c,  # noqa: PLW1509  # it sets a signal and no more
         )
         assert watching.stdout is not None
         assert "1/3 trials finished, 1 running" in watching.stdout.readline()

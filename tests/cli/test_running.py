@@ -55,7 +55,7 @@ def test_watch_web_serves_the_page_until_ctrl_c(tmp_path: Path) -> None:
             [sys.executable, "-m", "sweeper", "watch", running.address, "--web"],
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=hears_ctrl_c,
+            preexec_fn=hears_ctrl_c,  # noqa: PLW1509  # it sets a signal and no more
         )
         assert page.stdout is not None
         url = re.match(r"http://127\.0\.0\.1:(\d+)/ shows ", page.stdout.readline())
