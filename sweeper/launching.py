@@ -21,7 +21,6 @@ from sweeper.heaviest import heaviest, limit
 from sweeper.locations import address_of, in_store, working_folder
 from sweeper.paths import SweepFolder
 from sweeper.progress import progress, standing
-from sweeper.report import leaderboard
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.finding import find_sweep
 from sweeper.results.mirror import mirrored
@@ -239,6 +238,8 @@ def _interruptible(director: SweepDirector) -> Iterator[None]:
 
 def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, console: Console) -> None:
     """Print the leaderboard and say how the sweep ended."""
+    from sweeper.report import leaderboard  # noqa: PLC0415  # scipy takes a second to import, and the start needs none
+
     spec = loaded.spec
     if director.broken:
         raise SweepFailed(f"{director.broken}; the same command continues the sweep on a device that works")
