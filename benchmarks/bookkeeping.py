@@ -194,9 +194,11 @@ def rows(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
     from sweeper import hyperparameters  # noqa: PLC0415
     from sweeper.outcomes import FINISHED  # noqa: PLC0415
     from sweeper.paths import SweepFolder  # noqa: PLC0415
+    from sweeper.results.schema import tables  # noqa: PLC0415
     from sweeper.results.summary import run_rows, summarise, trial_row  # noqa: PLC0415
     from sweeper.results.writer import Writer  # noqa: PLC0415
-    from sweeper.spec.model import ModularArithmetic, Objective  # noqa: PLC0415
+    from sweeper.spec.model import Objective  # noqa: PLC0415
+    from sweeper.tasks.modular_arithmetic import ModularArithmetic  # noqa: PLC0415
 
     kept = SweepFolder(folder / "rows")
     kept.root.mkdir(parents=True)
@@ -211,8 +213,8 @@ def rows(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
     summary = summarise(
         assignment, columns=columns, ending=FINISHED, limit=7500, started=now, finished=now, seconds=1.0, device="none"
     )
-    row = trial_row(summary, 0, phase="search", name="", identity="", settings=settings)
-    writer = Writer(kept, {})
+    row = trial_row(summary, 0, phase="search", name="", identity="", settings=settings, known=task.hyperparameters)
+    writer = Writer(kept, {}, tables(task))
     began = time.perf_counter()
     for number in range(trials):
         writer.put(number, columns, run_rows(summary, number), row | {"trial": number})

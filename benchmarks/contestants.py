@@ -20,11 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sweeper import hyperparameters
 from sweeper.seeds import seeds_of
-from sweeper.spec.model import ModularArithmetic, Objective
+from sweeper.spec.model import Objective
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training import kernels
-from sweeper.training.cohort import Cohort, Run, Techniques
+from sweeper.training.cohort import Cohort, Techniques
 from sweeper.training.device import prepare
-from sweeper.training.tasks.modular_arithmetic import build_table, split
+from sweeper.training.tasks.learner import Run
+from sweeper.training.tasks.modular_arithmetic import Learner, build_table, split
 from tests.training.reference import PlainTransformer
 
 UPDATES = 10
@@ -144,7 +146,6 @@ def cohort(job: Job, rung: dict[str, Any]) -> Cohort:
     """The cohort of a job; with several sizes, on a schedule that takes each for one period."""
     prepare(job.threads, rung["precision"])
     task = ModularArithmetic(name="modular_arithmetic", operation="x_plus_y", evaluation=rung["evaluation"])
-    table = build_table(task, "x_plus_y")
     several = len(job.sizes) > 1
     horizon = len(job.sizes) * UPDATES if several else 7500
     stages = tuple((number * UPDATES, size) for number, size in enumerate(job.sizes))
@@ -152,17 +153,12 @@ def cohort(job: Job, rung: dict[str, Any]) -> Cohort:
     flat = {"width": 128, "depth": 2, "heads": 4, "weight_decay": 0.5, "learning_rate": 1e-3, "warmup_steps": 50}
     settings = hyperparameters.canonical_form(hyperparameters.from_flat(flat | batch), horizon)
     seeds = [seeds_of(replicate) for replicate in range(job.replicates)]
-    runs = [
-        Run("x_plus_y", number, table, split(table, 0.5, each.data), settings, each)
-        for number, each in enumerate(seeds)
-    ]
+    runs = [Run("x_plus_y", number, settings, each) for number, each in enumerate(seeds)]
     # A threshold that no accuracy passes: the same number of steps on all sides.
     objective = Objective(until="val_accuracy > 2", horizon=horizon, evaluate_every=UPDATES)
     techniques = Techniques(**{name: rung[name] for name in ("share", "merge", "graphs") if name in rung})
     device = torch.device(job.device)
-    return Cohort(
-        runs, objective, task.evaluation == "sampled", device, precision=rung["precision"], techniques=techniques
-    )
+    return Cohort(Learner(task), runs, objective, device, precision=rung["precision"], techniques=techniques)
 
 
 def flops(unit: Unit) -> float:

@@ -24,6 +24,7 @@ import numpy as np
 from sweeper.hyperparameters import Hyperparameters, canonical_form, from_flat, identity
 from sweeper.outcomes import FINISHED
 from sweeper.paths import SweepFolder, write_text
+from sweeper.results.schema import tables
 from sweeper.results.summary import run_rows, summarise, trial_row
 from sweeper.results.writer import Writer
 from sweeper.spec.loading import load
@@ -127,7 +128,7 @@ def make(folder: SweepFolder, trials: int) -> float:
     folder.root.mkdir(parents=True)
     write_text(folder.space, QUESTION)
     spec = load(folder.space).spec
-    writer, began, clock = Writer(folder, {}), datetime(2026, 1, 1, tzinfo=UTC), time.perf_counter()
+    writer, began, clock = Writer(folder, {}, tables(spec.task)), datetime(2026, 1, 1, tzinfo=UTC), time.perf_counter()
     for trial in range(trials):
         settings = settings_of(trial)
         columns = curves_of(trial, settings)
@@ -143,7 +144,15 @@ def make(folder: SweepFolder, trials: int) -> float:
             device="made up",
         )
         phase, name = ("search", "") if trial else ("baseline", "published")
-        row = trial_row(summary, trial, phase=phase, name=name, identity=identity(settings, HORIZON), settings=settings)
+        row = trial_row(
+            summary,
+            trial,
+            phase=phase,
+            name=name,
+            identity=identity(settings, HORIZON),
+            settings=settings,
+            known=spec.task.hyperparameters,
+        )
         writer.put(trial, columns, run_rows(summary, trial), row)
         if trial % 500 == 0:
             print(f"{trial} of {trials} trials written, {time.perf_counter() - clock:.0f} s", flush=True)

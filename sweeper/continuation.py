@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sweeper import provenance
+from sweeper.asked import DESCRIPTION, asked
 from sweeper.errors import UserError
 from sweeper.paths import SweepFolder, write_text
 from sweeper.results import intact
@@ -16,7 +17,7 @@ from sweeper.results.record import Settled
 from sweeper.search import capping
 from sweeper.search.storage import Journal, Storage
 from sweeper.search.study import Study
-from sweeper.spec.loading import Loaded, load
+from sweeper.spec.loading import Loaded
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.reader import text_of
 
@@ -66,9 +67,9 @@ def changes(folder: SweepFolder, loaded: Loaded) -> list[str]:
     intact.check(folder)
     if not folder.space.exists():
         return []
-    before = load(folder.space).spec
+    before = asked(folder)
     earlier = provenance.launches(folder)
-    code = _different(earlier[-1].get("code", {}), provenance.code()) if earlier else []
+    code = _different(earlier[-1].get("code", {}), provenance.code(type(loaded.spec.task))) if earlier else []
     return [*_different(_flat(before), _flat(loaded.spec)), *(f"code: {each}" for each in code)]
 
 
@@ -120,7 +121,8 @@ def write_down(folder: SweepFolder, loaded: Loaded, space: Path, measured: Mappi
     Returns:
         This launch's provenance.
     """
-    record = provenance.collect(space) | dict(measured)
+    task = loaded.spec.task
+    record = provenance.collect(space, type(task)) | {DESCRIPTION: task.description()} | dict(measured)
     write_text(folder.provenance, json.dumps([*provenance.launches(folder), record], indent=1))
     write_text(folder.space, text_of(loaded.document))
     return record

@@ -9,7 +9,7 @@ import hashlib
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -267,13 +267,14 @@ class SweepDirector:
             name=proposal.name,
             identity=identity(proposal.settings, self._space.horizon),
             settings=proposal.settings,
+            known=self._spec.task.hyperparameters,
             retries=live.earlier.retries,
         )
         self._writer.put(number, columns, run_rows(summary, number), row)
         if ending.kind in CUT_SHORT:
             self._cut_short.add(number)
         if ending.final and self._track is not None:
-            self._track(_tracked(proposal, summary, row, columns))
+            self._track(_tracked(proposal, summary, row, columns, self._spec.task.hyperparameters))
         if ending.final:
             self._study.tell(number, summary.value)
             self._checkpoints.remove(number)
@@ -457,7 +458,11 @@ def _nothing(question: str) -> Checkpoint:
 
 
 def _tracked(
-    proposal: Proposal, summary: TrialSummary, row: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]
+    proposal: Proposal,
+    summary: TrialSummary,
+    row: Mapping[str, Any],
+    columns: Mapping[str, npt.NDArray[Any]],
+    known: Collection[str],
 ) -> Trial:
     """A trial as trackers see it: of its row the numbers that it came to."""
     numbers = ("value", "rmst", "rmst_error", "reached", "censored", "diverged", "failed", "steps_trained", "seconds")
@@ -466,7 +471,7 @@ def _tracked(
         proposal.phase,
         proposal.name,
         summary.ending.kind,
-        {key: value for key, value in described(proposal.settings).items() if value is not None},
+        {key: value for key, value in described(proposal.settings, known).items() if value is not None},
         {name: float(row[name]) for name in numbers if row[name] is not None},
         columns,
         summary.started,

@@ -1,11 +1,12 @@
 """Everything a trial can set, with its type, range and default: one list for the spec, the tables and training.
 
-A *configuration* is flat: dotted key -> value, as in `{"batch.shape": "linear", "depth": 2}`.
+A *configuration* is flat: dotted key -> value, as in `{"batch.shape": "linear", "depth": 2}`. What only the models of
+one task have is called `model.NAME`; the task says which there are (`sweeper.tasks.task`).
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -20,6 +21,9 @@ Configuration = Mapping[str, Value]
 
 _REMEMBERED = 1000
 """Configurations whose identity is remembered: it is asked for when a trial is drawn, opened and told."""
+
+MODEL = "model."
+"""What hyperparameters that only some task's models have begin with."""
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -55,6 +59,7 @@ class Hyperparameters(BaseModel):
         description="Keep learning rate x weight decay as if uncoupled: coupling then leaves the decay clock alone.",
     )
     batch: BatchSchedule = Field(BatchSchedule())
+    model: tuple[tuple[str, bool | int | float | str], ...] = ()
 
     @property
     def reference_batch(self) -> int:
@@ -64,15 +69,19 @@ class Hyperparameters(BaseModel):
 
 @cache
 def fields() -> dict[str, FieldInfo]:
-    """Dotted key -> pydantic field of everything that can be set."""
-    own = {name: field for name, field in Hyperparameters.model_fields.items() if name != "batch"}
+    """Dotted key -> pydantic field of everything that can be set, whatever the task."""
+    own = {name: field for name, field in Hyperparameters.model_fields.items() if name not in ("batch", "model")}
     return own | {f"batch.{name}": field for name, field in BatchSchedule.model_fields.items()}
 
 
 @cache
 def adapter(key: str) -> TypeAdapter[Any]:
     """The check of one key's value."""
-    field = fields()[key]
+    return adapter_of(fields()[key])
+
+
+def adapter_of(field: FieldInfo) -> TypeAdapter[Any]:
+    """The check of one field's value."""
     kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
     return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
 
@@ -86,27 +95,36 @@ def normal(key: str, value: Value) -> Value:
     return ALIASES.get(value, value) if key == "batch.shape" and isinstance(value, str) else value
 
 
-def choices(key: str) -> tuple[Value, ...]:
-    """The words a key can have; empty for numbers."""
-    return get_args(fields()[key].annotation) if get_origin(fields()[key].annotation) is Literal else ()
+def choices_of(field: FieldInfo) -> tuple[Value, ...]:
+    """The words a field can have; empty for numbers."""
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
 def from_flat(configuration: Configuration) -> Hyperparameters:
     """A configuration with the defaults filled in. Raises pydantic.ValidationError."""
     batch = {key.removeprefix("batch."): value for key, value in configuration.items() if key.startswith("batch.")}
-    own = {key: value for key, value in configuration.items() if not key.startswith("batch.")}
-    return Hyperparameters.model_validate({"batch": BatchSchedule(**batch), **own})
+    model = {key.removeprefix(MODEL): value for key, value in configuration.items() if key.startswith(MODEL)}
+    own = {key: value for key, value in configuration.items() if not key.startswith(("batch.", MODEL))}
+    return Hyperparameters.model_validate(
+        {"batch": BatchSchedule(**batch), "model": tuple(sorted(model.items())), **own}
+    )
 
 
 def to_flat(settings: Hyperparameters) -> dict[str, Value]:
     """Dotted key -> value of every setting."""
-    own = {name: value for name, value in settings if name != "batch"}
-    return own | {f"batch.{name}": value for name, value in settings.batch}
+    own = {name: value for name, value in settings if name not in ("batch", "model")}
+    batch = {f"batch.{name}": value for name, value in settings.batch}
+    return own | batch | {f"{MODEL}{name}": value for name, value in settings.model}
 
 
-def described(settings: Hyperparameters) -> dict[str, Value]:
-    """The canonical form as people and tables should see it: None for every setting that has no effect."""
-    flat = to_flat(settings)
+def described(settings: Hyperparameters, known: Collection[str] | None = None) -> dict[str, Value]:
+    """The canonical form as people and tables should see it: None for every setting that has no effect.
+
+    Args:
+        settings: in canonical form.
+        known: the keys that the task has; None for all.
+    """
+    flat = {key: value for key, value in to_flat(settings).items() if known is None or key in known}
     shape = settings.batch.shape
     used = {"shape", *USED_BY[shape], *(() if shape == "step" else ("max",))}
     unused = {f"batch.{name}" for name in BatchSchedule.model_fields} - {f"batch.{name}" for name in used}

@@ -25,6 +25,7 @@ from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.finding import find_sweep
 from sweeper.results.mirror import mirrored
 from sweeper.results.record import settled
+from sweeper.results.schema import tables
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import Runner, SharesGpus
@@ -96,7 +97,7 @@ def launch(
                 measured["gpu"] = _share_gpus(runner, loaded, train, console)
             record = continuation.write_down(folder, loaded, space, measured)
             # Tables before trials are taken up: what a crash left between tables and study is settled then.
-            writer = Writer(folder, record)
+            writer = Writer(folder, record, tables(spec.task))
             checkpoints, known = Checkpoints(folder), settled(folder, spec.objective.minimize)
             if changed:
                 checkpoints.keep(set())  # no trial is half of one question, or of one code, and half of another
@@ -166,7 +167,7 @@ def _parts(root: Path) -> tuple[str, str, str]:
 
 
 def _opening(director: SweepDirector, runner: Runner, spec: SweepSpec) -> str:
-    runs = len(spec.task.operation) * spec.objective.replicates
+    runs = len(spec.task.operations) * spec.objective.replicates
     earlier = f"{_counted(director.earlier, 'trial')} from before, " if director.earlier else ""
     return f"{earlier}{_counted(runner.places, 'trial')} at once, {_counted(runs, 'run')} each"
 

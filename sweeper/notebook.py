@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.jupyter import JupyterMixin
 
 from sweeper import launching
+from sweeper.asked import asked
 from sweeper.outcomes import Clock
 from sweeper.paths import SweepFolder
 from sweeper.report import catalogue, pairs, sheet
@@ -18,7 +19,6 @@ from sweeper.report.choosing import choose
 from sweeper.report.leaderboard import Leaderboard
 from sweeper.results import finding
 from sweeper.results.query import Answer, Connection, Sweeps, connect, frame, query
-from sweeper.spec.loading import load as load_space
 from sweeper.spec.model import SweepSpec
 
 _WIDTH = 160
@@ -108,7 +108,7 @@ class Sweep(Displayed, Tables):
         super().__init__(folder)
         self._folder = folder
         self.folder: Path = folder.root
-        self.spec: SweepSpec = load_space(folder.space).spec
+        self.spec: SweepSpec = asked(folder)
 
     def __repr__(self) -> str:
         return f"load({str(self.folder)!r})"

@@ -44,12 +44,12 @@ def plan(loaded: Loaded, machine: Machine) -> Plan:
     if share and share != "auto":
         fits = machine.gpus * int(1 / share + 1e-6) if share <= 1 else machine.gpus // int(share)
         at_once = min(at_once, fits)
-    runs = len(spec.task.operation) * spec.objective.replicates
+    runs = len(spec.task.operations) * spec.objective.replicates
     trials = spec.budget.trials if spec.search else len(spec.baselines)
     confirmed = (spec.confirm.top + len(spec.baselines)) * spec.confirm.replicates if spec.confirm else 0
     most = None
     if trials is not None:
-        most = (trials * runs + confirmed * len(spec.task.operation)) * spec.objective.horizon
+        most = (trials * runs + confirmed * len(spec.task.operations)) * spec.objective.horizon
     address = address_of(spec.results, spec.name)
     return Plan(loaded, address, SweepFolder(working_folder(address)), machine, at_once, runs, most)
 
@@ -60,11 +60,8 @@ def render(plan: Plan) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
-    task = spec.task
     _fact(facts, "sweep", spec.name)
-    names = [f"{each} in S{task.degree}" if each == "permutation" else each for each in task.operation]
-    modulus = f" mod {task.modulus}" if set(task.operation) != {"permutation"} else ""
-    _fact(facts, "task", f"{', '.join(names)}{modulus}, {task.train_fraction:.0%} of the pairs train")
+    _fact(facts, "task", spec.task.title)
     objective = spec.objective
     _fact(facts, "objective", f"fewest {objective.minimize} until {objective.until}, up to {objective.horizon:,} steps")
     _fact(facts, "trials", _trials(plan))

@@ -108,7 +108,7 @@ def _role(proposal: Proposal) -> str:
 
 def configuration(finished: Finished, spec: SweepSpec) -> str:
     """The searched hyperparameters of a trial that have an effect."""
-    flat = hyperparameters.described(finished.proposal.settings)
+    flat = hyperparameters.described(finished.proposal.settings, spec.task.hyperparameters)
     shown = {key: flat[key] for key in spec.search if flat[key] is not None}
     return " ".join(
         f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items()

@@ -18,14 +18,18 @@ from sweeper.paths import SweepFolder
 PACKAGES = ("sweeper", "torch", "ray", "optuna", "numpy", "pandas", "pyarrow", "duckdb", "pydantic")
 _LONGEST_DIFF = 1_000_000
 _OUTCOMES = (
-    *("training/*.py", "training/*.c", "training/tasks/*.py", "trial.py", "seeds.py", "hyperparameters.py"),
+    *("training/**/*.py", "training/*.c", "tasks/*.py", "trial.py", "seeds.py", "hyperparameters.py"),
     *("batch_schedules.py", "parameters.py", "space.py", "expressions.py", "outcomes.py", "objective.py"),
 )
 """Files of the package that decide how a configuration trains and what is made of its curve."""
 
 
-def collect(space: Path) -> dict[str, Any]:
+def collect(space: Path, own: type) -> dict[str, Any]:
     """What is known about this launch, as plain data.
+
+    Args:
+        space: its space.yaml.
+        own: the class of its task.
 
     `sweeper` and `space` tell the commit, the uncommitted diff of tracked files and the untracked files of the
     repository that holds the package and of the one that holds the space.yaml; null outside a git checkout.
@@ -39,7 +43,7 @@ def collect(space: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "versions": versions(),
-        "code": code(),
+        "code": code(own),
         "sweeper": _git(Path(__file__).parent),
         "space": _git(space.resolve().parent),
     }
@@ -67,11 +71,17 @@ def versions() -> dict[str, str | None]:
     return {name: _version(name) for name in PACKAGES}
 
 
-def code() -> dict[str, str]:
-    """What outcomes depend on besides the space.yaml: file -> hash of its content, and torch's version."""
+def code(own: type) -> dict[str, str]:
+    """What outcomes depend on besides the space.yaml: file -> hash of its content, and torch's version.
+
+    Of a user's own task it is the file of its class, and none of those that this one imports.
+    """
     package = Path(__file__).parent
-    files = sorted(path for pattern in _OUTCOMES for path in package.glob(pattern))
-    hashes = {str(path.relative_to(package)): hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in files}
+    files = {str(path.relative_to(package)): path for pattern in _OUTCOMES for path in sorted(package.glob(pattern))}
+    file = getattr(sys.modules.get(own.__module__), "__file__", None)
+    if file is not None and not own.__module__.startswith("sweeper."):
+        files[own.__module__] = Path(file)
+    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for name, path in files.items()}
     return {**hashes, "torch": _version("torch") or ""}
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper import heaviest
+from sweeper.asked import asked
 from sweeper.errors import UserError
 from sweeper.outcomes import Event
 from sweeper.paths import SweepFolder
@@ -24,7 +25,6 @@ from sweeper.search import capping, simulation
 from sweeper.search.pruning import Pruner
 from sweeper.search.racing import Race, stages
 from sweeper.search.simulation import Pruned, Question, Raced, Recorded, Rule, Uncapped
-from sweeper.spec.loading import load
 from sweeper.spec.model import Race as RaceSpec
 from sweeper.spec.model import SweepSpec
 
@@ -83,18 +83,18 @@ def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int 
     Raises:
         UserError: no trial has whole curves.
     """
-    spec = load(folder.space).spec
-    asked = question(spec)
+    spec = asked(folder)
+    posed = question(spec)
     trials, cut = recorded(folder, spec)
     if not trials:
         raise UserError(f"{folder.root}: no trial has whole curves to replay; record some with stop: none")
     places = capping.places_that_matter(len(trials), spec.confirm.top if spec.confirm else 1)
-    values = {trial.number: _value(trial, asked) for trial in trials}
+    values = {trial.number: _value(trial, posed) for trial in trials}
     winner = min(values, key=values.__getitem__)
     results = []
     for name in rules:
-        rule = rule_of(name, asked, places, spec.race or RaceSpec())
-        pace = max(_PACE // asked.every, 1)
+        rule = rule_of(name, posed, places, spec.race or RaceSpec())
+        pace = max(_PACE // posed.every, 1)
         ended = list(simulation.replay(partial(next, iter(trials), None), rule, at_once, pace))
         stopped = {each.trial.number for each in ended if each.stopped}
         whole = [number for number in values if number not in stopped]
@@ -133,11 +133,11 @@ def recorded(folder: SweepFolder, spec: SweepSpec) -> tuple[list[Recorded], int]
 def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> Recorded:
     """One trial's rows as arrays [operation, replicate, evaluation], the last evaluation of a run repeated."""
     asked, limit = spec.objective, heaviest.limit(spec)
-    shape = (len(spec.task.operation), asked.replicates, -(-asked.horizon // asked.evaluate_every))
+    shape = (len(spec.task.operations), asked.replicates, -(-asked.horizon // asked.evaluate_every))
     elapsed, spent, metric = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     last, reached = np.zeros(shape[:2], dtype=np.int64), np.zeros(shape[:2], dtype=np.bool_)
     for _, run in rows.groupby(["operation", "replicate"]):
-        o, r = spec.task.operation.index(run["operation"].iloc[0]), int(run["replicate"].iloc[0])
+        o, r = spec.task.operations.index(run["operation"].iloc[0]), int(run["replicate"].iloc[0])
         values = run["metric"].to_numpy()
         crossed = asked.event.crossing(values)
         end = len(values) - 1

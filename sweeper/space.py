@@ -7,9 +7,9 @@ offered to the sampler.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -34,9 +34,9 @@ Coordinates = dict[str, Any]
 """Parameter -> coordinate: the index of a choice's value, the value itself for a number."""
 
 
-def condition(text: str) -> Expression:
-    """A `when` or a requirement, parsed. Raises ValueError."""
-    return parse(text, hyperparameters.fields(), ALIASES)
+def condition(text: str, known: Collection[str]) -> Expression:
+    """A `when` or a requirement about known hyperparameters, parsed. Raises ValueError."""
+    return parse(text, known, ALIASES)
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,16 @@ class Space:
         fixed: key -> value of what is not searched.
         require: conditions besides the built-in ones.
         horizon: steps in a run; schedules without a period of their own run over it.
+        known: the hyperparameters that there are.
+        defaults: key -> value of those that have another default than everybody's.
     """
 
     parameters: Mapping[str, Choice | Int | Float]
     fixed: Mapping[str, Value]
     require: Sequence[str]
     horizon: int
+    known: frozenset[str] = frozenset(hyperparameters.fields())
+    defaults: Mapping[str, Value] = field(default_factory=dict)
 
     @cached_property
     def order(self) -> tuple[str, ...]:
@@ -73,12 +77,13 @@ class Space:
     def conditions(self) -> dict[str, Expression]:
         """Key -> parsed `when`."""
         found = {key: parameter.when for key, parameter in self.parameters.items()}
-        return {key: condition(text) for key, text in found.items() if text is not None}
+        return {key: condition(text, self.known) for key, text in found.items() if text is not None}
 
     @cached_property
     def requirements(self) -> tuple[Expression, ...]:
         """Every requirement, built-in ones included."""
-        return tuple(condition(text) for text in dict.fromkeys((*self.require, *BUILT_IN)))
+        everywhere = (text for text in BUILT_IN if condition(text, hyperparameters.fields()).names <= self.known)
+        return tuple(condition(text, self.known) for text in dict.fromkeys((*self.require, *everywhere)))
 
     @cached_property
     def grids(self) -> dict[str, tuple[Value, ...]]:
@@ -95,7 +100,7 @@ class Space:
     @cached_property
     def given(self) -> dict[str, Value]:
         """Values of the hyperparameters that are not searched: fixed ones, and defaults that are not None."""
-        known = {key: value for key, value in (_defaults() | dict(self.fixed)).items() if value is not None}
+        known = {key: value for key, value in {**self._defaults, **self.fixed}.items() if value is not None}
         return {key: hyperparameters.normal(key, value) for key, value in known.items() if key not in self.parameters}
 
     def decode(self, coordinates: Coordinates) -> dict[str, Value]:
@@ -141,8 +146,11 @@ class Space:
 
     def settings(self, values: Mapping[str, Value]) -> Hyperparameters:
         """Values over fixed values over defaults, in canonical form. Raises pydantic.ValidationError."""
-        complete = hyperparameters.from_flat({**self.fixed, **values})
-        return hyperparameters.canonical_form(complete, self.horizon)
+        return hyperparameters.canonical_form(self.complete(values), self.horizon)
+
+    def complete(self, values: Mapping[str, Value]) -> Hyperparameters:
+        """The same as it is spelt. Raises pydantic.ValidationError."""
+        return hyperparameters.from_flat({**self.defaults, **self.fixed, **values})
 
     def grid(self, limit: int) -> Iterator[dict[str, Value]] | None:
         """Every configuration's values, each once; None for a continuous space, or one of over `limit` points."""
@@ -163,6 +171,11 @@ class Space:
         legal = self._legal(key, self.given)
         return [value for value, fine in zip(self.grids[key], legal, strict=True) if not fine]
 
+    @cached_property
+    def _defaults(self) -> dict[str, Value]:
+        everybodys = hyperparameters.to_flat(Hyperparameters())
+        return {**{key: value for key, value in everybodys.items() if key in self.known}, **self.defaults}
+
     def _parents(self, key: str) -> set[str]:
         condition = self.conditions.get(key)
         return set(condition.names) & set(self.parameters) if condition else set()
@@ -175,7 +188,7 @@ class Space:
 
     def _left_out(self, key: str, known: dict[str, Value]) -> dict[str, Value]:
         """What is known once a parameter does not apply: it has its default, where there is one."""
-        default = _defaults()[key]
+        default = self._defaults[key]
         return known if default is None else known | {key: default}
 
     def _assign(
@@ -241,11 +254,6 @@ class Space:
                     row = self._columns[other].T
                     mask &= requirement.holds({**known, key: column, other: row}).any(axis=1)
         return mask
-
-
-@cache
-def _defaults() -> dict[str, Value]:
-    return hyperparameters.to_flat(Hyperparameters())
 
 
 def _as_column(values: Sequence[Value]) -> npt.NDArray[Any]:

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.hyperparameters import Hyperparameters
-from sweeper.spec.model import ModularArithmetic, Objective, Precision
+from sweeper.spec.model import Objective, Precision
+from sweeper.tasks.named import task_type
+from sweeper.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Assignment:
 
     number: int
     settings: Hyperparameters
-    task: ModularArithmetic
+    task: Task
     objective: Objective
     replicates: tuple[int, ...]
     cpu: float
@@ -56,7 +58,7 @@ class Assignment:
         return cls(
             number=fields["number"],
             settings=Hyperparameters.model_validate_json(json.dumps(fields["settings"])),
-            task=ModularArithmetic.model_validate_json(json.dumps(fields["task"])),
+            task=task_type(fields["task"]["name"]).model_validate_json(json.dumps(fields["task"])),
             objective=Objective.model_validate_json(json.dumps(fields["objective"])),
             replicates=tuple(fields["replicates"]),
             cpu=fields["cpu"],
@@ -73,7 +75,7 @@ class Chunk:
 
     Attributes:
         columns: name -> [rows]; `operation`, `replicate`, `step`, `examples`, `seconds`, then metrics and diagnostics.
-            `weight_norm_blocks` is [rows, depth].
+            `weight_norm_blocks` is [rows, blocks].
         device: where it was trained.
         state: what training needs to go on after this chunk in another process; None where it was not kept.
         last: whether it is known that nothing comes after this chunk: saves asking once more. Whoever passes chunks of

@@ -47,6 +47,7 @@ from sweeper.spec.loading import Loaded, load
 from sweeper.trial import Assignment, Chunk, Train, UnusableStateError
 from tests.results.test_summary import EVERY, chunk_of, curve
 from tests.results.test_writer import straight
+from tests.tables import MODULAR
 
 HORIZON = 100
 QUESTION: dict[str, Any] = {
@@ -88,7 +89,7 @@ class Sweep:
         path.write_text(json.dumps(QUESTION | self.changes))
         loaded = load(path)
         write_text(self.folder.space, path.read_text())
-        writer = Writer(self.folder, {}, straight)
+        writer = Writer(self.folder, {}, MODULAR, straight)
         study = self._study(loaded)
         known = settled(self.folder, loaded.spec.objective.minimize)
         limit = heaviest.limit(loaded.spec)

@@ -22,6 +22,7 @@ from sweeper.results.summary import run_rows, summarise, trial_row
 from sweeper.results.writer import Writer
 from sweeper.spec.loading import Loaded, load
 from sweeper.trial import Assignment
+from tests.tables import MODULAR, TASK
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "results" / "README.md").read_text()
@@ -50,7 +51,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.root.mkdir(parents=True)
     space = ROOT / "search_spaces" / "quickstart.yaml"
     shutil.copy(space, folder.space)
-    loaded, writer = load(space), Writer(folder, {"host": "example"})
+    loaded, writer = load(space), Writer(folder, {"host": "example"}, MODULAR)
     baseline, *found = configurations(loaded)
     trials = [
         Told("baseline", "constant-128", baseline, [800, 900, 1000]),
@@ -212,7 +213,15 @@ def put(writer: Writer, loaded: Loaded, number: int, told: Told) -> None:
         device="cpu",
     )
     name = identity(told.settings, objective.horizon)
-    row = trial_row(summary, number, phase=told.phase, name=told.name, identity=name, settings=told.settings)
+    row = trial_row(
+        summary,
+        number,
+        phase=told.phase,
+        name=told.name,
+        identity=name,
+        settings=told.settings,
+        known=TASK.hyperparameters,
+    )
     writer.put(number, columns, run_rows(summary, number), row)
 
 

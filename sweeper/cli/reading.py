@@ -39,12 +39,12 @@ def top(
     json: Json = False,
 ) -> None:
     """Print a sweep's leaderboard."""
+    from sweeper.asked import asked
     from sweeper.report import leaderboard
     from sweeper.results.finding import find_sweep
-    from sweeper.spec.loading import load
 
     folder = find_sweep(sweep)
-    board = leaderboard.leaderboard(folder, load(folder.space).spec, count, clock)
+    board = leaderboard.leaderboard(folder, asked(folder), count, clock)
     if json:
         terminal.print_json(board)
     else:

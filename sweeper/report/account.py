@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sweeper import provenance
+from sweeper.asked import asked
 from sweeper.errors import UserError
 from sweeper.paths import SweepFolder
 from sweeper.report.choosing import choose
@@ -16,7 +17,6 @@ from sweeper.report.leaderboard import Leaderboard, bound, grids, leaderboard
 from sweeper.report.pairs import pair
 from sweeper.results.query import query
 from sweeper.results.summary import CUT_SHORT
-from sweeper.spec.loading import load
 from sweeper.spec.model import SweepSpec
 
 _TOP = 20
@@ -58,7 +58,7 @@ def account(folder: SweepFolder) -> Account:
     Raises:
         UserError: a table or the space.yaml is damaged.
     """
-    spec = load(folder.space).spec
+    spec = asked(folder)
     board = leaderboard(folder, spec, _TOP)
     verdict, cautions = _answer(folder, spec, board)
     return Account(
@@ -76,12 +76,12 @@ def account(folder: SweepFolder) -> Account:
 
 
 def _question(spec: SweepSpec) -> str:
-    asked, task = spec.objective, spec.task
-    horizon = f"{asked.horizon:,} steps"
+    objective = spec.objective
+    horizon = f"{objective.horizon:,} steps"
     searched = ", ".join(spec.search) or "nothing"
     return (
-        f"Which configuration brings {asked.until} in the fewest {asked.minimize}, within {horizon}, on "
-        f"{' and '.join(task.operation)} mod {task.modulus}? Searched: {searched}; {asked.replicates} seeds each."
+        f"Which configuration brings {objective.until} in the fewest {objective.minimize}, within {horizon}? Task: "
+        f"{spec.task.title}. Searched: {searched}; {objective.replicates} seeds each."
     )
 
 

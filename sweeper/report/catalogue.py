@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.asked import asked
 from sweeper.errors import UserError
 from sweeper.paths import SweepFolder
 from sweeper.results.local_copy import is_running, localised
 from sweeper.results.query import query
-from sweeper.spec.loading import load
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def catalogue(addresses: Mapping[str, str]) -> list[Entry]:
 
 
 def _entry(name: str, folder: SweepFolder) -> Entry:
-    spec = load(folder.space).spec
+    spec = asked(folder)
     (row,) = query(
         folder,
         """

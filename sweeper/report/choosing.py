@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from sweeper.asked import asked
 from sweeper.errors import UserError
 from sweeper.paths import SweepFolder
 from sweeper.results.finding import find_sweep
 from sweeper.results.query import query
 from sweeper.results.record import taken_up_again
-from sweeper.spec.loading import load
 from sweeper.spec.model import SweepSpec
 
 _SHOWN = 10
@@ -60,7 +60,7 @@ def choose(called: str, among: Chosen | None = None) -> Chosen:
     if row is None:
         raise UserError(f"{sweep}: no trial {trial}; there are {_listed(rows)}")
     repeats = (each for each in rows if each["phase"] == "confirm" and each["name"] == str(row["trial"]))
-    return Chosen(sweep, folder, load(folder.space).spec, row, next(repeats, None))
+    return Chosen(sweep, folder, asked(folder), row, next(repeats, None))
 
 
 def _parts(called: str) -> tuple[str, str | None]:

@@ -3,10 +3,10 @@
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from sweeper.asked import asked
 from sweeper.errors import UserError
 from sweeper.paths import TABLES, SweepFolder
 from sweeper.report import leaderboard
-from sweeper.spec.loading import load
 
 Stamp = tuple[tuple[str, int, int], ...]
 _TOP = 10
@@ -24,7 +24,7 @@ class Board:
         stamp = stamp_of(folder)
         if stamp != self._stamp:
             try:
-                self._board = leaderboard.leaderboard(folder, load(folder.space).spec, _TOP)
+                self._board = leaderboard.leaderboard(folder, asked(folder), _TOP)
                 self._stamp = stamp
             except UserError:  # a part was replaced while it was being read
                 pass

@@ -76,7 +76,7 @@ def pair(a: Chosen, b: Chosen, clock: Clock | None = None) -> Pair:
                 "b": float(second.times[i, j]),
                 "b_reached": bool(second.reached[i, j]),
             }
-            for i, operation in enumerate(sorted(a.spec.task.operation))
+            for i, operation in enumerate(sorted(a.spec.task.operations))
             for j, replicate in enumerate(shared)
         ],
     )

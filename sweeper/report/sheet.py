@@ -104,7 +104,7 @@ def _runs(page: Sheet) -> Table:
             str(run["replicate"]),
             f"{run['outcome']}{why}",
             _cell(run["outcome_step"]),
-            _cell(run["train_99_steps"]),
+            _cell(run["train_first_steps"]),
             _cell(run["best_metric"]),
             run["label"] or "",
             _bars(page.rises.get(f"{run['operation']} {run['replicate']}", ())) if own else "",

@@ -17,7 +17,7 @@ from pyarrow.fs import LocalFileSystem
 
 from sweeper.errors import UserError
 from sweeper.paths import SweepFolder, write_atomically
-from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
+from sweeper.results.schema import KNOWN, SCHEMA_VERSION
 
 METADATA = b"sweeper"
 """The key of what the writer notes in the metadata of a file: at least the schema version, as JSON."""
@@ -114,23 +114,28 @@ def table(folder: SweepFolder, name: str) -> dataset.Dataset:
     """
     parts = _readable(folder, name)
     if not parts:
-        return dataset.dataset(SCHEMAS[name].empty_table())
-    return dataset.dataset([str(part) for part in parts], schema=SCHEMAS[name], format=_LAYOUT)
+        return dataset.dataset(KNOWN[name].empty_table())
+    return dataset.dataset([str(part) for part in parts], schema=_common(parts, name), format=_LAYOUT)
 
 
 def joined(folders: Mapping[str, SweepFolder], name: str) -> dataset.Dataset:
     """One table of several sweeps as one dataset, with the name that each has here in the column `sweep`, the first.
 
+    Columns that a sweep's task does not have are null in its rows.
+
     Raises:
-        UserError: a part is damaged.
+        UserError: a part is damaged, or a column has types in two sweeps that do not go together.
     """
     here = LocalFileSystem()
+    parts = {sweep: _readable(folder, name) for sweep, folder in folders.items()}
     fragments = [
         _LAYOUT.make_fragment(str(part), here, partition_expression=dataset.field("sweep") == sweep)
-        for sweep, folder in folders.items()
-        for part in _readable(folder, name)
+        for sweep, mine in parts.items()
+        for part in mine
     ]
-    schema = pa.schema([pa.field("sweep", pa.string()), *SCHEMAS[name]])
+    schema = pa.schema(
+        [pa.field("sweep", pa.string()), *_common([part for mine in parts.values() for part in mine], name)]
+    )
     return dataset.FileSystemDataset(fragments, schema, _LAYOUT, here)
 
 
@@ -145,9 +150,18 @@ def _readable(folder: SweepFolder, name: str) -> list[Path]:
     return parts
 
 
+def _common(parts: list[Path], name: str) -> pa.Schema:
+    """The columns that any of the parts has. Raises UserError where two differ in a column's type."""
+    schemas = [_schema(part).remove_metadata() for part in parts] or [KNOWN[name]]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise UserError(f"{parts[0].parent.parent}: its {name} do not go together with the others' ({error})") from None
+
+
 def _complete(found: pa.Table, path: Path, columns: Iterable[str]) -> None:
     for column in columns:
-        if found[column].null_count:
+        if column not in found.column_names or found[column].null_count:
             raise _damaged(path, f"rows without {column}")
 
 

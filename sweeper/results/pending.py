@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from sweeper.errors import UserError
 from sweeper.paths import TABLES, SweepFolder, remove, write_atomically
 from sweeper.results.parts import METADATA, check_version
-from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
+from sweeper.results.schema import SCHEMA_VERSION
 
 Rows: TypeAlias = Mapping[str, pa.Table]
 """Table -> one trial's rows."""
@@ -31,20 +31,24 @@ def write(folder: SweepFolder, trial: int, rows: Rows) -> None:
 
     shard = pa.BufferOutputStream()
     for name in TABLES:
-        with pa.ipc.new_stream(shard, SCHEMAS[name].with_metadata(_NOTE)) as stream:
+        with pa.ipc.new_stream(shard, rows[name].schema.with_metadata(_NOTE)) as stream:
             stream.write_table(rows[name])
     write_atomically(folder.shard(trial), lambda beside: beside.write_bytes(shard.getvalue()))
 
 
-def read(folder: SweepFolder) -> dict[int, Rows]:
+def read(folder: SweepFolder, schemas: Mapping[str, pa.Schema]) -> dict[int, Rows]:
     """Trial -> its rows, for every trial that has a shard, in the order of their numbers.
+
+    Args:
+        folder: the sweep's.
+        schemas: table -> its columns.
 
     Raises:
         UserError: a shard is of another schema version, or damaged.
     """
     found = {}
     for path in sorted(folder.pending.glob("trial-*.arrow")):
-        rows = _streams(path)
+        rows = _streams(path, schemas)
         trial = rows["trials"]["trial"][0].as_py()
         if path != folder.shard(trial):
             raise _damaged(path, f"it holds trial {trial}")
@@ -57,7 +61,7 @@ def discard(folder: SweepFolder, trials: Iterable[int]) -> None:
     remove(folder.shard(trial) for trial in trials)
 
 
-def _streams(path: Path) -> Rows:
+def _streams(path: Path, schemas: Mapping[str, pa.Schema]) -> Rows:
     """What a shard holds, checked as far as a file that anybody may have written needs it."""
     rows = {}
     try:
@@ -71,7 +75,7 @@ def _streams(path: Path) -> Rows:
         raise _damaged(path, str(error)) from None
     for name in TABLES:
         check_version(path, rows[name].schema.metadata or {})
-        if not rows[name].schema.equals(SCHEMAS[name]):
+        if not rows[name].schema.equals(schemas[name]):
             raise _damaged(path, f"its columns are not those of {name}")
     holds = [pc.unique(rows[name]["trial"]).to_pylist() for name in TABLES]
     if rows["trials"].num_rows != 1 or holds[0] == [None] or any(each not in ([], holds[0]) for each in holds):

@@ -1,14 +1,21 @@
-"""The three tables: names, types and meaning of their columns. docs/results.md is written from here."""
+"""The three tables: names, types and meaning of their columns. docs/results.md is written from here.
 
+Most columns are there whatever is learnt; a task adds those of its scores, diagnostics and hyperparameters.
+"""
+
+from dataclasses import dataclass
 from typing import TypeAlias, get_args
 
 import pyarrow as pa
+from pydantic.fields import FieldInfo
 
-from sweeper import hyperparameters
 from sweeper.outcomes import CLOCKS
-from sweeper.results.summary import LEVELS, column_of
+from sweeper.paths import TABLES
+from sweeper.results.summary import ACCURACY, LEVELS, column_of
+from sweeper.tasks.named import OURS
+from sweeper.tasks.task import Task
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Goes up when a column changes its name, type or meaning."""
 
 Column: TypeAlias = tuple[str, pa.DataType, str]
@@ -17,12 +24,34 @@ Column: TypeAlias = tuple[str, pa.DataType, str]
 _CLOCK_TYPE = {"steps": pa.int64(), "examples": pa.int64(), "seconds": pa.float64()}
 
 
-def _hyperparameter_type(key: str) -> pa.DataType:
+@dataclass(frozen=True)
+class Tables:
+    """The three tables of a sweep: `trials`, `runs` and `curves`.
+
+    Attributes:
+        schemas: table -> names and types of its columns.
+        meanings: table -> column -> what it means, in Markdown; every part carries its own in its metadata.
+    """
+
+    schemas: dict[str, pa.Schema]
+    meanings: dict[str, dict[str, str]]
+
+
+def tables(task: Task) -> Tables:
+    """The tables of sweeps over a task."""
+    columns = {"trials": _trials(task), "runs": _runs(task), "curves": _curves(task)}
+    return Tables(
+        {table: pa.schema([(name, kind) for name, kind, _ in found]) for table, found in columns.items()},
+        {table: {name: meaning for name, _, meaning in found} for table, found in columns.items()},
+    )
+
+
+def _hyperparameter_type(key: str, field: FieldInfo) -> pa.DataType:
     if key == "betas":
         return pa.list_(pa.float64())
     if key == "batch.stages":
         return pa.list_(pa.list_(pa.int64()))
-    return _plain_type(hyperparameters.fields()[key].annotation)
+    return _plain_type(field.annotation)
 
 
 def _plain_type(annotation: object) -> pa.DataType:
@@ -43,6 +72,13 @@ def _level_times(name: str) -> list[Column]:
     first = f"the first evaluation with validation accuracy above {name} %"
     sustained = f"the start of the first streak of `sustained` evaluations with validation accuracy above {name} %"
     return [*_times(f"first_{name}", first), *_times(f"sustained_{name}", sustained)]
+
+
+_AT_LAST = {"val": "In validation", "train": "In training"}
+
+
+def _lowered(meaning: str) -> str:
+    return meaning[:1].lower() + meaning[1:]
 
 
 _TRIALS: list[Column] = [
@@ -119,11 +155,18 @@ _TRIALS: list[Column] = [
         "16 hexadecimal digits that two trials share when they train the same, however they are spelt "
         "([0005](decisions/0005-identity-by-realised-batches.md)).",
     ),
-    *(
-        (column_of(key), _hyperparameter_type(key), f"Hyperparameter `{key}`: {field.description}")
-        for key, field in hyperparameters.fields().items()
-    ),
 ]
+
+
+def _trials(task: Task) -> list[Column]:
+    return [
+        *_TRIALS,
+        *(
+            (column_of(key), _hyperparameter_type(key, field), f"Hyperparameter `{key}`: {field.description}")
+            for key, field in task.hyperparameters.items()
+        ),
+    ]
+
 
 _RUNS: list[Column] = [
     ("trial", pa.int64(), "The trial that the run belongs to."),
@@ -151,20 +194,27 @@ _RUNS: list[Column] = [
     ),
     *_times("first", "the first evaluation past the objective's threshold"),
     *_times("sustained", "the event: the start of the first streak of `sustained` evaluations past the threshold"),
-    *(each for name in LEVELS for each in _level_times(name)),
     (
         "best_metric",
         pa.float64(),
         "The value of the objective's metric that came closest to, or furthest past, the threshold.",
     ),
     ("final_step", pa.int64(), "Step of the last evaluation."),
-    ("final_val_accuracy", pa.float64(), "Validation accuracy at the last evaluation."),
-    ("final_val_loss", pa.float64(), "Validation loss at the last evaluation."),
-    ("final_train_accuracy", pa.float64(), "Training accuracy at the last evaluation."),
-    ("final_train_loss", pa.float64(), "Training loss at the last evaluation."),
-    ("train_99_steps", pa.int64(), "Steps at the first evaluation with training accuracy above 99 %."),
-    ("gap_steps", pa.int64(), "`first_99_steps` - `train_99_steps`: how long generalisation came after fitting."),
-    ("gap_ratio", pa.float64(), "`first_99_steps` / `train_99_steps`."),
+]
+
+_DIAGNOSES: list[Column] = [
+    (
+        "train_first_steps",
+        pa.int64(),
+        "Steps at the first evaluation at which training was past the threshold of generalisation: an accuracy of "
+        "99 %, or the objective's threshold where there is no accuracy.",
+    ),
+    (
+        "gap_steps",
+        pa.int64(),
+        "Steps from there to the first evaluation at which validation was: how long generalisation came after fitting.",
+    ),
+    ("gap_ratio", pa.float64(), "The one divided by the other."),
     ("fell_back", pa.bool_(), "Whether validation accuracy was above 99 % once and ended more than 5 points below."),
     (
         "train_loss_spikes",
@@ -180,6 +230,17 @@ _RUNS: list[Column] = [
     ),
 ]
 
+
+def _runs(task: Task) -> list[Column]:
+    levels = [each for name in LEVELS for each in _level_times(name)] if ACCURACY in task.scores else []
+    finals = [
+        (f"final_{side}_{name}", pa.float64(), f"{_AT_LAST[side]} at the last evaluation: {_lowered(meaning)}")
+        for name, meaning in task.scores.items()
+        for side in ("val", "train")
+    ]
+    return [*_RUNS, *levels, *finals, *_DIAGNOSES]
+
+
 _CURVES: list[Column] = [
     ("trial", pa.int64(), "The trial that the run belongs to."),
     ("operation", pa.string(), "The operation that it learns."),
@@ -187,25 +248,13 @@ _CURVES: list[Column] = [
     ("step", pa.int64(), "Updates done."),
     ("examples", pa.int64(), "Training examples drawn so far."),
     ("seconds", pa.float64(), "Wall time since the run's stack began to train."),
-    (
-        "val_accuracy",
-        pa.float32(),
-        "Share of the validation pairs that are right: of all pairs, or of 8 sampled batches with "
-        "`evaluation: sampled`.",
-    ),
-    ("val_loss", pa.float32(), "Mean cross-entropy on the same pairs, in nats."),
-    (
-        "train_accuracy",
-        pa.float32(),
-        "Share of right answers on the batches since the evaluation before, as they were trained on.",
-    ),
-    ("train_loss", pa.float32(), "Mean cross-entropy on the same batches, in nats."),
+]
+
+_TRAINING: list[Column] = [
     ("batch_size", pa.int32(), "Examples in the last update's batch."),
     ("learning_rate", pa.float32(), "Learning rate of the last update."),
     ("gradient_norm", pa.float32(), "L2 norm of the last update's gradient."),
     ("weight_norm", pa.float32(), "L2 norm of all parameters."),
-    ("weight_norm_embedding", pa.float32(), "L2 norm of the token and position embeddings."),
-    ("weight_norm_head", pa.float32(), "L2 norm of the final layer norm and the output layer."),
     (
         "last_layer_norm",
         pa.float32(),
@@ -213,15 +262,27 @@ _CURVES: list[Column] = [
         "arXiv:2206.04817.",
     ),
     ("weight_norm_blocks", pa.list_(pa.float32()), "L2 norm of each block's parameters, first block first."),
-    (
-        "saturated",
-        pa.float32(),
-        "Share of the last batch whose largest predicted probability is exactly 1 in floating point: such "
-        "examples have no gradient.",
-    ),
 ]
 
-_COLUMNS = {"trials": _TRIALS, "runs": _RUNS, "curves": _CURVES}
-SCHEMAS = {table: pa.schema([(name, kind) for name, kind, _ in columns]) for table, columns in _COLUMNS.items()}
-MEANINGS = {table: {name: meaning for name, _, meaning in columns} for table, columns in _COLUMNS.items()}
-"""Table -> column -> what it means, in Markdown; every part carries its own in its metadata."""
+
+def _curves(task: Task) -> list[Column]:
+    where = {
+        "val": "of the validation examples: all, or a sample with `evaluation: sampled`",
+        "train": "of the batches since the evaluation before, as they were trained on",
+    }
+    scores = [
+        (f"{side}_{name}", pa.float32(), f"{meaning.rstrip('.')}, {where[side]}.")
+        for name, meaning in task.scores.items()
+        for side in ("val", "train")
+    ]
+    others = [(name, pa.float32(), meaning) for name, meaning in task.diagnostics.items()]
+    return [*_CURVES, *scores, *_TRAINING, *others]
+
+
+def _of_ours() -> dict[str, pa.Schema]:
+    found = [tables(task.model_construct(name=name)) for name, task in OURS.items()]
+    return {table: pa.unify_schemas([each.schemas[table] for each in found]) for table in TABLES}
+
+
+KNOWN = _of_ours()
+"""Table -> the columns that any of our own tasks has: those of a sweep whose tables hold nothing yet."""

@@ -1,7 +1,7 @@
 """From a trial's curves to its rows in `runs` and `trials`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,9 @@ CUT_SHORT = ("capped", "lost", "pruned", "stopped")
 COLUMN: dict[Clock, str] = {"steps": "step", "examples": "examples", "seconds": "seconds"}
 """Clock -> its column in `curves`."""
 
-_FINAL = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
+ACCURACY = "accuracy"
+"""The score whose levels are recorded, where a task has it."""
+
 Curve = Mapping[str, npt.NDArray[Any]]
 
 
@@ -104,7 +106,7 @@ def summarise(
     """
     runs = tuple(
         _summarise_run(assignment, _curve_of(columns, operation, replicate), operation, replicate, ending)
-        for operation in assignment.task.operation
+        for operation in assignment.task.operations
         for replicate in assignment.replicates
     )
     by_operation = _by_operation(runs)
@@ -134,7 +136,7 @@ def observe(assignment: Assignment, columns: Curve) -> dict[str, list[Observatio
         operation: [
             _observation(assignment, _curve_of(columns, operation, replicate)) for replicate in assignment.replicates
         ]
-        for operation in assignment.task.operation
+        for operation in assignment.task.operations
     }
 
 
@@ -160,7 +162,7 @@ def hindmost(assignment: Assignment, columns: Curve) -> int:
 def _all_curves(assignment: Assignment, columns: Curve) -> list[Curve]:
     return [
         _curve_of(columns, operation, replicate)
-        for operation in assignment.task.operation
+        for operation in assignment.task.operations
         for replicate in assignment.replicates
     ]
 
@@ -216,11 +218,14 @@ def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replica
     row: dict[str, Any] = {"best_metric": observation.best}
     row |= _times("first", event.at(event.threshold, 1).crossing(values), curve)
     row |= _times("sustained", event.crossing(values), curve)
-    accuracy = curve["val_accuracy"].astype(np.float64)
-    for name, level in LEVELS.items():
-        row |= _times(f"first_{name}", Event("val_accuracy", ">", level).crossing(accuracy), curve)
-        row |= _times(f"sustained_{name}", Event("val_accuracy", ">", level, event.sustained).crossing(accuracy), curve)
-    row |= {f"final_{name}": float(curve[name][-1]) for name in _FINAL}
+    scores = assignment.task.scores
+    if ACCURACY in scores:
+        accuracy = curve["val_accuracy"].astype(np.float64)
+        for name, level in LEVELS.items():
+            at = Event("val_accuracy", ">", level, event.sustained)
+            row |= _times(f"first_{name}", at.at(level, 1).crossing(accuracy), curve)
+            row |= _times(f"sustained_{name}", at.crossing(accuracy), curve)
+    row |= {f"final_{each}": float(curve[each][-1]) for name in scores for each in (f"val_{name}", f"train_{name}")}
     row["final_step"] = int(steps[-1])
     return RunSummary(operation, replicate, outcome, observation, row | _diagnose(curve))
 
@@ -240,7 +245,7 @@ def _diagnose(curve: Curve) -> dict[str, Any]:
     train_99, val_99 = first_99("train_accuracy"), first_99("val_accuracy")
     back = diagnosis.fell_back(curve["val_accuracy"].astype(np.float64))
     return {
-        "train_99_steps": train_99,
+        "train_first_steps": train_99,
         "gap_steps": val_99 - train_99 if train_99 is not None and val_99 is not None else None,
         "gap_ratio": val_99 / train_99 if train_99 is not None and val_99 is not None else None,
         "fell_back": back,
@@ -257,9 +262,10 @@ def trial_row(
     name: str,
     identity: str,
     settings: Hyperparameters,
+    known: Collection[str],
     retries: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The trial's row in `trials`."""
+    """The trial's row in `trials`; `known` are the hyperparameters that its task has."""
     kinds = ("reached", "censored", "diverged", "failed")
     overall = summary.overall
     return {
@@ -283,7 +289,7 @@ def trial_row(
         "why": summary.ending.why,
         "detail": summary.ending.detail,
         "identity": identity,
-        **{column_of(key): setting for key, setting in described(settings).items()},
+        **{column_of(key): setting for key, setting in described(settings, known).items()},
     }
 
 

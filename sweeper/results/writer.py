@@ -16,7 +16,7 @@ from sweeper.paths import TABLES, SweepFolder
 from sweeper.results import pending
 from sweeper.results.parts import METADATA, Parts
 from sweeper.results.pending import Rows
-from sweeper.results.schema import MEANINGS, SCHEMA_VERSION, SCHEMAS
+from sweeper.results.schema import SCHEMA_VERSION, Tables
 
 TRIALS_PER_PART = {"trials": 1024, "runs": 1024, "curves": 128}
 SHARE = 0.02
@@ -36,6 +36,7 @@ class Writer:
     Args:
         folder: the sweep's folder.
         provenance: stored in the metadata of every part this launch writes.
+        tables: their columns.
         clock: seconds since whenever; it decides when folds are due.
 
     Raises:
@@ -43,13 +44,21 @@ class Writer:
         StorageError: what was pending could not be folded; it still is.
     """
 
-    def __init__(self, folder: SweepFolder, provenance: Mapping[str, Any], clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        folder: SweepFolder,
+        provenance: Mapping[str, Any],
+        tables: Tables,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         note = {"schema_version": SCHEMA_VERSION, "provenance": provenance}
-        self._folder, self._clock = folder, clock
+        self._folder, self._schemas, self._clock = folder, tables.schemas, clock
         self._due_at = clock()
-        self._parts = {name: Parts(folder.table(name), _noted(name, note), TRIALS_PER_PART[name]) for name in TABLES}
+        self._parts = {
+            name: Parts(folder.table(name), _noted(tables, name, note), TRIALS_PER_PART[name]) for name in TABLES
+        }
         folder.remove_unfinished()
-        self._pending: dict[int, Rows] = pending.read(folder)
+        self._pending: dict[int, Rows] = pending.read(folder, self._schemas)
         self._fold(self._pending)
 
     def put(self, trial: int, curves: Mapping[str, Any], runs: list[dict[str, Any]], trial_row: dict[str, Any]) -> None:
@@ -59,9 +68,9 @@ class Writer:
             StorageError: it could not be written. Nothing that was written before is harmed; it may be repeated.
         """
         rows = {
-            "trials": pa.Table.from_pylist([trial_row], schema=SCHEMAS["trials"]),
-            "runs": pa.Table.from_pylist(runs, schema=SCHEMAS["runs"]),
-            "curves": _curves_table(trial, curves) if curves else SCHEMAS["curves"].empty_table(),
+            "trials": pa.Table.from_pylist([trial_row], schema=self._schemas["trials"]),
+            "runs": pa.Table.from_pylist(runs, schema=self._schemas["runs"]),
+            "curves": _curves_table(self._schemas["curves"], trial, curves),
         }
         if self._is_due():
             self._fold({**self._pending, trial: rows})
@@ -93,17 +102,22 @@ class Writer:
         self._due_at = ended + (ended - begun) / SHARE
 
 
-def _noted(name: str, note: Mapping[str, Any]) -> pa.Schema:
+def _noted(tables: Tables, name: str, note: Mapping[str, Any]) -> pa.Schema:
     """The schema of a table with what every part of it says of itself."""
-    return SCHEMAS[name].with_metadata({METADATA: json.dumps({**note, "columns": MEANINGS[name]}).encode()})
+    told = {**note, "columns": tables.meanings[name]}
+    return tables.schemas[name].with_metadata({METADATA: json.dumps(told).encode()})
 
 
-def _curves_table(trial: int, columns: Mapping[str, Any]) -> pa.Table:
-    schema = SCHEMAS["curves"]
+def _curves_table(schema: pa.Schema, trial: int, columns: Mapping[str, Any]) -> pa.Table:
+    """A trial's curves; what it did not log is null."""
+    if not columns:
+        return schema.empty_table()
     rows = len(columns["step"])
     arrays = [
         pa.array([trial] * rows, pa.int64())
         if field.name == "trial"
+        else pa.nulls(rows, field.type)
+        if field.name not in columns
         else pa.array(list(columns[field.name]) if pa.types.is_list(field.type) else columns[field.name]).cast(
             field.type
         )

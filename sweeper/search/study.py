@@ -251,5 +251,6 @@ class Study:
 def _key(space: Space) -> str:
     """A word that two spaces share when coordinates mean the same in both."""
     parameters = {key: parameter.model_dump(mode="json") for key, parameter in space.parameters.items()}
-    told = [parameters, dict(space.fixed), list(space.require), space.horizon, Hyperparameters().model_dump_json()]
+    fixed = {**space.defaults, **space.fixed}
+    told = [parameters, fixed, list(space.require), space.horizon, Hyperparameters().model_dump_json()]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]

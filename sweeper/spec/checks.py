@@ -15,6 +15,7 @@ from sweeper.space import Space, condition
 from sweeper.spec.model import SweepSpec
 from sweeper.spec.reader import Document, KeyPath
 from sweeper.spec.wording import message_of, short
+from sweeper.tasks.task import Task
 
 Found = Iterator[tuple[KeyPath, str]]
 _SAMPLES = 50
@@ -33,7 +34,7 @@ def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[
         ({"objective"}, _event),
         ({"objective", "race", "stop"}, _race),
         ({"search"}, _search),
-        ({"fixed"}, lambda s: _values(("fixed",), s.fixed)),
+        ({"fixed"}, lambda s: _values(("fixed",), s.fixed, s)),
         ({"search", "fixed"}, _twice),
         ({"baselines"}, _baselines),
         ({"search", "fixed"}, _conditions),
@@ -49,15 +50,8 @@ def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[
 
 
 def _task(spec: SweepSpec) -> Found:
-    task = spec.task
-    if "x_div_y" in task.operation and not _is_prime(task.modulus):
-        near = sorted((p for p in range(2, 5000) if _is_prime(p)), key=lambda p: abs(p - task.modulus))[:2]
-        numbers = " or ".join(map(str, sorted(near)))
-        yield ("task", "modulus"), f"got {task.modulus}; x_div_y needs a prime modulus, such as {numbers}"
-    for operation in task.operation:
-        pairs = task.pairs(operation)
-        if not 0 < int(pairs * task.train_fraction + 1e-9) < pairs:
-            yield ("task", "train_fraction"), f"got {task.train_fraction}; of {pairs} pairs that leaves one side empty"
+    for key, message in spec.task.mistakes():
+        yield ("task", key), message
 
 
 def _event(spec: SweepSpec) -> Found:
@@ -79,26 +73,26 @@ def _race(spec: SweepSpec) -> Found:
 def _search(spec: SweepSpec) -> Found:
     for key, parameter in spec.search.items():
         path = ("search", key)
-        unknown = _unknown(key)
+        unknown = _unknown(key, spec.task)
         if unknown:
             yield path, unknown
             continue
         where = "choice" if isinstance(parameter, Choice) else "int" if isinstance(parameter, Int) else "float"
         values = parameter.choice if isinstance(parameter, Choice) else parameter.bounds
         for i, value in enumerate(values):
-            for place, message in _illegal(key, value):
+            for place, message in _illegal(key, value, spec.task):
                 yield (*path, where, i, *place), message
         if isinstance(parameter, Choice):
             yield from (((*path, where), message) for message in _same(key, parameter.choice))
 
 
-def _values(path: KeyPath, values: Mapping[str, Any]) -> Found:
+def _values(path: KeyPath, values: Mapping[str, Any], spec: SweepSpec) -> Found:
     for key, value in values.items():
-        unknown = _unknown(key)
+        unknown = _unknown(key, spec.task)
         if unknown:
             yield (*path, key), unknown
         else:
-            for place, message in _illegal(key, value):
+            for place, message in _illegal(key, value, spec.task):
                 yield (*path, key, *place), message
 
 
@@ -109,7 +103,7 @@ def _twice(spec: SweepSpec) -> Found:
 
 def _baselines(spec: SweepSpec) -> Found:
     for name, values in spec.baselines.items():
-        yield from _values(("baselines", name), values)
+        yield from _values(("baselines", name), values, spec)
 
 
 def _conditions(spec: SweepSpec) -> Found:
@@ -117,7 +111,7 @@ def _conditions(spec: SweepSpec) -> Found:
         if parameter.when is None:
             continue
         path = ("search", key, "when")
-        expression, problem = _parsed(parameter.when)
+        expression, problem = _parsed(parameter.when, spec.task)
         if expression is None:
             yield path, problem
             continue
@@ -128,7 +122,7 @@ def _conditions(spec: SweepSpec) -> Found:
 
 def _requirements(spec: SweepSpec) -> Found:
     for i, text in enumerate(spec.require):
-        expression, problem = _parsed(text)
+        expression, problem = _parsed(text, spec.task)
         if expression is None:
             yield ("require", i), problem
         else:
@@ -140,7 +134,7 @@ def _together(spec: SweepSpec) -> Found:
     if not spec.search and not spec.baselines:
         yield ("search",), "nothing to run; give parameters under search, configurations under baselines, or both"
         return
-    space = Space(spec.search, spec.fixed, spec.require, spec.objective.horizon)
+    space = spec.space
     try:
         space.order  # noqa: B018  # raises for a circle of conditions
     except ValueError as error:
@@ -167,7 +161,7 @@ def _impossible(space: Space) -> Found:
 def _never_met(space: Space, spec: SweepSpec) -> Found:
     """Requirements about values that are not searched, and that those do not meet."""
     for i, text in enumerate(spec.require):
-        requirement = condition(text)
+        requirement = condition(text, space.known)
         if requirement.names & space.parameters.keys():
             continue
         unset = sorted(requirement.names - space.given.keys())
@@ -179,7 +173,7 @@ def _never_met(space: Space, spec: SweepSpec) -> Found:
 
 def _reason(space: Space, key: str, value: Any) -> str:
     try:
-        settings = hyperparameters.from_flat({**space.given, key: value})
+        settings = space.complete({**space.given, key: value})
     except ValidationError:
         return "no configuration can have this value under the requirements"
     found = dict(hyperparameters.conflicts(settings))
@@ -197,10 +191,10 @@ def _conflicting(space: Space, spec: SweepSpec) -> Found:
             except ValueError as error:
                 yield ("require",), f"{error}; loosen one, or widen a range"
                 return
-            for key, message in hyperparameters.conflicts(hyperparameters.from_flat({**space.fixed, **values})):
+            for key, message in hyperparameters.conflicts(space.complete(values)):
                 yield _place(key, spec), message
     for name, values in spec.baselines.items():
-        settings = hyperparameters.from_flat({**space.fixed, **values})
+        settings = space.complete(values)
         for key, message in hyperparameters.conflicts(settings):
             yield ("baselines", name, key), message
         known = {key: value for key, value in hyperparameters.to_flat(settings).items() if value is not None}
@@ -222,19 +216,21 @@ def _place(key: str, spec: SweepSpec) -> KeyPath:
     return ("fixed" if key in spec.fixed or not spec.search else "search", key)
 
 
-def _unknown(key: str) -> str:
-    known = list(hyperparameters.fields())
+def _unknown(key: str, task: Task) -> str:
+    known = list(task.hyperparameters)
     if key in known:
         return ""
     if key == "batch":
         return "write the settings of the batch schedule with dots, as in batch.shape"
+    if key in task.without:
+        return f"the models of {task.name} have none; known: {', '.join(known)}"
     return f"unknown hyperparameter{nearest(key, known)}; known: {', '.join(known)}"
 
 
-def _illegal(key: str, value: Any) -> Iterator[tuple[KeyPath, str]]:
+def _illegal(key: str, value: Any, task: Task) -> Iterator[tuple[KeyPath, str]]:
     """(place within the value, message) of everything that is wrong with one value."""
     try:
-        hyperparameters.adapter(key).validate_python(value)
+        task.adapter(key).validate_python(value)
     except ValidationError as error:
         for details in error.errors(include_url=False):
             place = tuple(part for part in details["loc"] if isinstance(part, int))
@@ -249,9 +245,9 @@ def _same(key: str, values: Sequence[Any]) -> Iterator[str]:
             yield f"got both {short(values[normal.index(value)])} and {short(values[i])}, which are the same; list one"
 
 
-def _parsed(text: str) -> tuple[Expression | None, str]:
+def _parsed(text: str, task: Task) -> tuple[Expression | None, str]:
     try:
-        return condition(text), ""
+        return condition(text, task.hyperparameters), ""
     except ValueError as error:
         return None, str(error)
 
@@ -262,16 +258,12 @@ def _words(expression: Expression, spec: SweepSpec) -> Iterator[str]:
         yield f"got {expression.text!r}; {name} is a list, and conditions compare none"
     allowed: list[str] = []
     for name in sorted(expression.names):
-        allowed += [value for value in hyperparameters.choices(name) if isinstance(value, str)]
+        allowed += [value for value in spec.task.choices(name) if isinstance(value, str)]
     unknown = sorted(expression.words - set(allowed) - set(ALIASES))
     for word in unknown:
-        known = [*allowed, *hyperparameters.fields()]
+        known = [*allowed, *spec.task.hyperparameters]
         values = f"; values: {', '.join(allowed)}" if allowed else ""
         yield f"unknown name {word!r} in {expression.text!r}{nearest(word, known)}{values}"
-    texts = [key for key in hyperparameters.fields() if hyperparameters.choices(key)]
+    texts = [key for key in spec.task.hyperparameters if spec.task.choices(key)]
     if not unknown and expression.mixes(texts):
         yield f"got {expression.text!r}, which compares text with a number"
-
-
-def _is_prime(number: int) -> bool:
-    return number > 1 and all(number % factor for factor in range(2, int(number**0.5) + 1))

@@ -1,5 +1,6 @@
 """space.yaml -> SweepSpec and Space, with every mistake reported at once."""
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -11,14 +12,16 @@ from sweeper.errors import Problem, SpecError
 from sweeper.parameters import Choice, Float, Int
 from sweeper.space import Space
 from sweeper.spec import checks
-from sweeper.spec.model import SweepSpec
+from sweeper.spec.model import SweepSpec, of_task
 from sweeper.spec.overrides import override
 from sweeper.spec.reader import Document, KeyPath, read
 from sweeper.spec.wording import message_of
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
+from sweeper.tasks.named import OURS, is_own, task_type
+from sweeper.tasks.task import Task
 
 _SMALLEST: dict[str, Any] = {
     "name": "x",
-    "task": {"name": "modular_arithmetic", "operation": "x_plus_y"},
     "objective": {"horizon": 10},
     "budget": {"trials": 1},
 }
@@ -36,7 +39,7 @@ class Loaded:
 
 
 def load(path: Path, overrides: list[str] | None = None) -> Loaded:
-    """Read and check a space.yaml.
+    """Read and check a space.yaml; a user's own task is imported.
 
     Args:
         path: the file.
@@ -51,23 +54,54 @@ def load(path: Path, overrides: list[str] | None = None) -> Loaded:
     return check(document)
 
 
-def check(document: Document) -> Loaded:
-    """Check what was read. Raises SpecError with every mistake."""
+def check(document: Document, task: Task | None = None) -> Loaded:
+    """Check what was read.
+
+    Args:
+        document: the file.
+        task: stands for the section `task`, which is then not looked at.
+
+    Raises:
+        SpecError: with every mistake.
+    """
     problems = list(document.problems)
     broken: set[KeyPath] = set()
+    data = document.data if task is None else {**document.data, "task": task}
+    kind, unknown = (type(task), "") if task else _kind(data.get("task"))
+    model = of_task(kind)
     try:
-        spec = SweepSpec.model_validate(document.data)
+        spec = model.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
         unread = {problem.key for problem in document.problems}
-        found = [_problem(document, each) for each in details]
+        found = [_problem(document, each, model) for each in details]
         problems += [problem for problem in found if problem.key not in unread]
         broken = {each["loc"][:2] if each["loc"][0] == "search" else each["loc"][:1] for each in details}
-        spec = SweepSpec.model_validate(_SMALLEST | _without(document.data, broken))
+        stand_in = {"task": kind.model_construct(name=kind.__name__)} if ("task",) in broken else {}
+        spec = model.model_validate({**_SMALLEST, **_without(data, broken), **stand_in})
+    if unknown:
+        problem = document.problem(("task", "name"), unknown)
+        problems = [*(each for each in problems if not each.key.startswith("task.")), problem]
+        # What hyperparameters and metrics a task has that cannot be found, nobody knows.
+        broken |= {
+            (section,) for section in (SweepSpec.model_fields if is_own(str(data["task"]["name"])) else ["task"])
+        }
     problems += checks.findings(document, spec, broken)
     if problems:
         raise SpecError(problems)
-    return Loaded(spec, Space(spec.search, spec.fixed, spec.require, spec.objective.horizon), document)
+    return Loaded(spec, spec.space, document)
+
+
+def _kind(section: object) -> tuple[type[Task], str]:
+    """Which task the section is about, and what is wrong with its name; where that is wrong the likeliest."""
+    name = section.get("name") if isinstance(section, dict) else None
+    if not isinstance(name, str):
+        return ModularArithmetic, ""
+    try:
+        return task_type(name), ""
+    except ValueError as error:
+        (likely,) = difflib.get_close_matches(name, OURS, n=1, cutoff=0.6) or ["modular_arithmetic"]
+        return OURS[likely], str(error)
 
 
 def _without(data: dict[str, Any], broken: set[KeyPath]) -> dict[str, Any]:
@@ -78,7 +112,7 @@ def _without(data: dict[str, Any], broken: set[KeyPath]) -> dict[str, Any]:
     return sound
 
 
-def _problem(document: Document, error: ErrorDetails) -> Problem:
+def _problem(document: Document, error: ErrorDetails, model: type[SweepSpec]) -> Problem:
     path: KeyPath = error["loc"]
     if path[0] == "search" and len(path) > 2:
         path = (*path[:2], *path[3:])  # pydantic names the kind of parameter there
@@ -86,15 +120,15 @@ def _problem(document: Document, error: ErrorDetails) -> Problem:
         path = path[:2]  # ... and here whether it is a number
     if path[-1] == "[key]":
         path = path[:-1]
-    return document.problem(path, message_of(error, _known_at(error["loc"][:-1])))
+    return document.problem(path, message_of(error, _known_at(error["loc"][:-1], model)))
 
 
-def _known_at(path: KeyPath) -> list[str]:
+def _known_at(path: KeyPath, whole: type[SweepSpec]) -> list[str]:
     """The keys that are known at a place of the file."""
-    model: Any = SweepSpec
+    model: Any = whole
     if len(path) == 3 and path[0] == "search":
         model = _PARAMETERS[str(path[2])]
     elif path:
-        annotation = SweepSpec.model_fields[str(path[0])].annotation
+        annotation = whole.model_fields[str(path[0])].annotation
         model = next((each for each in (annotation, *get_args(annotation)) if hasattr(each, "model_fields")), None)
     return [field.alias or name for name, field in model.model_fields.items()] if model else []

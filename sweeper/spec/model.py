@@ -1,19 +1,30 @@
 """The sections of a space.yaml as frozen records: types, ranges, defaults and descriptions of every key."""
 
-import math
 import re
+from functools import cache
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializeAsAny,
+    Tag,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from sweeper import locations
 from sweeper.hyperparameters import Value
 from sweeper.outcomes import Clock, Event
 from sweeper.parameters import Parameter
+from sweeper.space import Space
+from sweeper.tasks.task import Task
 
 Precision = Literal["float32", "tf32", "bfloat16"]
-Operation = Literal["x_plus_y", "x_minus_y", "x_div_y", "permutation"]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -28,44 +39,6 @@ class Section(BaseModel):
     """Frozen, and no key that is not listed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class ModularArithmetic(Section):
-    """Predict a ∘ b from the tokens [a, ∘, b, =]."""
-
-    name: Literal["modular_arithmetic"] = Field(description="The task.")
-    operation: tuple[Operation, ...] = Field(description="One operation or a list; with several, all must be fast.")
-    modulus: Annotated[int, Field(ge=2, le=4096)] = Field(97, description="Arithmetic is modulo this number.")
-    degree: Annotated[int, Field(ge=2, le=6)] = Field(5, description="permutation: composition in the group S_degree.")
-    train_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="Share of the pairs that train.")
-    evaluation: Literal["whole", "sampled"] = Field(
-        "whole", description="The whole validation set, or the published experiment's 8 sampled batches."
-    )
-
-    @field_validator("operation", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-    @field_validator("operation")
-    @classmethod
-    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or len(set(value)) < len(value):
-            raise ValueError(f"got {list(value)}; list at least one operation, each once")
-        return value
-
-    def pairs(self, operation: Operation) -> int:
-        """How many examples an operation has."""
-        squares = {"x_div_y": self.modulus * (self.modulus - 1), "permutation": math.factorial(self.degree) ** 2}
-        return squares.get(operation, self.modulus**2)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What every evaluation logs, and an event can be about."""
-        return (
-            *("val_accuracy", "val_loss", "train_accuracy", "train_loss", "gradient_norm", "saturated"),
-            *("weight_norm", "weight_norm_embedding", "weight_norm_head", "last_layer_norm"),
-        )
 
 
 class Objective(Section):
@@ -177,10 +150,10 @@ class Resources(Section):
 
 
 class SweepSpec(Section):
-    """A whole space.yaml."""
+    """A whole space.yaml; `of_task` has the one for a kind of task."""
 
     name: Name = Field(description="The sweep's name, and its folder's.")
-    task: ModularArithmetic
+    task: SerializeAsAny[Task]
     objective: Objective
     search: dict[str, Parameter] = Field(default_factory=dict, description="The parameters to search over.")
     require: tuple[str, ...] = Field((), description="Conditions that every configuration meets, by construction.")
@@ -244,3 +217,21 @@ class SweepSpec(Section):
                 "sqlite:///trials.db, or leave the key out"
             )
         return value
+
+    @property
+    def given(self) -> dict[str, Value]:
+        """Hyperparameters that are not searched and have a value of this sweep's or this task's."""
+        own = {key: value for key, value in self.task.filled_in.items() if key not in self.search}
+        return {**own, **self.fixed}
+
+    @property
+    def space(self) -> Space:
+        """The search space; its parts have been checked (`sweeper.spec.checks`)."""
+        known = frozenset(self.task.hyperparameters)
+        return Space(self.search, self.fixed, self.require, self.objective.horizon, known, self.task.filled_in)
+
+
+@cache
+def of_task(task: type[Task]) -> type[SweepSpec]:
+    """The record of a whole space.yaml whose section `task` is of this type."""
+    return create_model("SweepSpec", __base__=SweepSpec, __doc__=SweepSpec.__doc__, task=(task, ...))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-CURVES = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
+SCORES = ("val_", "train_")
 _MOST = 200
 """Evaluations of a run that a tracker is told, evenly chosen, the last one among them; the tables have all."""
 
@@ -79,7 +79,7 @@ class Trial:
         for operation, replicate in runs:
             mine = np.flatnonzero((self.columns["operation"] == operation) & (self.columns["replicate"] == replicate))
             some = mine[np.unique(np.linspace(0, len(mine) - 1, min(len(mine), _MOST)).round().astype(int))]
-            for metric in CURVES:
+            for metric in (name for name in self.columns if name.startswith(SCORES)):
                 yield f"{metric}/{operation}/{replicate}", self.columns["step"][some], self.columns[metric][some]
 
 

@@ -17,18 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sweeper.hyperparameters import Hyperparameters
-from sweeper.seeds import Seeds
 from sweeper.spec.model import Objective, Precision
-from sweeper.training import draws, fused
+from sweeper.tasks.task import LOSS
+from sweeper.training import draws
 from sweeper.training.adamw import AdamW
 from sweeper.training.course import Course
 from sweeper.training.graphs import Graphs
-from sweeper.training.prefixes import Prefixes
+from sweeper.training.parameters import Flat
 from sweeper.training.products import product_for
 from sweeper.training.repeats import merge
-from sweeper.training.tasks.modular_arithmetic import Split, Table
-from sweeper.training.transformer import Architecture, Stack, initialise
+from sweeper.training.tasks.learner import Equipment, Learner, Run, Scores
 from sweeper.trial import Columns
 
 SAMPLED_BATCHES = 8
@@ -56,25 +54,6 @@ class Techniques:
 _ALL = Techniques()
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run: an operation's examples, a split of them, hyperparameters and seeds."""
-
-    operation: str
-    replicate: int
-    table: Table
-    split: Split
-    settings: Hyperparameters
-    seeds: Seeds
-
-
-def architecture_of(run: Run) -> Architecture:
-    """What runs must share to be stacked."""
-    s, table = run.settings, run.table
-    length = table.tokens.shape[1]
-    return Architecture(table.vocabulary, table.classes, length, s.depth, s.width, s.heads, s.feedforward * s.width)
-
-
 def bucket(size: int) -> int:
     """The width of the padded batch: the next of k 2^n for k in 4..7, so at most a quarter more than asked for."""
     unit = 1 << max(size.bit_length() - 3, 0)
@@ -85,9 +64,9 @@ class Cohort:
     """The stack while it trains.
 
     Args:
-        runs: of one architecture.
+        learner: of their task.
+        runs: that are alike.
         objective: horizon, evaluations, the event that ends a run, and the tail that it still trains then.
-        sampled: evaluate on the published experiment's eight sampled batches instead of the whole validation set.
         device: where to train.
         precision: of matrix products: `float32`, `tf32` or `bfloat16`.
         dtype: of parameters and of all other arithmetic; float64 is for tests.
@@ -96,33 +75,36 @@ class Cohort:
 
     def __init__(
         self,
+        learner: Learner,
         runs: Sequence[Run],
         objective: Objective,
-        sampled: bool,
         device: torch.device,
         *,
         precision: Precision = "float32",
         dtype: torch.dtype = torch.float32,
         techniques: Techniques = _ALL,
     ):
-        (architecture,) = {architecture_of(run) for run in runs}
-        self._objective, self._sampled, self._device = objective, sampled, device
+        self._objective, self._sampled, self._device = objective, learner.task.sampled, device
         self._runs = list(runs)
         self._course = Course([run.settings for run in runs], objective.horizon)
-        flat = torch.stack([initialise(architecture, run.seeds.init) for run in runs]).to(device, dtype)
-        self.stack = Stack(architecture, flat, product_for(precision, device))
+        equipment = Equipment(device, dtype, product_for(precision, device), techniques.share)
+        self._problem = learner.problem(runs, equipment)
+        self._others = [name for name in learner.task.scores if name != LOSS]
+        self._last_batch = [name for name in learner.task.diagnostics if name not in self._problem.norms]
+        self.parameters = Flat(self._problem.shapes, self._problem.initial().to(device, dtype))
         betas = torch.tensor([run.settings.betas for run in runs], dtype=dtype, device=device)
         epsilon = torch.tensor([[run.settings.epsilon] for run in runs], dtype=dtype, device=device)
-        self._optimiser = AdamW(flat, betas, epsilon)
+        self._optimiser = AdamW(self.parameters.values, betas, epsilon)
         self._seeds = torch.tensor([run.seeds.order for run in runs], device=device)
-        self._load_examples(techniques.share)
+        self._train_rows, self._train_counts = self._padded(self._problem.train)
+        self._validation_rows, self._validation_counts = self._padded(self._problem.validation)
         self._examples = np.zeros(len(runs), dtype=np.int64)
         self._streak = np.zeros(len(runs), dtype=np.int64)
         self._crossed = np.full(len(runs), -1)
         self._rows = np.arange(len(runs))
         self._step, self._seconds = 0, 0.0
         self._graphs = Graphs(device, techniques.graphs)
-        self._merge = techniques.merge and device.type == "cpu"
+        self._merge = techniques.merge and device.type == "cpu" and self._problem.repeats
         self._prepare()
 
     def train(self) -> Iterator[Columns]:
@@ -187,37 +169,31 @@ class Cohort:
         if self._merge and not measure:
             rows, counts = merge(rows, counts)
         weights = counts / asked.to(rate.dtype)
-        scores = fused.cross_entropy(self.stack.logits(self._prefixes.arrange(rows)), self._targets[rows])
+        scores = self._problem.score(self.parameters.leaves, rows)
         if measure:
             gradients = self._measure(scores.losses, weights, asked)
         else:
-            gradients = self.stack.gradients((scores.losses * weights).sum())
+            gradients = self.parameters.gradients((scores.losses * weights).sum())
         self._optimiser.step(gradients, rate, decay)
-        self._loss_sum += (scores.losses.detach() * counts).sum(1)
-        self._hit_sum += (scores.hits * counts).sum(1)
+        for sums, values in zip(self._train_sums, self._in_order(scores), strict=True):
+            sums.add_((values * counts).sum(1))
         if diagnose:
             self._gradient_norm.copy_(_squares(gradients).sqrt())
-            self._saturated.copy_((scores.saturated * weights).sum(1))
+            for mine, name in zip(self._diagnostics, self._last_batch, strict=True):
+                mine.copy_((scores.diagnostics[name] * weights).sum(1))
 
     def _measure(self, losses: torch.Tensor, weights: torch.Tensor, asked: torch.Tensor) -> list[torch.Tensor]:
         """The gradients, in two halves whose norms tell the gradient noise."""
         first = torch.arange(losses.shape[1], device=self._device) < asked // 2
-        left = self.stack.gradients((losses * weights * first).sum(), keep_graph=True)
-        right = self.stack.gradients((losses * weights * ~first).sum())
+        left = self.parameters.gradients((losses * weights * first).sum(), keep_graph=True)
+        right = self.parameters.gradients((losses * weights * ~first).sum())
         whole = [a + b for a, b in zip(left, right, strict=True)]
         self._noise.copy_(torch.stack([_squares(whole), 2 * (_squares(left) + _squares(right))]))
         return whole
 
-    def _load_examples(self, share: bool) -> None:
-        """Put each distinct table on the device once; a run's examples are row numbers into all of them."""
-        tables = list({id(run.table): run.table for run in self._runs}.values())
-        offsets = {id(table): sum(len(t.targets) for t in tables[:i]) for i, table in enumerate(tables)}
-        self._prefixes = Prefixes(torch.cat([table.tokens for table in tables]).to(self._device), share)
-        self._targets = torch.cat([table.targets for table in tables]).to(self._device)
-        train = [run.split.train + offsets[id(run.table)] for run in self._runs]
-        validation = [run.split.validation + offsets[id(run.table)] for run in self._runs]
-        self._train_rows, self._train_counts = self._padded(train)
-        self._validation_rows, self._validation_counts = self._padded(validation)
+    def _in_order(self, scores: Scores) -> list[torch.Tensor]:
+        """[R, B] of every score, the loss first."""
+        return [scores.losses.detach(), *(scores.others[name] for name in self._others)]
 
     def _padded(self, rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Row numbers [R, longest], padded with 0, and how many of them count, [R, 1]."""
@@ -227,17 +203,19 @@ class Cohort:
     def _prepare(self) -> None:
         """Make the tensors that an update reads and writes, for the runs that are in the stack now."""
         self._graphs.forget()
-        flat, optimiser = self.stack.flat, self._optimiser
+        flat, optimiser = self.parameters.values, self._optimiser
         runs, horizon = self._course.sizes.shape
         self._sizes = torch.empty(runs, horizon, dtype=torch.int64, device=self._device)
         self._rates, self._decays = flat.new_empty(runs, horizon), flat.new_empty(runs, horizon)
         self._load_course()
         # What a report reads: sums over its updates and over the validation set, and the last update's diagnostics.
-        sums = flat.new_zeros(4, runs, dtype=torch.float64)
-        self._loss_sum, self._hit_sum, self._val_loss, self._val_accuracy = sums.unbind()
-        self._gradient_norm, self._saturated = flat.new_zeros(2, runs).unbind()
+        scores = 1 + len(self._others)
+        self._train_sums = flat.new_zeros(scores, runs, dtype=torch.float64)
+        self._validation_means = flat.new_zeros(scores, runs, dtype=torch.float64)
+        self._gradient_norm = flat.new_zeros(runs)
+        self._diagnostics = flat.new_zeros(len(self._last_batch), runs)
         self._noise = flat.new_zeros(2, runs)
-        self._state = [flat, optimiser.first, optimiser.second, optimiser.updates, self._loss_sum, self._hit_sum]
+        self._state = [flat, optimiser.first, optimiser.second, optimiser.updates, self._train_sums]
 
     def _load_course(self) -> None:
         """Put the course on the device, into the tensors that captured graphs read."""
@@ -252,36 +230,36 @@ class Cohort:
         self._examples += passed
         width = int(self._course.sizes[:, step - 1].max())
         self._graphs.run(("validate", width if self._sampled else 0), [], lambda: self._validate(width))
-        blocks = [f"block{i}." for i in range(self.stack.architecture.depth)]
-        groups = ["", "embedding.", "head.", "head.linear.weight", *blocks]
-        sums = [self._loss_sum, self._hit_sum, self._val_loss, self._val_accuracy, self._gradient_norm, self._saturated]
+        problem = self._problem
+        norms = self.parameters.norms(["", problem.last_layer, *problem.norms.values(), *problem.blocks])
+        sums = [self._train_sums, self._validation_means, self._gradient_norm[None], self._diagnostics, norms.T]
         # The one time that the device is waited for.
-        read = torch.cat([torch.stack(sums).double(), self.stack.norms(groups).double().T]).cpu().numpy()
-        self._loss_sum.zero_()
-        self._hit_sum.zero_()
+        read = iter(torch.cat([each.double() for each in sums]).cpu().numpy())
+        self._train_sums.zero_()
+        names = [LOSS, *self._others]
+        scores = {f"train_{name}": next(read) / passed for name in names}
+        scores |= {f"val_{name}": next(read) for name in names}
+        gradient_norm, diagnostics = next(read), {name: next(read) for name in self._last_batch}
+        weight_norm, last_layer = next(read), next(read)
         return {
             "operation": np.array([run.operation for run in self._runs]),
             "replicate": np.array([run.replicate for run in self._runs]),
             "step": np.full(len(self._runs), step),
             "examples": self._examples.copy(),
-            "val_accuracy": read[3],
-            "val_loss": read[2],
-            "train_accuracy": read[1] / passed,
-            "train_loss": read[0] / passed,
+            **scores,
             "batch_size": self._course.sizes[:, step - 1].copy(),
             "learning_rate": self._course.rates[:, step - 1].copy(),
-            "gradient_norm": read[4],
-            "weight_norm": read[6],
-            "weight_norm_embedding": read[7],
-            "weight_norm_head": read[8],
-            "last_layer_norm": read[9],
-            "weight_norm_blocks": read[10:].T,
-            "saturated": read[5],
+            "gradient_norm": gradient_norm,
+            "weight_norm": weight_norm,
+            "last_layer_norm": last_layer,
+            **diagnostics,
+            **{name: next(read) for name in problem.norms},
+            "weight_norm_blocks": np.array([next(read) for _ in problem.blocks]).reshape(-1, len(self._runs)).T,
         }
 
     @torch.no_grad()
     def _validate(self, width: int) -> None:
-        """Validation loss and accuracy of every run; `width` is the largest batch size, for a sampled evaluation."""
+        """Validation scores of every run; `width` is the largest batch size, for a sampled evaluation."""
         rows, total = self._validation_rows, self._validation_counts
         if self._sampled:
             clock = self._optimiser.updates
@@ -291,15 +269,13 @@ class Cohort:
         counts: torch.Tensor = torch.arange(rows.shape[1], device=self._device) < total
         if self._merge and self._sampled:
             rows, counts = merge(rows, counts)
-        self._val_loss.zero_()
-        self._val_accuracy.zero_()
+        self._validation_means.zero_()
         pieces = -(-rows.numel() // _EVALUATION_ROWS)
         for piece, count in zip(rows.chunk(pieces, dim=1), counts.chunk(pieces, dim=1), strict=True):
-            scores = fused.cross_entropy(self.stack.logits(self._prefixes.arrange(piece)), self._targets[piece])
-            self._val_loss += (scores.losses * count).sum(1)
-            self._val_accuracy += (scores.hits * count).sum(1)
-        self._val_loss /= total[:, 0]
-        self._val_accuracy /= total[:, 0]
+            scores = self._in_order(self._problem.score(self.parameters.leaves, piece))
+            for sums, values in zip(self._validation_means, scores, strict=True):
+                sums.add_((values * count).sum(1))
+        self._validation_means /= total[:, 0]
 
     def state(self) -> dict[str, Any]:
         """What goes on needs, between two evaluations: numbers, lists and tensors on the CPU."""
@@ -307,7 +283,7 @@ class Cohort:
             "step": self._step,
             "seconds": self._seconds,
             "rows": self._rows.tolist(),
-            "parameters": self.stack.flat.cpu(),
+            "parameters": self.parameters.values.cpu(),
             "first": self._optimiser.first.cpu(),
             "second": self._optimiser.second.cpu(),
             "updates": int(self._optimiser.updates),
@@ -327,7 +303,7 @@ class Cohort:
         """
         self._step, self._seconds = int(state["step"]), float(state["seconds"])
         self._keep(np.array(state["rows"], dtype=np.int64))
-        flat, optimiser = self.stack.flat, self._optimiser
+        flat, optimiser = self.parameters.values, self._optimiser
         for mine, name in ((flat, "parameters"), (optimiser.first, "first"), (optimiser.second, "second")):
             if np.shape(state[name]) != tuple(mine.shape):
                 raise ValueError(f"{name}: got the shape {np.shape(state[name])}; allowed: {tuple(mine.shape)}")
@@ -348,8 +324,8 @@ class Cohort:
         rows = torch.as_tensor(going, device=self._device)
         self._runs = [self._runs[row] for row in going]
         self._course.keep(going.tolist())
-        self.stack = self.stack.keep(rows)
-        self._optimiser.keep(rows, self.stack.flat)
+        self.parameters = self.parameters.keep(rows)
+        self._optimiser.keep(rows, self.parameters.values)
         self._seeds = self._seeds[rows]
         self._train_rows, self._train_counts = self._train_rows[rows], self._train_counts[rows]
         self._validation_rows, self._validation_counts = self._validation_rows[rows], self._validation_counts[rows]

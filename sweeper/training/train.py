@@ -1,16 +1,17 @@
 """The training function: an assignment in, chunks of learning curves out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
 
 from sweeper.seeds import seeds_of
 from sweeper.training.checkpoint import Pace, pack, unpack
-from sweeper.training.cohort import Cohort, Run, architecture_of
+from sweeper.training.cohort import Cohort
 from sweeper.training.device import name_of, prepare
-from sweeper.training.tasks.modular_arithmetic import build_table, split
+from sweeper.training.tasks.learner import Learner, Run
+from sweeper.training.tasks.learners import learner_of
 from sweeper.trial import Assignment, Chunk, Columns, UnusableStateError
 
 CHUNK_SECONDS = 1.0
@@ -25,14 +26,14 @@ def train(assignment: Assignment) -> Iterator[Chunk]:
         Exception: whatever torch raises, such as `torch.OutOfMemoryError`: runners make outcomes of exceptions.
     """
     device = prepare(assignment.cpu, assignment.precision)
-    sampled = assignment.task.evaluation == "sampled"
+    learner = learner_of(assignment.task)
     resumed = None if assignment.state is None else unpack(assignment.state)
-    stacks, first = _stacks(assignment), resumed["stack"] if resumed else 0
+    stacks, first = _stacks(learner, assignment), resumed["stack"] if resumed else 0
     if not 0 <= first < len(stacks):
         raise UnusableStateError(f"stack: got {first}; the trial has {len(stacks)}, counted from 0")
     pace = Pace()
     for place, runs in enumerate(stacks[first:], first):
-        cohort = Cohort(runs, assignment.objective, sampled, device, precision=assignment.precision)
+        cohort = Cohort(learner, runs, assignment.objective, device, precision=assignment.precision)
         if resumed and place == first:
             _restore(cohort, resumed["cohort"])
         pending: list[Columns] = []
@@ -58,17 +59,13 @@ def _restore(cohort: Cohort, state: dict[str, Any]) -> None:
         raise UnusableStateError(f"{type(error).__name__}: {error}") from error
 
 
-def _stacks(assignment: Assignment) -> list[list[Run]]:
-    """The trial's runs, those of one architecture together."""
-    task = assignment.task
-    stacks: dict[object, list[Run]] = {}
-    for operation in task.operation:
-        table = build_table(task, operation)
+def _stacks(learner: Learner, assignment: Assignment) -> list[list[Run]]:
+    """The trial's runs, those that can share a stack together."""
+    stacks: dict[Hashable, list[Run]] = {}
+    for operation in assignment.task.operations:
         for replicate in assignment.replicates:
-            seeds = seeds_of(replicate)
-            examples = split(table, task.train_fraction, seeds.data)
-            run = Run(operation, replicate, table, examples, assignment.settings, seeds)
-            stacks.setdefault(architecture_of(run), []).append(run)
+            run = Run(operation, replicate, assignment.settings, seeds_of(replicate))
+            stacks.setdefault(learner.alike(run), []).append(run)
     return list(stacks.values())
 
 

@@ -21,6 +21,7 @@ from sweeper.results import writer as writer_module
 from sweeper.results.writer import Writer
 from tests.results.test_summary import Columns, curve
 from tests.results.test_writer import CLOCKS, ROWS, RUNS, curves_of, left_in, pending, per_trial, put, read
+from tests.tables import MODULAR
 
 PUTS = [(0, 2), (1, 2), (1, 3), (0, 3), (2, 2), (3, 2), (4, 2)]
 """Trials and their evaluations: into a part; pending; replaced there; replaced in its part; three pending; folded."""
@@ -83,7 +84,7 @@ def _write_until_dead(folder: SweepFolder, step: int) -> int:
     """How many of the puts returned; one more when the process lived to close the writer."""
     done = 0
     with pytest.MonkeyPatch.context() as monkeypatch, contextlib.suppress(_Dead):
-        writer = Writer(folder, {}, CLOCKS["in groups"]())
+        writer = Writer(folder, {}, MODULAR, CLOCKS["in groups"]())
         _Mortal(step, monkeypatch)
         for trial, evaluations in PUTS:
             put(writer, trial, curves_of(trial, evaluations))
@@ -104,7 +105,7 @@ def test_dying_at_any_step_loses_nothing(tmp_path: Path, monkeypatch: pytest.Mon
             break
         seen.add(done)
         written, dying = dict(PUTS[:done]), dict(PUTS[done : done + 1])
-        writer = Writer(folder, {})
+        writer = Writer(folder, {}, MODULAR)
         assert whole(folder) in (written, written | dying), f"step {step}"
         for trial, evaluations in dying.items():
             put(writer, trial, curves_of(trial, evaluations))
@@ -117,7 +118,7 @@ def test_dying_at_any_step_loses_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 def _write_until_killed(root: Path, reported: Path, first: int) -> None:
     """What the process to be killed does: a line for every trial that `put` has returned from."""
     writer_module.TRIALS_PER_PART.update({"trials": 20, "runs": 20, "curves": 5})
-    writer = Writer(SweepFolder(root), {"pid": os.getpid()}, CLOCKS["in groups"]())
+    writer = Writer(SweepFolder(root), {"pid": os.getpid()}, MODULAR, CLOCKS["in groups"]())
     with open(reported, "ab", buffering=0) as log:
         for trial in range(first, first + 10_000):
             put(writer, trial)
@@ -149,11 +150,11 @@ def test_kill_9_loses_no_trial_that_was_reported_as_written(folder: SweepFolder,
         trials = [int(line) for line in reported.read_text().splitlines()]
         for name in TABLES:
             assert set(per_trial(folder, name).values()) <= {ROWS[name]}, f"kill {kill}: half a trial, or one twice"
-        Writer(folder, {})
+        Writer(folder, {}, MODULAR)
         for name in TABLES:
             assert set(trials) <= set(per_trial(folder, name)), f"kill {kill}: trials lost from {name}"
         first = trials[-1] + 1  # the one that was being written is written again
-    writer = Writer(folder, {})
+    writer = Writer(folder, {}, MODULAR)
     put(writer, first)
     writer.close()
     for name in TABLES:
@@ -187,7 +188,7 @@ def _noise(trial: int) -> list[Columns]:
 def _write_until_refused(folder: SweepFolder, how: str) -> tuple[list[int], str]:
     """Trials that `put` returned from, and what was said when the disk took no more."""
     written: list[int] = []
-    writer = Writer(folder, {}, CLOCKS[how]())
+    writer = Writer(folder, {}, MODULAR, CLOCKS[how]())
     try:
         for trial in range(50):
             put(writer, trial, _noise(trial))
@@ -213,11 +214,11 @@ def test_a_full_disk_harms_nothing_and_the_sweep_goes_on_when_there_is_room(smal
     assert len(written) >= 4
     whole(folder)
     with contextlib.suppress(StorageError):
-        Writer(folder, {})
+        Writer(folder, {}, MODULAR)
     assert not [path for path in left_in(folder) if path.endswith(".partial")]
 
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    writer = Writer(folder, {})
+    writer = Writer(folder, {}, MODULAR)
     put(writer, len(written), _noise(len(written)))
     writer.close()
     assert whole(folder) == dict.fromkeys(range(len(written) + 1), 100)
@@ -243,6 +244,6 @@ def test_a_write_that_fails_harms_nothing(folder: SweepFolder, tmp_path: Path, h
     assert _said("File too large", message)
     assert (int(written) > 0) == (size > 10_000)
     assert not [path for path in left_in(folder) if path.endswith(".partial")]
-    Writer(folder, {})
+    Writer(folder, {}, MODULAR)
     assert whole(folder).keys() >= set(range(int(written)))
     assert pending(folder) == []

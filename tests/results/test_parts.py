@@ -12,9 +12,10 @@ from sweeper.paths import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.parts import table
 from sweeper.results.record import settled
-from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
+from sweeper.results.schema import KNOWN, SCHEMA_VERSION
 from sweeper.results.writer import Writer
 from tests.results.test_writer import ROWS, put
+from tests.tables import MODULAR, SCHEMAS
 
 
 @pytest.fixture
@@ -25,13 +26,13 @@ def folder(tmp_path: Path) -> SweepFolder:
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, 0, None])
 def test_tables_of_another_schema_version_are_refused(folder: SweepFolder, name: str, version: int | None) -> None:
-    put(Writer(folder, {}), 0)
+    put(Writer(folder, {}, MODULAR), 0)
     part = folder.table(name) / "part-00000.parquet"
     metadata = {} if version is None else {"sweeper": json.dumps({"schema_version": version})}
     pq.write_table(pq.read_table(part).replace_schema_metadata(metadata), part)
     before = part.read_bytes()
     with pytest.raises(UserError) as caught:
-        Writer(folder, {})
+        Writer(folder, {}, MODULAR)
     assert str(caught.value) == (
         f"{part}: got schema version {version}; this sweeper writes version {SCHEMA_VERSION}; "
         "use another sweep name, or the sweeper that wrote it"
@@ -46,7 +47,7 @@ def test_a_damaged_part_is_named(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, name: str, part: int, damage: str
 ) -> None:
     monkeypatch.setattr(writer_module, "TRIALS_PER_PART", dict.fromkeys(TABLES, 3))
-    writer = Writer(folder, {})
+    writer = Writer(folder, {}, MODULAR)
     for trial in range(6):
         put(writer, trial)
     writer.close()
@@ -54,7 +55,7 @@ def test_a_damaged_part_is_named(
     content = path.read_bytes()
     path.write_bytes({"cut short": content[: len(content) // 2], "empty": b"", "other text": b"a,b\n1,2\n"}[damage])
     with pytest.raises(UserError) as caught:
-        Writer(folder, {})
+        Writer(folder, {}, MODULAR)
     assert str(caught.value).startswith(f"{path}: not a readable Parquet file")
     assert "move it away" in str(caught.value)
     if name == "trials":
@@ -63,11 +64,11 @@ def test_a_damaged_part_is_named(
 
 
 def test_a_part_of_another_table_is_named(folder: SweepFolder) -> None:
-    put(Writer(folder, {}), 0)
+    put(Writer(folder, {}, MODULAR), 0)
     runs, curves = (folder.table(name) / "part-00000.parquet" for name in ("runs", "curves"))
     runs.write_bytes(curves.read_bytes())
     with pytest.raises(UserError) as caught:
-        Writer(folder, {})
+        Writer(folder, {}, MODULAR)
     assert str(caught.value) == (
         f"{runs}: not a readable Parquet file (its columns are not those of runs); move it away to go on without it"
     )
@@ -75,10 +76,10 @@ def test_a_part_of_another_table_is_named(folder: SweepFolder) -> None:
 
 @pytest.mark.parametrize("name", ["part-one.parquet", "part-1.parquet", "part-²0000.parquet"])
 def test_what_is_no_part_is_named(folder: SweepFolder, name: str) -> None:
-    put(Writer(folder, {}), 0)
+    put(Writer(folder, {}, MODULAR), 0)
     path = (folder.table("curves") / "part-00000.parquet").rename(folder.table("curves") / name)
     with pytest.raises(UserError) as caught:
-        Writer(folder, {})
+        Writer(folder, {}, MODULAR)
     assert str(caught.value) == (
         f"{path}: not a readable Parquet file (no part has this name); move it away to go on without it"
     )
@@ -89,8 +90,8 @@ def test_a_table_is_there_before_its_first_part_and_grows(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(writer_module, "TRIALS_PER_PART", dict.fromkeys(TABLES, 2))
-    assert table(folder, name).to_table().equals(SCHEMAS[name].empty_table())
-    writer = Writer(folder, {})
+    assert table(folder, name).to_table().equals(KNOWN[name].empty_table())
+    writer = Writer(folder, {}, MODULAR)
     for trial in range(5):
         put(writer, trial)
     writer.close()

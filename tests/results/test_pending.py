@@ -10,17 +10,18 @@ import pytest
 from sweeper.errors import UserError
 from sweeper.paths import TABLES, SweepFolder
 from sweeper.results import pending
-from sweeper.results.schema import SCHEMA_VERSION, SCHEMAS
+from sweeper.results.schema import SCHEMA_VERSION
 from sweeper.results.writer import Writer
 from tests.results.test_writer import CLOCKS, left_in, per_trial, put
+from tests.tables import MODULAR, SCHEMAS
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> SweepFolder:
     """A sweep with trial 3 in the parts, and 4 and 5 pending."""
     folder = SweepFolder(tmp_path / "sweep")
-    put(Writer(folder, {}), 3)
-    writer = Writer(folder, {}, CLOCKS["pending"]())
+    put(Writer(folder, {}, MODULAR), 3)
+    writer = Writer(folder, {}, MODULAR, CLOCKS["pending"]())
     for trial in (5, 4):
         put(writer, trial)
     return folder
@@ -40,22 +41,22 @@ def refused(folder: SweepFolder, path: Path) -> str:
     """What a launch says of a shard. It has changed nothing, and goes on without the shard."""
     before = {name: (folder.root / name).read_bytes() for name in left_in(folder)}
     with pytest.raises(UserError) as caught:
-        Writer(folder, {})
+        Writer(folder, {}, MODULAR)
     assert {name: (folder.root / name).read_bytes() for name in left_in(folder)} == before
     path.unlink()
-    Writer(folder, {})
+    Writer(folder, {}, MODULAR)
     assert per_trial(folder, "trials") == {3: 1, 5: 1}
     assert left_in(folder) == ["curves/part-00000.parquet", "runs/part-00000.parquet", "trials/part-00000.parquet"]
     return str(caught.value)
 
 
 def test_what_is_written_is_read_back_by_number(folder: SweepFolder) -> None:
-    found = pending.read(folder)
+    found = pending.read(folder, SCHEMAS)
     assert list(found) == [4, 5]
     for rows in found.values():
         pending.write(folder, 7, rows)
     pending.discard(folder, [4, 7, 99])
-    (again,) = pending.read(folder).values()
+    (again,) = pending.read(folder, SCHEMAS).values()
     for name in TABLES:
         assert again[name].equals(found[5][name])
         assert again[name].schema.equals(SCHEMAS[name])
@@ -88,7 +89,7 @@ def test_a_shard_of_another_name_is_refused(folder: SweepFolder, name: str) -> N
 
 
 def test_a_shard_of_anything_but_one_trial_is_refused(folder: SweepFolder) -> None:
-    rows = pending.read(folder)
+    rows = pending.read(folder, SCHEMAS)
     whole = list(rows[4].values())
     nobody = SCHEMAS["trials"].empty_table()
     unnumbered = pa.Table.from_pylist([{}], schema=SCHEMAS["trials"])
@@ -101,14 +102,14 @@ def test_a_shard_of_anything_but_one_trial_is_refused(folder: SweepFolder) -> No
     ):
         folder.shard(4).write_bytes(streams(tables))
         with pytest.raises(UserError, match="it does not hold one trial"):
-            Writer(folder, {})
+            Writer(folder, {}, MODULAR)
     folder.shard(4).write_bytes(streams(whole))
-    Writer(folder, {})
+    Writer(folder, {}, MODULAR)
     assert per_trial(folder, "trials") == {3: 1, 4: 1, 5: 1}
 
 
 def test_a_shard_with_other_columns_is_refused(folder: SweepFolder) -> None:
-    trials, runs, curves = pending.read(folder)[4].values()
+    trials, runs, curves = pending.read(folder, SCHEMAS)[4].values()
     folder.shard(4).write_bytes(streams([trials, runs.drop_columns(["label"]), curves]))
     assert refused(folder, folder.shard(4)) == (
         f"{folder.shard(4)}: not a readable shard of a trial (its columns are not those of runs); "
@@ -118,7 +119,7 @@ def test_a_shard_with_other_columns_is_refused(folder: SweepFolder) -> None:
 
 @pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, None])
 def test_a_shard_of_another_schema_version_is_refused(folder: SweepFolder, version: int | None) -> None:
-    folder.shard(4).write_bytes(streams(list(pending.read(folder)[4].values()), version))
+    folder.shard(4).write_bytes(streams(list(pending.read(folder, SCHEMAS)[4].values()), version))
     assert refused(folder, folder.shard(4)) == (
         f"{folder.shard(4)}: got schema version {version}; this sweeper writes version {SCHEMA_VERSION}; "
         "use another sweep name, or the sweeper that wrote it"
@@ -134,7 +135,7 @@ def test_whatever_a_shard_holds_it_is_read_or_refused_by_name(folder: SweepFolde
             damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
         try:
-            pending.read(folder)
+            pending.read(folder, SCHEMAS)
         except UserError as error:
             assert str(error).startswith(f"{path}: ")  # noqa: PT017  # not every change can be noticed
             refusals += 1

@@ -14,9 +14,10 @@ from sweeper.errors import UserError
 from sweeper.paths import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.query import frame, query, write
-from sweeper.results.schema import SCHEMAS
+from sweeper.results.schema import KNOWN
 from sweeper.results.writer import Writer
 from tests.results.test_writer import ROWS, put, straight
+from tests.tables import MODULAR, SCHEMAS
 
 
 def begun(root: Path) -> SweepFolder:
@@ -31,7 +32,7 @@ def begun(root: Path) -> SweepFolder:
 def folder(tmp_path: Path) -> SweepFolder:
     """A sweep of 3 trials."""
     folder = begun(tmp_path / "sweep")
-    writer = Writer(folder, {}, straight)
+    writer = Writer(folder, {}, MODULAR, straight)
     for trial in range(3):
         put(writer, trial)
     return folder
@@ -67,13 +68,13 @@ def test_tables_can_be_joined_counted_and_described(folder: SweepFolder) -> None
 def test_before_anything_was_written_tables_have_no_rows(tmp_path: Path, name: str) -> None:
     folder = begun(tmp_path / "sweep")
     got = query(folder, f"SELECT * FROM {name}")
-    assert got.cast(SCHEMAS[name]).to_pylist() == []
+    assert (got.schema.names, got.to_pylist()) == (KNOWN[name].names, [])
     assert query(folder, f"SELECT count(*) AS n FROM {name}").to_pylist() == [{"n": 0}]
 
 
 def test_a_table_that_has_no_part_yet_can_be_joined_with_one_that_has(tmp_path: Path) -> None:
     folder = begun(tmp_path / "sweep")
-    put(Writer(folder, {}), 0, [])
+    put(Writer(folder, {}, MODULAR), 0, [])
     sql = "SELECT trials.trial, step FROM trials LEFT JOIN curves USING (trial)"
     assert query(folder, sql).to_pylist() == [{"trial": 0, "step": None}]
 
@@ -81,7 +82,7 @@ def test_a_table_that_has_no_part_yet_can_be_joined_with_one_that_has(tmp_path: 
 def test_parts_are_read_as_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "TRIALS_PER_PART", {"trials": 2, "runs": 2, "curves": 2})
     folder = begun(tmp_path / "sweep")
-    writer = Writer(folder, {}, straight)
+    writer = Writer(folder, {}, MODULAR, straight)
     for trial in range(5):
         put(writer, trial)
     assert query(folder, "SELECT sum(trial) AS s, count(*) AS n FROM curves").to_pylist() == [
@@ -107,9 +108,9 @@ def test_parts_are_read_as_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_a_folder_of_any_name_is_that_folder(tmp_path: Path, name: str, other: str) -> None:
     folder, another = begun(tmp_path / name / "sweep"), begun(tmp_path / other / "sweep")
-    put(Writer(another, {}), 5)
+    put(Writer(another, {}, MODULAR), 5)
     assert query(folder, "SELECT trial FROM trials").num_rows == 0
-    put(Writer(folder, {}), 1)
+    put(Writer(folder, {}, MODULAR), 1)
     assert query(folder, "SELECT trial FROM trials").to_pylist() == [{"trial": 1}]
     assert query(folder, "SELECT DISTINCT trial FROM curves").to_pylist() == [{"trial": 1}]
 
@@ -193,7 +194,7 @@ REFUSED = {
 def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep beside a folder of things that no query may see, and one whose name begins with the sweep's."""
     root = tmp_path_factory.mktemp("neighbours")
-    writer = Writer(begun(root / "sweep"), {}, straight)
+    writer = Writer(begun(root / "sweep"), {}, MODULAR, straight)
     for trial in range(3):
         put(writer, trial)
     for name in ("outside", "sweep-2"):
@@ -265,7 +266,7 @@ def test_an_answer_can_be_written_as_parquet(folder: SweepFolder, tmp_path: Path
 def test_queries_are_answered_while_parts_are_replaced(folder: SweepFolder) -> None:
     """What the writer does all day, in fast motion: a part is renamed over, each time a trial longer."""
     part = folder.table("curves") / "part-00000.parquet"
-    writer = Writer(folder, {}, straight)
+    writer = Writer(folder, {}, MODULAR, straight)
     versions = []
     for trial in range(3, 12):
         put(writer, trial)

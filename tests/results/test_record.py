@@ -20,6 +20,7 @@ from sweeper.trial import Assignment, join
 from tests.results.test_summary import BATCH, Columns, assignment_of, chunk_of, curve, summary_of
 from tests.results.test_writer import RUNS, curves_of, straight
 from tests.results.test_writer import put as put_search
+from tests.tables import MODULAR, TASK
 
 LIMIT = 60.0
 
@@ -41,14 +42,22 @@ def put(
 ) -> float:
     """Write a trial as the director does. Returns its value."""
     summary = summary_of(assignment, runs, ending, LIMIT)
-    row = trial_row(summary, trial, phase=phase, name=name, identity=f"id {trial}", settings=Hyperparameters())
-    Writer(folder, {}).put(trial, join([chunk_of(*runs)]) if runs else {}, run_rows(summary, trial), row)
+    row = trial_row(
+        summary,
+        trial,
+        phase=phase,
+        name=name,
+        identity=f"id {trial}",
+        settings=Hyperparameters(),
+        known=TASK.hyperparameters,
+    )
+    Writer(folder, {}, MODULAR).put(trial, join([chunk_of(*runs)]) if runs else {}, run_rows(summary, trial), row)
     return summary.value
 
 
 def test_settled_are_all_that_are_over_for_good(folder: SweepFolder) -> None:
     assert settled(folder, "steps") == {}
-    writer = Writer(folder, {}, straight)
+    writer = Writer(folder, {}, MODULAR, straight)
     arrived = {"x_plus_y": (Observation(40.0, True, 1.0),) * RUNS}
     whole = {0: put_search(writer, 0), 2: put_search(writer, 2, ending=Ending("capped", "its value is at least 4"))}
     failed = put_search(writer, 3, [], Ending("failed", "error"))
@@ -177,7 +186,7 @@ def test_without_tables_there_are_no_curves(folder: SweepFolder, clock: Clock) -
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("damage", ["cut short", "empty", "other text"])
 def test_a_damaged_part_is_named(folder: SweepFolder, name: str, damage: str) -> None:
-    writer = Writer(folder, {}, straight)
+    writer = Writer(folder, {}, MODULAR, straight)
     for trial in range(3):
         put_search(writer, trial, curves_of(trial))
     part = folder.table(name) / "part-00000.parquet"

@@ -16,7 +16,6 @@ import pytest
 from sweeper.hyperparameters import Hyperparameters, canonical_form, from_flat
 from sweeper.objective import lower_bound
 from sweeper.outcomes import FINISHED, Ending
-from sweeper.results.schema import SCHEMAS
 from sweeper.results.summary import (
     CUT_SHORT,
     TrialSummary,
@@ -29,8 +28,10 @@ from sweeper.results.summary import (
     trial_row,
 )
 from sweeper.seeds import seeds_of
-from sweeper.spec.model import ModularArithmetic, Objective
+from sweeper.spec.model import Objective
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.trial import Assignment, Chunk, join
+from tests.tables import SCHEMAS, TASK
 
 EVERY = 10
 BATCH = 64
@@ -110,7 +111,9 @@ def summary_of(
 
 
 def row_of(summary: TrialSummary, phase: str = "search", name: str = "") -> dict[str, Any]:
-    return trial_row(summary, 7, phase=phase, name=name, identity="an identity", settings=SETTINGS)
+    return trial_row(
+        summary, 7, phase=phase, name=name, identity="an identity", settings=SETTINGS, known=TASK.hyperparameters
+    )
 
 
 def comparable(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +165,7 @@ def test_a_run_that_reached_its_event() -> None:
         "final_val_loss": 2.0,
         "final_train_accuracy": 1.0,
         "final_train_loss": 1.0,
-        "train_99_steps": 20,
+        "train_first_steps": 20,
         "gap_steps": 30,
         "gap_ratio": 2.5,
         "fell_back": False,
@@ -192,7 +195,7 @@ def test_a_sustained_event_counts_from_the_first_evaluation_of_its_streak() -> N
         "final_val_loss": 2.0,
         "final_train_accuracy": 1.0,
         "final_train_loss": 1.0,
-        "train_99_steps": 20,
+        "train_first_steps": 20,
         "gap_steps": 0,
         "gap_ratio": 1.0,
         "fell_back": False,
@@ -216,7 +219,7 @@ def test_a_run_censored_at_its_horizon() -> None:
         "final_val_loss": 2.0,
         "final_train_accuracy": 1.0,
         "final_train_loss": 1.0,
-        "train_99_steps": 20,
+        "train_first_steps": 20,
         "gap_steps": None,
         "gap_ratio": None,
         "fell_back": False,
@@ -229,7 +232,7 @@ def test_exactly_the_threshold_is_not_past_it() -> None:
     got = only_run(assignment_of(), [curve([0.1, 0.5, 0.9, 0.95, 0.99, 0.99])])
     assert got["outcome"] == "censored"
     assert "first_99_steps" not in got
-    assert got["train_99_steps"] is None
+    assert got["train_first_steps"] is None
     assert got["first_90_steps"] == 40, "0.9 itself is not past 0.9"
 
 
@@ -247,7 +250,7 @@ def test_a_run_that_diverged() -> None:
         "final_val_loss": "nan",
         "final_train_accuracy": 0.0,
         "final_train_loss": "nan",
-        "train_99_steps": None,
+        "train_first_steps": None,
         "gap_steps": None,
         "gap_ratio": None,
         "fell_back": False,
@@ -279,7 +282,7 @@ def test_a_run_cut_short_keeps_its_last_step_and_why(ending: Ending, outcome: st
         "final_val_loss": 2.0,
         "final_train_accuracy": 0.4,
         "final_train_loss": 1.0,
-        "train_99_steps": None,
+        "train_first_steps": None,
         "gap_steps": None,
         "gap_ratio": None,
         "fell_back": False,

@@ -21,11 +21,12 @@ from sweeper.hyperparameters import Hyperparameters
 from sweeper.outcomes import FINISHED, Ending
 from sweeper.paths import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
-from sweeper.results.schema import MEANINGS, SCHEMA_VERSION, SCHEMAS
+from sweeper.results.schema import SCHEMA_VERSION
 from sweeper.results.summary import run_rows, trial_row
 from sweeper.results.writer import Writer
 from sweeper.trial import join
 from tests.results.test_summary import Columns, assignment_of, chunk_of, curve, summary_of
+from tests.tables import MEANINGS, MODULAR, SCHEMAS, TASK
 
 RUNS, EVALUATIONS = 3, 4
 ROWS = {"trials": 1, "runs": RUNS, "curves": RUNS * EVALUATIONS}
@@ -56,7 +57,15 @@ def put(writer: Writer, trial: int, curves: list[Columns] | None = None, ending:
     """Write a trial as the director does. Returns its value."""
     curves = curves_of(trial) if curves is None else curves
     summary = summary_of(assignment_of(range(RUNS), number=trial), curves, ending)
-    row = trial_row(summary, trial, phase="search", name="", identity=f"id {trial}", settings=Hyperparameters())
+    row = trial_row(
+        summary,
+        trial,
+        phase="search",
+        name="",
+        identity=f"id {trial}",
+        settings=Hyperparameters(),
+        known=TASK.hyperparameters,
+    )
     writer.put(trial, join([chunk_of(*curves)]) if curves else {}, run_rows(summary, trial), row)
     return summary.value
 
@@ -111,8 +120,16 @@ def test_what_is_put_is_read_back_with_the_types_of_the_schema(folder: SweepFold
     summary = summary_of(assignment_of(range(3), operations=("x_plus_y", "x_minus_y")), curves)
     settings = Hyperparameters(betas=(0.9, 0.95))
     runs = run_rows(summary, 5)
-    row = trial_row(summary, 5, phase="baseline", name="published", identity="an identity", settings=settings)
-    writer = Writer(folder, PROVENANCE, clock)
+    row = trial_row(
+        summary,
+        5,
+        phase="baseline",
+        name="published",
+        identity="an identity",
+        settings=settings,
+        known=TASK.hyperparameters,
+    )
+    writer = Writer(folder, PROVENANCE, MODULAR, clock)
     writer.put(5, columns, runs, row)
     writer.close()
 
@@ -133,7 +150,7 @@ def test_what_is_put_is_read_back_with_the_types_of_the_schema(folder: SweepFold
 
 
 def test_pandas_and_duckdb_read_the_same(folder: SweepFolder) -> None:
-    writer = Writer(folder, PROVENANCE)
+    writer = Writer(folder, PROVENANCE, MODULAR)
     for trial in range(3):
         put(writer, trial)
     writer.close()
@@ -146,7 +163,7 @@ def test_pandas_and_duckdb_read_the_same(folder: SweepFolder) -> None:
 
 
 def test_putting_a_trial_again_replaces_it(folder: SweepFolder, clock: Callable[[], float]) -> None:
-    writer = Writer(folder, {}, clock)
+    writer = Writer(folder, {}, MODULAR, clock)
     for trial in range(4):
         put(writer, trial)
     writer.close()
@@ -166,7 +183,7 @@ def test_putting_a_trial_again_replaces_it(folder: SweepFolder, clock: Callable[
 
 def test_a_trial_put_again_without_curves_has_none_left(folder: SweepFolder, clock: Callable[[], float]) -> None:
     """Stopped half-way, taken up by the next launch, and failed before its first evaluation."""
-    writer = Writer(folder, {}, clock)
+    writer = Writer(folder, {}, MODULAR, clock)
     put(writer, 0)
     put(writer, 1, ending=Ending("stopped", "Ctrl-C"))
     put(writer, 1, [], Ending("failed", "out of memory", "Traceback ..."))
@@ -179,7 +196,7 @@ def test_a_trial_put_again_without_curves_has_none_left(folder: SweepFolder, clo
 
 @pytest.mark.usefixtures("small_parts")
 def test_parts_roll_over_and_a_trial_lies_in_one_part(folder: SweepFolder, clock: Callable[[], float]) -> None:
-    writer = Writer(folder, {}, clock)
+    writer = Writer(folder, {}, MODULAR, clock)
     for trial in range(8):
         put(writer, trial)
     for trial in (0, 3, 7, 4):
@@ -199,8 +216,8 @@ def test_parts_roll_over_and_a_trial_lies_in_one_part(folder: SweepFolder, clock
 @pytest.mark.usefixtures("small_parts")
 def test_a_reopened_folder_continues_where_it_was(folder: SweepFolder) -> None:
     for trial in range(11):
-        put(Writer(folder, {"launch": trial}), trial)
-    put(Writer(folder, {}), 4)
+        put(Writer(folder, {"launch": trial}, MODULAR), trial)
+    put(Writer(folder, {}, MODULAR), 4)
     assert parts(folder, "curves") == {
         "part-00000.parquet": [0, 1, 2],
         "part-00001.parquet": [3, 4, 5],
@@ -215,7 +232,7 @@ def test_a_reopened_folder_continues_where_it_was(folder: SweepFolder) -> None:
 def test_trials_may_come_in_any_order_and_with_gaps(folder: SweepFolder, clock: Callable[[], float]) -> None:
     order = [40, 2, 17, 3, 39, 0, 18]
     for half in (order[:4], order[4:]):
-        writer = Writer(folder, {}, clock)
+        writer = Writer(folder, {}, MODULAR, clock)
         for trial in half:
             put(writer, trial)
         writer.close()
@@ -229,13 +246,13 @@ def test_new_trials_overwrite_nothing_after_a_part_was_moved_away(
     folder: SweepFolder, tmp_path: Path, moved: int
 ) -> None:
     """The advice given for a damaged part: move it away to go on without it."""
-    writer = Writer(folder, {})
+    writer = Writer(folder, {}, MODULAR)
     for trial in range(9):
         put(writer, trial)
     writer.close()
     (folder.table("curves") / f"part-0000{moved}.parquet").rename(tmp_path / "damaged.parquet")
     left = [trial for trial in range(9) if trial // 3 != moved]
-    writer = Writer(folder, {})
+    writer = Writer(folder, {}, MODULAR)
     for trial in (9, 10, 11, 12):
         put(writer, trial)
     writer.close()
@@ -244,12 +261,12 @@ def test_new_trials_overwrite_nothing_after_a_part_was_moved_away(
 
 @pytest.mark.usefixtures("small_parts")
 def test_trials_can_be_replaced_after_a_part_was_moved_away(folder: SweepFolder, tmp_path: Path) -> None:
-    writer = Writer(folder, {})
+    writer = Writer(folder, {}, MODULAR)
     for trial in range(8):
         put(writer, trial)
     writer.close()
     (folder.table("curves") / "part-00001.parquet").rename(tmp_path / "damaged.parquet")
-    writer = Writer(folder, {})
+    writer = Writer(folder, {}, MODULAR)
     for trial in (7, 1, 4):
         put(writer, trial)
     writer.close()
@@ -257,7 +274,7 @@ def test_trials_can_be_replaced_after_a_part_was_moved_away(folder: SweepFolder,
 
 
 def test_a_put_that_failed_can_be_repeated(folder: SweepFolder, clock: Callable[[], float]) -> None:
-    writer = Writer(folder, {}, clock)
+    writer = Writer(folder, {}, MODULAR, clock)
     put(writer, 0)
     in_the_way = [
         folder.table("curves") / ".part-00000.parquet.partial",
@@ -279,7 +296,7 @@ def test_a_put_that_failed_can_be_repeated(folder: SweepFolder, clock: Callable[
 
 
 def test_a_fold_that_failed_can_be_repeated(folder: SweepFolder) -> None:
-    writer = Writer(folder, {}, CLOCKS["pending"]())
+    writer = Writer(folder, {}, MODULAR, CLOCKS["pending"]())
     for trial in range(3):
         put(writer, trial)
     in_the_way = folder.table("runs") / ".part-00000.parquet.partial"
@@ -296,7 +313,7 @@ def test_a_fold_that_failed_can_be_repeated(folder: SweepFolder) -> None:
 
 
 def test_nothing_but_parts_is_left(folder: SweepFolder, clock: Callable[[], float]) -> None:
-    writer = Writer(folder, {}, clock)
+    writer = Writer(folder, {}, MODULAR, clock)
     for trial in range(3):
         put(writer, trial)
     writer.close()
@@ -304,17 +321,17 @@ def test_nothing_but_parts_is_left(folder: SweepFolder, clock: Callable[[], floa
 
 
 def test_a_trial_that_failed_at_once_has_runs_but_no_curves(folder: SweepFolder) -> None:
-    put(Writer(folder, {}), 0, [], Ending("failed", "error", "Traceback ..."))
+    put(Writer(folder, {}, MODULAR), 0, [], Ending("failed", "error", "Traceback ..."))
     assert {name: per_trial(folder, name) for name in TABLES} == {"trials": {0: 1}, "runs": {0: RUNS}, "curves": {}}
 
 
 def test_provenance_and_schema_version_are_in_every_part(folder: SweepFolder) -> None:
-    put(Writer(folder, PROVENANCE), 0)
+    put(Writer(folder, PROVENANCE, MODULAR), 0)
     for name in TABLES:
         metadata = pq.read_schema(folder.table(name) / "part-00000.parquet").metadata
         expected = {"schema_version": SCHEMA_VERSION, "provenance": PROVENANCE, "columns": MEANINGS[name]}
         assert json.loads(metadata[b"sweeper"]) == expected
-    put(Writer(folder, {"host": "there"}), 1)
+    put(Writer(folder, {"host": "there"}, MODULAR), 1)
     metadata = pq.read_schema(folder.table("trials") / "part-00000.parquet").metadata
     assert json.loads(metadata[b"sweeper"])["provenance"] == {"host": "there"}
 
@@ -322,7 +339,7 @@ def test_provenance_and_schema_version_are_in_every_part(folder: SweepFolder) ->
 def test_folding_takes_a_fiftieth_of_the_time(folder: SweepFolder) -> None:
     """What the clock shows at every look: a fold that takes 2 seconds, and the next one 100 seconds after it."""
     looks = iter([0.0, 10.0, 10.0, 12.0, 12.5, 111.9, 111.9, 112.0, 112.0, 112.5, 137.4, 137.5, 137.5, 137.6])
-    writer = Writer(folder, {}, looks.__next__)
+    writer = Writer(folder, {}, MODULAR, looks.__next__)
     put(writer, 0)
     assert (per_trial(folder, "trials"), pending(folder)) == ({0: 1}, [])
     put(writer, 1)
@@ -340,7 +357,7 @@ def test_folding_takes_a_fiftieth_of_the_time(folder: SweepFolder) -> None:
 
 @pytest.mark.usefixtures("small_parts")
 def test_no_more_are_pending_than_a_part_of_curves_holds(folder: SweepFolder) -> None:
-    writer = Writer(folder, {}, CLOCKS["pending"]())
+    writer = Writer(folder, {}, MODULAR, CLOCKS["pending"]())
     seen = []
     for trial in range(4):
         put(writer, trial)
@@ -350,11 +367,11 @@ def test_no_more_are_pending_than_a_part_of_curves_holds(folder: SweepFolder) ->
 
 
 def test_what_is_pending_is_folded_by_the_next_launch(folder: SweepFolder) -> None:
-    writer = Writer(folder, {}, CLOCKS["pending"]())
+    writer = Writer(folder, {}, MODULAR, CLOCKS["pending"]())
     for trial in (7, 2, 9):
         put(writer, trial)
     assert left_in(folder) == [f"pending/trial-0000000{trial}.arrow" for trial in (2, 7, 9)]
-    Writer(folder, {})
+    Writer(folder, {}, MODULAR)
     for name in TABLES:
         assert per_trial(folder, name) == dict.fromkeys((2, 7, 9), ROWS[name])
     assert left_in(folder) == ["curves/part-00000.parquet", "runs/part-00000.parquet", "trials/part-00000.parquet"]
@@ -363,7 +380,7 @@ def test_what_is_pending_is_folded_by_the_next_launch(folder: SweepFolder) -> No
 @pytest.mark.parametrize("end", ["closed", "killed", "due"])
 def test_the_latest_rows_of_a_trial_win_whatever_road_they_take(folder: SweepFolder, end: str) -> None:
     """In a part, then pending, then pending again, then at once into the part while a shard of before lies there."""
-    writer = Writer(folder, {}, iter([0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 90.0, 90.0, 91.0]).__next__)
+    writer = Writer(folder, {}, MODULAR, iter([0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 90.0, 90.0, 91.0]).__next__)
     for evaluations in (1, 2, 3):
         put(writer, 5, curves_of(5, evaluations))
     assert (per_trial(folder, "curves"), pending(folder)) == ({5: RUNS}, [5])
@@ -372,19 +389,19 @@ def test_the_latest_rows_of_a_trial_win_whatever_road_they_take(folder: SweepFol
     elif end == "closed":
         writer.close()
     else:
-        Writer(folder, {})
+        Writer(folder, {}, MODULAR)
     assert (per_trial(folder, "curves"), pending(folder)) == ({5: evaluations * RUNS}, [])
     assert [row["steps_trained"] for row in read(folder, "trials").to_pylist()] == [evaluations * 10 * RUNS]
 
 
 def test_what_a_killed_launch_left_half_written_is_removed(folder: SweepFolder) -> None:
-    put(Writer(folder, {}), 0)
+    put(Writer(folder, {}, MODULAR), 0)
     before = left_in(folder)
     folder.pending.mkdir()
     for left in (folder.root / ".space.yaml.partial", folder.pending / ".trial-00000001.arrow.partial"):
         left.write_bytes(b"half")
     (folder.table("curves") / ".part-00000.parquet.partial").write_bytes(b"PAR1")
-    Writer(folder, {})
+    Writer(folder, {}, MODULAR)
     assert left_in(folder) == before
 
 
@@ -454,7 +471,7 @@ def test_readers_never_see_half_a_trial_while_many_are_written(
 ) -> None:
     monkeypatch.setattr(writer_module, "TRIALS_PER_PART", {"trials": 25, "runs": 25, "curves": 20})
     with _Reader(folder) as reader:
-        writer = Writer(folder, PROVENANCE, CLOCKS[how]())
+        writer = Writer(folder, PROVENANCE, MODULAR, CLOCKS[how]())
         for trial in range(trials):
             put(writer, trial)
             if trial % 20 == 19:

@@ -8,13 +8,14 @@ from sweeper.results.mirror import mirrored
 from sweeper.results.writer import Writer
 from tests.results.test_writer import PROVENANCE, put
 from tests.search.test_study import SMOOTH, opened
+from tests.tables import MODULAR
 
 
 def stream(address: str, folder: SweepFolder) -> None:
     """Open, put and tell until killed."""
     with mirrored(address, folder, print):
         write_text(folder.space, "name: stream\n")
-        writer, study = Writer(folder, PROVENANCE), opened(folder.root, SMOOTH, "random")
+        writer, study = Writer(folder, PROVENANCE, MODULAR), opened(folder.root, SMOOTH, "random")
         while (proposal := study.suggest()) is not None:
             study.tell(proposal.number, put(writer, proposal.number))
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from sweeper.hyperparameters import Hyperparameters
 from sweeper.outcomes import Ending
 from sweeper.runners.protocol import WAIT, Wait
-from sweeper.spec.model import ModularArithmetic, Objective
+from sweeper.spec.model import Objective
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.trial import Assignment, Chunk
 
 

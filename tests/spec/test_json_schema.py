@@ -127,7 +127,7 @@ def test_what_loads_pleases_the_schema(lines: tuple[str, ...]) -> None:
         ("budget: {hours: -1}", "$.budget.hours"),
         ("task: {name: modular_arithmetic}", "$.task"),
         ("task: {name: sudoku, operation: x_plus_y}", "$.task.name"),
-        ("task: {name: modular_arithmetic, operation: x_times_y}", "$.task.operation"),
+        ("task: {name: modular_arithmetic, operation: x_over_y}", "$.task.operation"),
         ("task: {name: modular_arithmetic, operation: []}", "$.task.operation"),
         ("task: {name: modular_arithmetic, operation: x_plus_y, train_fraction: 1.5}", "$.task.train_fraction"),
         ("objective: {horizon: 1e4}", "$.objective.horizon"),

@@ -13,9 +13,10 @@ from sweeper.errors import SpecError, UserError
 from sweeper.hyperparameters import Hyperparameters
 from sweeper.parameters import Choice, Float, Int
 from sweeper.spec.loading import Loaded, check, load
-from sweeper.spec.model import Budget, Confirm, ModularArithmetic, Objective, Race, Resources, Sampler, SweepSpec
+from sweeper.spec.model import Budget, Confirm, Objective, Race, Resources, Sampler, of_task
 from sweeper.spec.overrides import override
 from sweeper.spec.reader import Document, parse, text_of
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
 
 SEARCH_SPACES = Path(__file__).parents[2] / "search_spaces"
 QUICKSTART = SEARCH_SPACES / "quickstart.yaml"
@@ -90,7 +91,7 @@ def quickstart() -> dict[str, Any]:
 def test_quickstart_means_these_records() -> None:
     loaded = load(QUICKSTART)
     assert dict(loaded.spec) == quickstart()
-    assert loaded.spec == SweepSpec(**quickstart())
+    assert loaded.spec == of_task(ModularArithmetic)(**quickstart())
     assert list(loaded.space.parameters) == list(quickstart()["search"])
     assert loaded.space.parameters == loaded.spec.search
     assert loaded.space.fixed == loaded.spec.fixed

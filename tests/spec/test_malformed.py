@@ -34,10 +34,14 @@ HYPERPARAMETERS = (
 SHAPES = (
     "constant, linear, polynomial, geometric, logarithmic, cosine, cyclic, step, doubling, sample_ramp, noise_scale"
 )
-OPERATIONS = "x_plus_y, x_minus_y, x_div_y, permutation"
+OPERATIONS = (
+    "x_plus_y, x_minus_y, x_div_y, x_times_y, x2_plus_y2, x2_plus_xy_plus_y2, x2_plus_xy_plus_y2_plus_x, x3_plus_xy, "
+    "x3_plus_xy2_plus_y, permutation, permutation_conjugation, permutation_xyx"
+)
+TASKS = "modular_arithmetic, m_height, or your own as package.module:Class"
 METRICS = (
-    "val_accuracy, val_loss, train_accuracy, train_loss, gradient_norm, saturated, weight_norm, "
-    "weight_norm_embedding, weight_norm_head, last_layer_norm"
+    "val_accuracy, train_accuracy, val_loss, train_loss, gradient_norm, weight_norm, last_layer_norm, "
+    "weight_norm_embedding, weight_norm_head, saturated"
 )
 YES_NO = "YAML reads yes, no, on and off as true and false: put quotes around a word that is meant"
 LANGUAGE = "only comparisons, + - * / // %, and, or, not, in [..]"
@@ -367,11 +371,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
     # ---- task and objective
     "unknown_task": (
         space("task: {name: sudoku, operation: x_plus_y}"),
-        "space.yaml:2: task.name: got 'sudoku'; allowed: modular_arithmetic",
+        f"space.yaml:2: task.name: got 'sudoku'; allowed: {TASKS}",
     ),
     "unknown_operation": (
-        space("task: {name: modular_arithmetic, operation: [x_plus_y, x_times_y]}"),
-        f"space.yaml:2: task.operation[1]: got 'x_times_y' (did you mean 'x_minus_y'?); allowed: {OPERATIONS}",
+        space("task: {name: modular_arithmetic, operation: [x_plus_y, x_over_y]}"),
+        f"space.yaml:2: task.operation[1]: got 'x_over_y' (did you mean 'x_div_y'?); allowed: {OPERATIONS}",
     ),
     "no_operation": (
         space("task: {name: modular_arithmetic, operation: []}"),
@@ -696,7 +700,7 @@ def test_a_mistake_is_named_where_it_stands(
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a text file (byte 0 is not UTF-8); give a YAML file"),
         (b"\xff\xfe" + space().encode("utf-16-le"), "not a text file (byte 0 is not UTF-8); give a YAML file"),
         ("name: caf\xe9\n".encode("latin-1"), "not a text file (byte 9 is not UTF-8); give a YAML file"),
-        (b"#" * 1_000_001, "got 1,000,001 bytes; a space.yaml has at most 1,000,000"),
+        (b"#" * 200_001, "got 200,001 bytes; a space.yaml has at most 200,000"),
     ],
     ids=["binary", "picture", "utf_16", "latin_1", "huge"],
 )

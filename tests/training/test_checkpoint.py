@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from sweeper import hyperparameters
-from sweeper.spec.model import ModularArithmetic, Objective, Precision
+from sweeper.spec.model import Objective, Precision
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training import checkpoint
 from sweeper.training import train as training
 from sweeper.training.checkpoint import SHARE, Pace, pack, unpack

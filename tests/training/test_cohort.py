@@ -12,48 +12,60 @@ from sweeper import hyperparameters
 from sweeper.batch_schedules import batch_sizes
 from sweeper.outcomes import FINISHED, Outcome, outcome_of
 from sweeper.seeds import seeds_of
-from sweeper.spec.model import ModularArithmetic, Objective
+from sweeper.spec.model import Objective
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training import draws, kernels
-from sweeper.training.cohort import Cohort, Run, Techniques, bucket
-from sweeper.training.tasks.modular_arithmetic import build_table, split
+from sweeper.training.cohort import Cohort, Techniques, bucket
+from sweeper.training.tasks.learner import Run
+from sweeper.training.tasks.modular_arithmetic import Learner, Split, Table, build_table, split
 from tests.training.reference import PlainTransformer
 
 CPU = torch.device("cpu")
 
 
-def make_run(replicate: int = 0, operation: str = "x_plus_y", modulus: int = 11, **settings: object) -> Run:
-    task = ModularArithmetic(name="modular_arithmetic", operation=operation, modulus=modulus, degree=3)
-    table = build_table(task, operation)
-    seeds = seeds_of(replicate)
+def task(modulus: int = 11, sampled: bool = False) -> ModularArithmetic:
+    operations = ("x_plus_y", "x_minus_y", "x_div_y", "permutation")
+    evaluation = "sampled" if sampled else "whole"
+    return ModularArithmetic(
+        name="modular_arithmetic", operation=operations, modulus=modulus, degree=3, evaluation=evaluation
+    )
+
+
+def make_run(replicate: int = 0, operation: str = "x_plus_y", **settings: object) -> Run:
     flat = {"width": 16, "heads": 2, "depth": 2, "batch.max": 24, "learning_rate": 3e-3, "warmup_steps": 3} | settings
     plain = hyperparameters.canonical_form(hyperparameters.from_flat(flat), 200)
-    return Run(operation, replicate, table, split(table, 0.5, seeds.data), plain, seeds)
+    return Run(operation, replicate, plain, seeds_of(replicate))
+
+
+def examples(run: Run) -> tuple[Table, Split]:
+    table = build_table(task(), run.operation)
+    return table, split(table, 0.5, run.seeds.data)
 
 
 def objective(**changes: object) -> Objective:
     return Objective(**({"horizon": 200, "evaluate_every": 10} | changes))
 
 
-def cohort(runs: list[Run], sampled: bool = False, **changes: object) -> Cohort:
-    return Cohort(runs, objective(**changes), sampled, CPU, dtype=torch.float64)
+def cohort(runs: list[Run], sampled: bool = False, modulus: int = 11, **changes: object) -> Cohort:
+    return Cohort(Learner(task(modulus, sampled)), runs, objective(**changes), CPU, dtype=torch.float64)
 
 
 def train_plainly(run: Run, updates: int) -> PlainTransformer:
     """The same run with nn.Module, torch.optim.AdamW and nothing stacked."""
     s = run.settings
-    model = PlainTransformer(run.table.vocabulary, run.table.classes, s.depth, s.width, s.heads).double()
-    alone = Cohort([run], objective(), False, CPU, dtype=torch.float64)
-    model.load_flat(alone.stack.flat[0].clone())
+    table, parts = examples(run)
+    model = PlainTransformer(table.vocabulary, table.classes, s.depth, s.width, s.heads).double()
+    model.load_flat(cohort([run]).parameters.values[0].clone())
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=s.learning_rate, betas=s.betas, eps=s.epsilon, weight_decay=s.weight_decay
     )
     sizes = batch_sizes(s.batch, 200)
-    seeds, count = torch.tensor([run.seeds.order]), torch.tensor([[len(run.split.train)]])
+    seeds, count = torch.tensor([run.seeds.order]), torch.tensor([[len(parts.train)]])
     for update in range(updates):
         optimiser.param_groups[0]["lr"] = s.learning_rate * min(update / s.warmup_steps, 1)
         drawn = draws.draw(seeds, draws.TRAIN, update, int(sizes[update]), count)[0]
-        rows = run.split.train[drawn]
-        loss = F.cross_entropy(model(run.table.tokens[rows]), run.table.targets[rows])
+        rows = parts.train[drawn]
+        loss = F.cross_entropy(model(table.tokens[rows]), table.targets[rows])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -66,7 +78,7 @@ def test_training_agrees_with_a_plain_model_in_float64(depth: int, operation: st
     run = make_run(operation=operation, depth=depth, heads=4)
     stacked = cohort([run])
     stacked.update(6)
-    torch.testing.assert_close(stacked.stack.flat[0], train_plainly(run, 6).flat(), rtol=0, atol=1e-10)
+    torch.testing.assert_close(stacked.parameters.values[0], train_plainly(run, 6).flat(), rtol=0, atol=1e-10)
 
 
 def test_a_batch_that_grows_has_the_exact_gradients_of_the_batch_asked_for() -> None:
@@ -75,7 +87,7 @@ def test_a_batch_that_grows_has_the_exact_gradients_of_the_batch_asked_for() -> 
     stacked = cohort([run, neighbour])
     stacked.update(10)
     for row, each in enumerate([run, neighbour]):
-        torch.testing.assert_close(stacked.stack.flat[row], train_plainly(each, 10).flat(), rtol=0, atol=1e-10)
+        torch.testing.assert_close(stacked.parameters.values[row], train_plainly(each, 10).flat(), rtol=0, atol=1e-10)
 
 
 def test_runs_of_different_trials_and_operations_share_a_stack_without_influence() -> None:
@@ -89,7 +101,7 @@ def test_runs_of_different_trials_and_operations_share_a_stack_without_influence
     for row, run in enumerate(runs):
         alone = cohort([run])
         alone.update(5)
-        torch.testing.assert_close(together.stack.flat[row], alone.stack.flat[0], rtol=0, atol=1e-10)
+        torch.testing.assert_close(together.parameters.values[row], alone.parameters.values[0], rtol=0, atol=1e-10)
 
 
 def test_runs_that_leave_the_stack_do_not_change_the_others() -> None:
@@ -119,13 +131,14 @@ def test_an_evaluation_reports_the_whole_validation_set_and_the_diagnostics() ->
     run = make_run()
     stacked = cohort([run], horizon=20)
     *_, last = stacked.train()
+    table, parts = examples(run)
     with torch.no_grad():
-        model = PlainTransformer(run.table.vocabulary, run.table.classes, 2, 16, 2).double()
-        model.load_flat(stacked.stack.flat[0])
-        rows = run.split.validation
-        logits = model(run.table.tokens[rows])
-        assert last["val_loss"][0] == pytest.approx(F.cross_entropy(logits, run.table.targets[rows]).item(), rel=1e-9)
-        right = (logits.argmax(1) == run.table.targets[rows]).double().mean().item()
+        model = PlainTransformer(table.vocabulary, table.classes, 2, 16, 2).double()
+        model.load_flat(stacked.parameters.values[0])
+        rows = parts.validation
+        logits = model(table.tokens[rows])
+        assert last["val_loss"][0] == pytest.approx(F.cross_entropy(logits, table.targets[rows]).item(), rel=1e-9)
+        right = (logits.argmax(1) == table.targets[rows]).double().mean().item()
         assert last["val_accuracy"][0] == pytest.approx(right)
     flat = model.flat()
     groups = [flat.norm(), torch.cat([model.token.weight.flatten(), model.position.weight.flatten()]).norm()]
@@ -137,8 +150,8 @@ def test_an_evaluation_reports_the_whole_validation_set_and_the_diagnostics() ->
 
 
 def test_sampled_evaluation_uses_eight_batches_and_differs_from_the_whole() -> None:
-    run = make_run(modulus=31)
-    whole, sampled = (next(cohort([run], sampled=s).train()) for s in (False, True))
+    run = make_run()
+    whole, sampled = (next(cohort([run], sampled=s, modulus=31).train()) for s in (False, True))
     assert whole["val_loss"][0] != sampled["val_loss"][0]
     correct = sampled["val_accuracy"][0] * 8 * 24
     assert correct == pytest.approx(round(correct))
@@ -154,8 +167,8 @@ def test_a_run_that_diverges_ends_at_once_and_leaves_its_neighbour_alone() -> No
 
 
 def test_parameter_count_and_initial_scale_are_the_published_ones() -> None:
-    run = make_run(modulus=97, width=128, heads=4)
-    row = Cohort([run], objective(), False, CPU).stack.flat[0]
+    run = make_run(width=128, heads=4)
+    row = Cohort(Learner(task(97)), [run], objective(), CPU).parameters.values[0]
     torch.manual_seed(0)
     published = PlainTransformer(99, 97, 2, 128, 4)
     assert len(row) == 422_625
@@ -224,7 +237,12 @@ def assert_changes_no_curve(technique: str, runs: list[Run], sampled: bool = Fal
     used, unused = (
         curves_of(
             Cohort(
-                runs, objective(horizon=20), sampled, CPU, dtype=torch.float64, techniques=Techniques(**{technique: on})
+                Learner(task(sampled=sampled)),
+                runs,
+                objective(horizon=20),
+                CPU,
+                dtype=torch.float64,
+                techniques=Techniques(**{technique: on}),
             )
         )
         for on in (True, False)
@@ -246,7 +264,9 @@ def test_merging_repeated_examples_changes_no_curve(sampled: bool) -> None:
 
 def test_asking_for_graphs_on_a_cpu_changes_no_bit() -> None:
     asked, not_asked = (
-        curves_of(Cohort([make_run()], objective(horizon=20), False, CPU, techniques=Techniques(graphs=graphs)))
+        curves_of(
+            Cohort(Learner(task()), [make_run()], objective(horizon=20), CPU, techniques=Techniques(graphs=graphs))
+        )
         for graphs in (True, False)
     )
     assert asked == not_asked
@@ -258,10 +278,10 @@ def test_training_by_kernels_is_training_without_them_up_to_float32(
     operation: str, request: pytest.FixtureRequest
 ) -> None:
     runs = [make_run(n, operation, **SCHEDULES[n]) for n in (0, 3, 5)]
-    by_kernels = curves_of(Cohort(runs, objective(horizon=20, evaluate_every=5), False, CPU))
+    by_kernels = curves_of(Cohort(Learner(task()), runs, objective(horizon=20, evaluate_every=5), CPU))
     request.getfixturevalue("without_kernels")
     assert kernels.serve(torch.zeros(1)) is None
-    by_torch = curves_of(Cohort(runs, objective(horizon=20, evaluate_every=5), False, CPU))
+    by_torch = curves_of(Cohort(Learner(task()), runs, objective(horizon=20, evaluate_every=5), CPU))
     in_float64 = curves_of(cohort(runs, horizon=20, evaluate_every=5))
     for replicate, curve in by_torch.items():
         assert_same_curve(by_kernels[replicate], curve, 1e-4)
@@ -284,7 +304,7 @@ def test_runs_of_different_batch_schedules_are_each_what_they_are_alone() -> Non
 def test_bfloat16_gives_other_numbers_and_learns_as_much() -> None:
     runs = [make_run(0)]
     exact, rounded = (
-        curves_of(Cohort(runs, objective(horizon=80), False, CPU, precision=precision))
+        curves_of(Cohort(Learner(task()), runs, objective(horizon=80), CPU, precision=precision))
         for precision in ("float32", "bfloat16")
     )
     for replicate, curve in rounded.items():
@@ -296,9 +316,9 @@ def test_bfloat16_gives_other_numbers_and_learns_as_much() -> None:
 
 def test_runs_in_bfloat16_do_not_influence_each_other() -> None:
     runs = [make_run(0), make_run(1, **SCHEDULES[1])]
-    together = curves_of(Cohort(runs, objective(horizon=20), False, CPU, precision="bfloat16"))
+    together = curves_of(Cohort(Learner(task()), runs, objective(horizon=20), CPU, precision="bfloat16"))
     for run in runs:
-        alone = curves_of(Cohort([run], objective(horizon=20), False, CPU, precision="bfloat16"))
+        alone = curves_of(Cohort(Learner(task()), [run], objective(horizon=20), CPU, precision="bfloat16"))
         assert_same_curve(
             together[run.replicate], alone[run.replicate], 1e-2, ignore=("train_accuracy", "val_accuracy")
         )

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from sweeper.training.cohort import Cohort, Run, Techniques
+from sweeper.training.cohort import Cohort, Techniques
 from sweeper.training.device import prepare
 from sweeper.training.graphs import Graphs
 from sweeper.training.products import exact
-from tests.training.test_cohort import make_run, objective
+from sweeper.training.tasks.learner import Run
+from sweeper.training.tasks.modular_arithmetic import Learner
+from tests.training.test_cohort import make_run, objective, task
 
 CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -75,7 +77,7 @@ def gpu() -> torch.device:
 
 
 def cohort(runs: list[Run], graphs: bool, dtype: torch.dtype = torch.float64, **changes: object) -> Cohort:
-    return Cohort(runs, objective(**changes), False, gpu(), dtype=dtype, techniques=Techniques(graphs=graphs))
+    return Cohort(Learner(task()), runs, objective(**changes), gpu(), dtype=dtype, techniques=Techniques(graphs=graphs))
 
 
 def curves(of: Cohort) -> list[dict[str, Any]]:
@@ -196,7 +198,7 @@ def test_runs_that_leave_the_stack_take_their_graphs_along() -> None:
 @needs_gpu
 def test_a_gpu_trains_as_a_cpu_does() -> None:
     runs = [make_run(0, **GROWING), make_run(1)]
-    on_cpu = Cohort(runs, objective(horizon=40), False, CPU, dtype=torch.float64)
+    on_cpu = Cohort(Learner(task()), runs, objective(horizon=40), CPU, dtype=torch.float64)
     expected = [{name: v for name, v in columns.items() if name != "seconds"} for columns in on_cpu.train()]
     assert_same(curves(cohort(runs, True, horizon=40)), expected, 1e-7)
 
@@ -231,7 +233,7 @@ def test_training_in_low_precision_runs_by_graphs_and_learns(precision: str) -> 
     losses = {}
     for each in ("float32", precision):
         device = prepare(1, each)
-        evaluations = list(Cohort([run], objective(horizon=60), False, device, each).train())
+        evaluations = list(Cohort(Learner(task()), [run], objective(horizon=60), device, each).train())
         losses[each] = [columns["train_loss"][0] for columns in evaluations]
     assert losses[precision][-1] < losses[precision][0] - 0.1
     np.testing.assert_allclose(losses[precision], losses["float32"], rtol=0.05)

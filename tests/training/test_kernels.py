@@ -15,7 +15,8 @@ import torch
 import sweeper
 from sweeper.training import kernels
 from sweeper.training.cohort import Cohort
-from tests.training.test_cohort import make_run, objective
+from sweeper.training.tasks.modular_arithmetic import Learner
+from tests.training.test_cohort import make_run, objective, task
 
 ROOT = Path(sweeper.__file__).parents[1]
 needs_compiler = pytest.mark.skipif(kernels.library() is None, reason="no C compiler made the kernels")
@@ -185,7 +186,7 @@ print(json.dumps([kernels.library() is None, losses()]))
 def losses() -> list[float]:
     """Two runs trained in float32 for a few evaluations."""
     runs = [make_run(0), make_run(1, **{"batch.shape": "linear", "batch.min": 5, "batch.max": 30})]
-    evaluations = Cohort(runs, objective(horizon=20, evaluate_every=5), False, torch.device("cpu")).train()
+    evaluations = Cohort(Learner(task()), runs, objective(horizon=20, evaluate_every=5), torch.device("cpu")).train()
     return [float(x) for columns in evaluations for name in ("train_loss", "val_loss") for x in columns[name]]
 
 

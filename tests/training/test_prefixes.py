@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sweeper.spec.model import ModularArithmetic
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training.prefixes import Layout, Place, Prefixes
 from sweeper.training.tasks.modular_arithmetic import build_table
 

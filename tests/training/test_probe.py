@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sweeper.hyperparameters import from_flat
-from sweeper.spec.model import ModularArithmetic, Objective
+from sweeper.spec.model import Objective
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training import probe
 from sweeper.training.probe import Company, Probe, best, measure, next_size, verdict
 from sweeper.training.train import train

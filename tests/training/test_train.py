@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sweeper import hyperparameters
-from sweeper.spec.model import ModularArithmetic, Objective, Precision
+from sweeper.spec.model import Objective, Precision
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training.device import prepare
 from sweeper.training.train import train
 from sweeper.trial import Assignment, join

@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sweeper.spec.model import ModularArithmetic
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
+from sweeper.training.parameters import Flat
 from sweeper.training.prefixes import Prefixes
 from sweeper.training.tasks.modular_arithmetic import Table, build_table
-from sweeper.training.transformer import Architecture, Stack, initialise
+from sweeper.training.transformer import Architecture, initialise, logits
 from tests.training.reference import PlainTransformer
 
 WIDTH = 16
@@ -36,12 +37,12 @@ def stacked(
     of: Architecture, flat: torch.Tensor, examples: Table, rows: torch.Tensor, share: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores [R, B, classes], and the gradient [R, P] of the sum over runs of the mean loss."""
-    stack = Stack(of, flat)
-    logits = stack.logits(Prefixes(examples.tokens, share).arrange(rows))
+    held = Flat(of.shapes(), flat)
+    scores = logits(of, held.leaves, Prefixes(examples.tokens, share).arrange(rows))
     runs, batch = rows.shape
-    loss = F.cross_entropy(logits.flatten(0, 1), examples.targets[rows].flatten(), reduction="sum") / batch
-    assert logits.shape == (runs, batch, examples.classes)
-    return logits.detach(), torch.cat(stack.gradients(loss), dim=1)
+    loss = F.cross_entropy(scores.flatten(0, 1), examples.targets[rows].flatten(), reduction="sum") / batch
+    assert scores.shape == (runs, batch, examples.classes)
+    return scores.detach(), torch.cat(held.gradients(loss), dim=1)
 
 
 def plain(
@@ -50,23 +51,23 @@ def plain(
     """The same of one run, with nn.Module."""
     model = PlainTransformer(of.vocabulary, of.classes, of.depth, of.width, of.heads).double()
     model.load_flat(row)
-    logits = model(examples.tokens[rows])
-    F.cross_entropy(logits, examples.targets[rows]).backward()
+    scores = model(examples.tokens[rows])
+    F.cross_entropy(scores, examples.targets[rows]).backward()
     # Transposed as the parameters are; the position that is never read has the gradient 0.
     for parameter in model.parameters():
         assert parameter.grad is not None
         parameter.data = parameter.grad
-    return logits.detach(), model.flat()
+    return scores.detach(), model.flat()
 
 
 def agree(examples: Table, depth: int, heads: int, batch: int, share: bool) -> None:
     """Two runs in a stack, each against the plain model with its parameters and its batch."""
     of = architecture(examples, depth, heads)
     flat, rows = parameters(of, 2), drawn(examples, 2, batch)
-    logits, gradients = stacked(of, flat, examples, rows, share)
+    scores, gradients = stacked(of, flat, examples, rows, share)
     for run in range(2):
         exact, gradient = plain(of, flat[run], examples, rows[run])
-        torch.testing.assert_close(logits[run], exact, rtol=0, atol=1e-10)
+        torch.testing.assert_close(scores[run], exact, rtol=0, atol=1e-10)
         torch.testing.assert_close(gradients[run], gradient, rtol=0, atol=1e-10)
 
 
@@ -98,13 +99,13 @@ def test_three_runs_in_a_stack_are_each_what_they_are_alone(share: bool) -> None
     examples = table("x_plus_y", 7)
     of = architecture(examples, 2, 4)
     flat, rows = parameters(of, 3), drawn(examples, 3, 30)
-    logits, gradients = stacked(of, flat, examples, rows, share)
+    scores, gradients = stacked(of, flat, examples, rows, share)
     for run in range(3):
         one = slice(run, run + 1)
         alone, own = stacked(of, flat[one].clone(), examples, rows[one], share)
-        torch.testing.assert_close(logits[one], alone, rtol=0, atol=1e-12)
+        torch.testing.assert_close(scores[one], alone, rtol=0, atol=1e-12)
         torch.testing.assert_close(gradients[one], own, rtol=0, atol=1e-12)
-    assert (logits[0] - logits[1]).abs().max() > 0.1
+    assert (scores[0] - scores[1]).abs().max() > 0.1
 
 
 def test_sharing_rows_changes_only_the_order_of_sums() -> None:
@@ -119,22 +120,24 @@ def test_runs_that_are_kept_have_their_own_parameters_and_the_others_are_gone() 
     examples = table("x_plus_y", 7)
     of = architecture(examples, 2, 2)
     flat, rows = parameters(of, 3), drawn(examples, 3, 10)
-    stack = Stack(of, flat)
-    kept = stack.keep(torch.tensor([2, 0]))
-    assert torch.equal(kept.flat, flat[[2, 0]])
-    logits = stack.logits(Prefixes(examples.tokens).arrange(rows))
-    again = kept.logits(Prefixes(examples.tokens).arrange(rows[[2, 0]]))
-    torch.testing.assert_close(again, logits[[2, 0]], rtol=0, atol=1e-12)
+    held = Flat(of.shapes(), flat)
+    kept = held.keep(torch.tensor([2, 0]))
+    assert torch.equal(kept.values, flat[[2, 0]])
+    scores = logits(of, held.leaves, Prefixes(examples.tokens).arrange(rows))
+    again = logits(of, kept.leaves, Prefixes(examples.tokens).arrange(rows[[2, 0]]))
+    torch.testing.assert_close(again, scores[[2, 0]], rtol=0, atol=1e-12)
 
 
 def test_the_leaves_follow_the_flat_parameters_that_an_optimiser_updates_in_place() -> None:
     examples = table("x_plus_y", 7)
     of = architecture(examples, 1, 2)
     flat, rows = parameters(of, 1), drawn(examples, 1, 10)
-    stack = Stack(of, flat)
+    held = Flat(of.shapes(), flat)
     layout = Prefixes(examples.tokens).arrange(rows)
-    before = stack.logits(layout).detach()
+    before = logits(of, held.leaves, layout).detach()
     flat.mul_(0.5)
-    after = stack.logits(layout).detach()
+    after = logits(of, held.leaves, layout).detach()
     assert (after - before).abs().max() > 1e-3
-    torch.testing.assert_close(after, Stack(of, flat.clone()).logits(layout).detach(), rtol=0, atol=0)
+    torch.testing.assert_close(
+        after, logits(of, Flat(of.shapes(), flat.clone()).leaves, layout).detach(), rtol=0, atol=0
+    )

@@ -102,7 +102,7 @@ def _read(
     rows = _binned(subject, everyone, metrics, width, places)
     asked = subject.spec
     curves: dict[str, dict[str, dict[str, Mean]]] = {}
-    for operation in asked.task.operation:
+    for operation in asked.task.operations:
         mine = rows[rows["operation"] == operation]
         parts = {who: mine[mine["trial"].isin(group)] for who, group in trials.items()}
         curves[operation] = {

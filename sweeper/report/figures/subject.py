@@ -66,7 +66,7 @@ class Subject:
     @cached_property
     def space(self) -> Space:
         """The parameters that are searched."""
-        return Space(self.spec.search, self.spec.fixed, self.spec.require, self.spec.objective.horizon)
+        return self.spec.space
 
     def values(self, row: Row) -> dict[str, Value]:
         """The searched parameters that apply to a trial, with their values; in the tables the others have defaults."""

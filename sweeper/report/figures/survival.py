@@ -92,7 +92,7 @@ def _waiting(subject: Subject, groups: Sequence[Group], fresh: bool, by: str, no
     last = min(float(runs["time"].max()), subject.limit)
     ticks = _ticks(last)
     panels: dict[str, tuple[Curve, ...]] = {}
-    for operation in subject.spec.task.operation:
+    for operation in subject.spec.task.operations:
         mine = runs[runs["operation"] == operation]
         found = ((group, mine[mine["trial"].isin(group.trials)]) for group in groups)
         panels[operation] = tuple(_curve(group, rows, subject.limit, ticks) for group, rows in found if len(rows))

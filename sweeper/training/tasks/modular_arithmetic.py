@@ -5,12 +5,19 @@ Token ids: ∘ is 0, = is 1, element i is i + 2. Every example is built once, as
 numbers.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import ClassVar
 
 import torch
 
-from sweeper.spec.model import ModularArithmetic
+from sweeper.tasks.modular_arithmetic import PERMUTATIONS, ModularArithmetic
+from sweeper.training import fused
+from sweeper.training.parameters import Parameters
+from sweeper.training.prefixes import Prefixes
+from sweeper.training.tasks.learner import Equipment, Run, Scores
+from sweeper.training.transformer import Architecture, initialise, logits
 
 LENGTH = 4
 _OPERATOR, _EQUALS, _FIRST_ELEMENT = 0, 1, 2
@@ -44,23 +51,92 @@ class Split:
     validation: torch.Tensor
 
 
+class Learner:
+    """Transformers that learn operations: see `sweeper.training.tasks.learner`."""
+
+    def __init__(self, task: ModularArithmetic):
+        self.task = task
+        self._tables: dict[str, Table] = {operation: build_table(task, operation) for operation in task.operation}
+
+    def alike(self, run: Run) -> Architecture:
+        """The architecture."""
+        s, table = run.settings, self._tables[run.operation]
+        length = table.tokens.shape[1]
+        return Architecture(table.vocabulary, table.classes, length, s.depth, s.width, s.heads, s.feedforward * s.width)
+
+    def problem(self, runs: Sequence[Run], equipment: Equipment) -> "Operations":
+        """The examples of their operations."""
+        (architecture,) = {self.alike(run) for run in runs}
+        return Operations(architecture, runs, self._tables, self.task.train_fraction, equipment)
+
+
+class Operations:
+    """The examples of a stack's operations: see `sweeper.training.tasks.learner`."""
+
+    last_layer = "head.linear.weight"
+    norms: ClassVar = {"weight_norm_embedding": "embedding.", "weight_norm_head": "head."}
+    repeats = True
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        runs: Sequence[Run],
+        tables: dict[str, Table],
+        train_fraction: float,
+        equipment: Equipment,
+    ):
+        self._architecture, self._equipment = architecture, equipment
+        self._init_seeds = [run.seeds.init for run in runs]
+        self.shapes = architecture.shapes()
+        self.blocks = [f"block{i}." for i in range(architecture.depth)]
+        # Each distinct table lies on the device once; a run's examples are row numbers into all of them.
+        learnt = list(dict.fromkeys(run.operation for run in runs))
+        lengths = [len(tables[operation].targets) for operation in learnt]
+        offsets = {operation: sum(lengths[:i]) for i, operation in enumerate(learnt)}
+        tokens = torch.cat([tables[operation].tokens for operation in learnt]).to(equipment.device)
+        self._prefixes = Prefixes(tokens, equipment.share)
+        self._targets = torch.cat([tables[operation].targets for operation in learnt]).to(equipment.device)
+        splits = [split(tables[run.operation], train_fraction, run.seeds.data) for run in runs]
+        self.train = [each.train + offsets[run.operation] for run, each in zip(runs, splits, strict=True)]
+        self.validation = [each.validation + offsets[run.operation] for run, each in zip(runs, splits, strict=True)]
+
+    def initial(self) -> torch.Tensor:
+        """See `Problem`."""
+        return torch.stack([initialise(self._architecture, seed) for seed in self._init_seeds])
+
+    def score(self, parameters: Parameters, rows: torch.Tensor) -> Scores:
+        """See `Problem`."""
+        layout = self._prefixes.arrange(rows)
+        found = fused.cross_entropy(
+            logits(self._architecture, parameters, layout, self._equipment.product), self._targets[rows]
+        )
+        return Scores(found.losses, {"accuracy": found.hits}, {"saturated": found.saturated})
+
+
+_POLYNOMIALS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "x_plus_y": lambda x, y: x + y,
+    "x_minus_y": lambda x, y: x - y,
+    "x_times_y": lambda x, y: x * y,
+    "x2_plus_y2": lambda x, y: x**2 + y**2,
+    "x2_plus_xy_plus_y2": lambda x, y: x**2 + x * y + y**2,
+    "x2_plus_xy_plus_y2_plus_x": lambda x, y: x**2 + x * y + y**2 + x,
+    "x3_plus_xy": lambda x, y: x**3 + x * y,
+    "x3_plus_xy2_plus_y": lambda x, y: x**3 + x * y**2 + y,
+}
+"""Of whole numbers below 4,096, so that no power exceeds an int64."""
+
+
 def build_table(task: ModularArithmetic, operation: str) -> Table:
     """Every legal pair of an operation: p^2 pairs, p(p-1) for division, (n!)^2 for permutations of n symbols."""
-    match operation:
-        case "x_plus_y":
-            a, b = _pairs(task.modulus, task.modulus)
-            return _table(a, b, (a + b) % task.modulus, task.modulus)
-        case "x_minus_y":
-            a, b = _pairs(task.modulus, task.modulus)
-            return _table(a, b, (a - b) % task.modulus, task.modulus)
-        case "x_div_y":
-            # For each divisor b and quotient c, the dividend is a = b c: no inverse has to be computed.
-            c, b = _pairs(task.modulus, task.modulus - 1)
-            b = b + 1
-            return _table((b * c) % task.modulus, b, c, task.modulus)
-        case "permutation":
-            return _permutations(task.degree)
-    raise ValueError(f"unknown operation {operation!r}")
+    if operation in PERMUTATIONS:
+        return _permutations(task.degree, operation)
+    if operation == "x_div_y":
+        # For each divisor b and quotient c, the dividend is a = b c: no inverse has to be computed.
+        c, b = _pairs(task.modulus, task.modulus - 1)
+        b = b + 1
+        return _table((b * c) % task.modulus, b, c, task.modulus)
+    a, b = _pairs(task.modulus, task.modulus)
+    return _table(a, b, _POLYNOMIALS[operation](a, b) % task.modulus, task.modulus)
 
 
 def split(table: Table, train_fraction: float, seed: int) -> Split:
@@ -81,14 +157,17 @@ def _table(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, classes: int) -> T
     return Table(torch.stack([a + _FIRST_ELEMENT, operator, b + _FIRST_ELEMENT, equals], dim=1), c, classes)
 
 
-def _permutations(degree: int) -> Table:
-    """Composition in S_n: (a ∘ b)[i] = a[b[i]]."""
+def _permutations(degree: int, operation: str) -> Table:
+    """Words of two elements of S_n, where (a ∘ b)[i] = a[b[i]]: a ∘ b, a ∘ b ∘ a^-1 or a ∘ b ∘ a."""
     elements = torch.tensor(list(permutations(range(degree))))
     count = len(elements)
     a, b = _pairs(count, count)
-    composed = elements[a].gather(1, elements[b])
+    last = {"permutation_conjugation": elements.argsort(dim=1), "permutation_xyx": elements}.get(operation)
+    word = elements[a].gather(1, elements[b])
+    if last is not None:
+        word = word.gather(1, last[a])
     weights = degree ** torch.arange(degree)
     codes = (elements * weights).sum(1)
     order = codes.argsort()
-    c = order[torch.searchsorted(codes[order], (composed * weights).sum(1))]
+    c = order[torch.searchsorted(codes[order], (word * weights).sum(1))]
     return _table(a, b, c, count)

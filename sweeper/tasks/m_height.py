@@ -1,0 +1,99 @@
+"""The m-height of linear codes: predict log2 h_m(C) from a generator matrix [I | P]. docs/m_height.md has the maths."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, field_validator
+from pydantic.fields import FieldInfo
+
+from sweeper.hyperparameters import MODEL, Value
+from sweeper.tasks.task import LOSS, Task
+
+Triple = Annotated[tuple[int, int, int], Field(strict=False)]
+GROUPS: tuple[tuple[int, int, int], ...] = tuple(
+    (n, k, m) for n in (9, 10) for k in (4, 5, 6) for m in range(2, n - k + 1)
+)
+"""The 21 groups (n, k, m) of the published experiment: codes of length n and dimension k, and which height is asked."""
+WITHIN_VARIANCE = 1.35
+"""Mean variance of log2 h within a group, of the published data: R2_within = 1 - mean squared error / this."""
+
+
+class _Own(BaseModel):
+    violation: Annotated[float, Field(ge=0, le=1000)] = Field(
+        0.0, description="Weight of the violation term in the loss."
+    )
+
+
+class MHeight(Task):
+    """Predict log2 of the m-height of a random real code."""
+
+    name: Literal["m_height"] = Field(description="The task.")
+    groups: Annotated[tuple[Triple, ...], Field(strict=False, min_length=1)] = Field(
+        GROUPS, description="Which [n, k, m]: length, dimension and height; by default the 21 published ones."
+    )
+    train_codes: Annotated[int, Field(ge=1, le=1_000_000)] = Field(5000, description="Codes a group that train.")
+    validation_codes: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        10_000, description="Codes a group that validate."
+    )
+    codes_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="Seed of the random codes.")
+
+    @field_validator("groups")
+    @classmethod
+    def _are_groups(cls, value: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:
+        for group in value:
+            if group not in GROUPS:
+                raise ValueError(
+                    f"got {list(group)}; a group is [n, k, m] with n 9 or 10, k 4, 5 or 6, and m from 2 to n - k"
+                )
+        if len(set(value)) < len(value):
+            raise ValueError("list each group once")
+        return value
+
+    @property
+    def scores(self) -> Mapping[str, str]:
+        """Squared error, the same in units of the variance within groups, and what the bound at 0 touched."""
+        return {
+            LOSS: "What is minimised: the mean squared error and, where `model.violation` is above 0, its multiple of "
+            "the mean squared violation.",
+            "mse": "Mean squared error of log2 h.",
+            "r2_within": f"1 - mean squared error / {WITHIN_VARIANCE}, the variance within groups: 0 for whoever knows "
+            "the group means alone.",
+            "violation": "Mean squared amount, in log2, by which predictions lie below the height of some codeword.",
+            "clamped": "Share of predictions below 0 in log2, which no height is: they count as 0.",
+        }
+
+    @property
+    def diagnostics(self) -> Mapping[str, str]:
+        """Norms of parts of the model."""
+        return {
+            "weight_norm_stem": "L2 norm of the first convolution.",
+            "weight_norm_embedding": "L2 norm of the embeddings of n, k and m.",
+            "weight_norm_head": "L2 norm of the layers after the residual blocks.",
+        }
+
+    @property
+    def models(self) -> Mapping[str, FieldInfo]:
+        """The weight of the violation term."""
+        return {f"{MODEL}{name}": field for name, field in _Own.model_fields.items()}
+
+    @property
+    def without(self) -> frozenset[str]:
+        """A transformer's: these are residual networks of `depth` blocks and `width` channels."""
+        return frozenset({"heads", "feedforward"})
+
+    @property
+    def defaults(self) -> Mapping[str, Value]:
+        """Those of the published experiment."""
+        return {
+            "depth": 5,
+            "width": 64,
+            "weight_decay": 0.01,
+            "betas": (0.9, 0.999),
+            "batch.max": 4096,
+            "warmup_steps": 0,
+        }
+
+    @property
+    def title(self) -> str:
+        """`log2 of the m-height of codes in 21 groups, 5,000 a group train`."""
+        return f"log2 of the m-height of codes in {len(self.groups)} groups, {self.train_codes:,} a group train"
