@@ -147,7 +147,7 @@ def _readable(folder: SweepFolder, name: str) -> list[Path]:
 
 def _complete(found: pa.Table, path: Path, columns: Iterable[str]) -> None:
     for column in columns:
-        if found[column].null_count:
+        if column not in found.column_names or found[column].null_count:
             raise _damaged(path, f"rows without {column}")
 
 
