@@ -15,7 +15,7 @@ import yaml
 from sweeper.errors import Problem, SpecError, UserError
 
 KeyPath = tuple[str | int, ...]
-_LARGEST_FILE = 1_000_000
+_LARGEST_FILE = 200_000
 _MOST_VALUES = 50_000
 _DEEPEST = 30
 _TOO_MUCH = f"more than {_MOST_VALUES:,} values or {_DEEPEST} levels; a space.yaml is smaller than that"

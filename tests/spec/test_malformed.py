@@ -696,7 +696,7 @@ def test_a_mistake_is_named_where_it_stands(
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a text file (byte 0 is not UTF-8); give a YAML file"),
         (b"\xff\xfe" + space().encode("utf-16-le"), "not a text file (byte 0 is not UTF-8); give a YAML file"),
         ("name: caf\xe9\n".encode("latin-1"), "not a text file (byte 9 is not UTF-8); give a YAML file"),
-        (b"#" * 1_000_001, "got 1,000,001 bytes; a space.yaml has at most 1,000,000"),
+        (b"#" * 200_001, "got 200,001 bytes; a space.yaml has at most 200,000"),
     ],
     ids=["binary", "picture", "utf_16", "latin_1", "huge"],
 )
