@@ -98,3 +98,14 @@ def test_a_table_is_there_before_its_first_part_and_grows(
     found = table(folder, name)
     assert found.schema.equals(SCHEMAS[name])
     assert Counter(found.to_table()["trial"].to_pylist()) == dict.fromkeys(range(5), ROWS[name])
+
+
+def test_a_part_that_lost_a_column_every_row_has_is_named(folder: SweepFolder) -> None:
+    put(Writer(folder, {}), 0)
+    part = folder.table("runs") / "part-00000.parquet"
+    pq.write_table(pq.read_table(part).drop(["operation"]), part)
+    with pytest.raises(UserError) as caught:
+        table(folder, "runs")
+    assert str(caught.value) == (
+        f"{part}: not a readable Parquet file (rows without operation); move it away to go on without it"
+    )
