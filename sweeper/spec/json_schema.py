@@ -58,8 +58,10 @@ def _settings() -> tuple[dict[str, Any], dict[str, Any]]:
     found["batch.shape"]["enum"] = [*found["batch.shape"]["enum"], *ALIASES]
     keys = {key: found[key] for key in hyperparameters.fields()}
     for task in OURS.values():
-        own = task.model_construct(name="").models
-        keys |= {key: {**adapter_of(each).json_schema(), "description": each.description} for key, each in own.items()}
+        models = task.model_construct(name="").models
+        keys |= {
+            key: {**adapter_of(field).json_schema(), "description": field.description} for key, field in models.items()
+        }
     return keys, definitions
 
 
@@ -72,11 +74,11 @@ def _task(definitions: dict[str, Any]) -> dict[str, Any]:
         named = {"properties": {"name": {"const": name}}, "required": ["name"]}
         keys.append({"if": named, "then": {"$ref": f"#/$defs/{task.__name__}"}})
     names = [{"enum": list(OURS)}, {"pattern": f"^{PATH}$"}]
-    name = {"type": "string", "anyOf": names, "description": "One of ours, or your own as package.module:Class."}
+    word = {"type": "string", "anyOf": names, "description": "One of ours, or your own as package.module:Class."}
     return {
         "type": "object",
         "description": "The task.",
-        "properties": {"name": name},
+        "properties": {"name": word},
         "required": ["name"],
         "allOf": keys,
     }
