@@ -209,7 +209,7 @@ def _draw(group: Group, seed: int, block: int, count: int) -> tuple[npt.NDArray[
     shape = (group.k, group.n - group.k)
     P = _uniform((count, *shape), seed, group, block)
     heights = profiles(P.astype(np.float64))[:, group.m - 1]
-    # Infinite with probability 0 for real numbers, but ranks have a tolerance: a few codes in REDRAWN are drawn again.
+    # Infinite with probability 0, but ranks have a tolerance: with m = n-k, one code in 15,000 is drawn again.
     for place in np.flatnonzero(np.isinf(heights)):
         attempt = 0
         while np.isinf(heights[place]):

@@ -93,7 +93,19 @@ def test_a_code_depends_on_seed_group_and_place_alone() -> None:
     assert np.array_equal(fewer.matrices, made.matrices[1100:1620])
     assert np.array_equal(fewer.target, made.target[1100:1620])
     assert len(np.unique(made.matrices.reshape(2200, -1), axis=0)) == 2200
-    assert not np.isin(generate(Asked(520, 4, asked.groups)).target, made.target).any()
+    assert not np.isin(generate(Asked(520, 4, asked.groups)).matrices[:, 0, 0], made.matrices).any()
+
+
+def test_a_code_whose_height_counts_as_infinite_is_drawn_again_alone() -> None:
+    # Group and place were found by search; the third block begins at 1000.
+    group, place = Group(10, 5, 5), 239
+    first_drawn = module._uniform((500, 5, 5), 0, group, 2)
+    assert np.flatnonzero(np.isinf(profiles(first_drawn.astype(np.float64))[:, 4])).tolist() == [place]
+    kept, heights = module._draw(group, 0, 2, place + 1)
+    assert np.isfinite(heights).all()
+    assert np.array_equal(kept[:place], first_drawn[:place])
+    assert not np.array_equal(kept[place], first_drawn[place])
+    assert np.array_equal(kept, module._draw(group, 0, 2, 300)[0][: place + 1])
 
 
 def test_what_was_made_is_there_the_next_time(cache: Path) -> None:

@@ -33,12 +33,13 @@ def reduced(G: Reals) -> Reals:
 def distance(G: Reals) -> int:
     """The fewest columns without which the rank is below k, set by set."""
     k, n = G.shape
-    return next(
+    lighter = (
         deleted
         for deleted in range(1, n)
         for kept in combinations(range(n), n - deleted)
         if np.linalg.matrix_rank(G[:, kept], tol=1e-9 * abs(G).max()) < k
     )
+    return next(lighter, n)
 
 
 def by_linear_programs(G: Reals, m: int) -> float:
@@ -48,7 +49,7 @@ def by_linear_programs(G: Reals, m: int) -> float:
     found = linprog(
         -np.concatenate([G[:, a] for a, _ in programs]),
         A_ub=block_diag(*[np.vstack([outside, -outside]) for _, outside in programs]),
-        b_ub=1.0,
+        b_ub=np.ones(2 * (n - m) * len(programs)),
         bounds=(None, None),
         method="highs",
     )
