@@ -168,13 +168,10 @@ def generate(asked: Asked, progress: Progress | None = None, threads: int | None
 
     done = 0
     with ThreadPoolExecutor(threads or min(look().cores, _THREADS)) as pool:
-        try:
-            for count in pool.map(fill, blocks):
-                done += count
-                if progress is not None:
-                    progress(done, total)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        for count in pool.map(fill, blocks):
+            done += count
+            if progress is not None:
+                progress(done, total)
     return Codes(asked.groups, matrices, np.repeat(np.arange(len(asked.groups)), per_group), target)
 
 

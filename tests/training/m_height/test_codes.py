@@ -9,6 +9,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from sweeper.training.m_height import codes as module
@@ -24,7 +25,7 @@ from sweeper.training.m_height.codes import (
     reference_lines,
     statistics,
 )
-from sweeper.training.m_height.heights import profiles
+from sweeper.training.m_height.heights import Reals, profiles
 
 FEW = Asked(30, 7, (Group(6, 3, 2), Group(5, 3, 1)))
 
@@ -204,16 +205,25 @@ def test_a_file_that_cannot_be_replaced_is_done_without() -> None:
     assert same(made, generate(FEW))
 
 
-def test_whoever_is_interrupted_leaves_nothing_behind(cache: Path) -> None:
-    asked = Asked(2000, 7, FEW.groups)
+def test_whoever_is_interrupted_ends_at_once_and_leaves_nothing_behind(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, drawn = Asked(10_000, 7, (Group(9, 4, 2),)), list[int]()
+    draw = module._draw
+
+    def counted(group: Group, seed: int, block: int, count: int) -> tuple[npt.NDArray[np.float32], Reals]:
+        drawn.append(block)
+        return draw(group, seed, block, count)
 
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(module, "_draw", counted)
     with pytest.raises(KeyboardInterrupt):
         load_or_generate(asked, interrupt)
+    assert 1 <= len(drawn) < 20
     assert [each.suffix for each in cache.iterdir()] == [".lock"]
-    assert same(load_or_generate(asked), generate(asked))
+    assert same(load_or_generate(FEW), generate(FEW))
 
 
 def _ask(asked: Asked, start: Barrier, answers: "multiprocessing.Queue[tuple[int, float]]") -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.linalg import block_diag
 from scipy.optimize import linprog
 
+from sweeper.training.m_height import heights
 from sweeper.training.m_height.heights import Reals, profiles
 
 INF = math.inf
@@ -85,22 +86,44 @@ def test_five_equiangular_columns() -> None:
     np.testing.assert_allclose(profile(reduced(np.array([np.cos(angles), np.sin(angles)]))), expected, rtol=1e-9)
 
 
+def drawn(trial: int) -> Reals:
+    """P of a small code: real numbers; integers, with ties and light codewords; or such in another basis, rounded."""
+    chance = np.random.default_rng(trial)
+    k, redundancy = chance.integers(1, 5, 2)
+    if trial % 3 == 0:
+        return chance.uniform(-100, 100, (k, redundancy))
+    if trial % 3 == 1:
+        return chance.integers(-3, 4, (k, redundancy)).astype(np.float64)
+    while True:
+        G = chance.integers(-3, 4, (k, k + redundancy)).astype(np.float64)
+        if abs(np.linalg.det(G[:, :k])) > 0.5:
+            return reduced(G)
+
+
 def test_linear_programs_say_the_same() -> None:
-    chance = np.random.default_rng(0)
     compared, infinite = 0, 0
     for trial in range(200):
-        k, redundancy = chance.integers(1, 5), chance.integers(1, 5)
-        P = chance.uniform(-100, 100, (k, redundancy)) if trial % 2 else chance.integers(-3, 4, (k, redundancy)) * 1.0
+        P = drawn(trial)
         G, found = generator(P), profile(P)
-        d = distance(G)
-        assert np.isinf(found).tolist() == [m >= d for m in range(1, k + redundancy)]
-        infinite += d <= redundancy
+        d, n = distance(G), sum(P.shape)
+        assert np.isinf(found).tolist() == [m >= d for m in range(1, n)]
+        infinite += d <= P.shape[1]
         if d > 1:
-            m = int(chance.integers(1, d))
+            m = 1 + trial % (d - 1)
             assert found[m - 1] == pytest.approx(by_linear_programs(G, m), rel=1e-7), (P, m)
             compared += 1
     assert compared > 170
-    assert infinite > 40
+    assert infinite > 60
+
+
+def test_what_rounding_leaves_of_a_minor_that_is_0_is_no_vertex() -> None:
+    G = np.array([[3, 2, -3, -3, -2], [-1, 1, 0, -2, 0], [1, 0, -1, -1, 1]], dtype=np.float64)
+    np.testing.assert_allclose(profile(reduced(G)), [23 / 6, INF, INF, INF], rtol=1e-9)
+
+
+def test_what_rounding_leaves_above_1_is_a_1() -> None:
+    largest, above = heights._vertices(np.array([[[1 + 1e-12, 1 + 1e-9], [5, -5]]]))
+    assert (largest.tolist(), above.tolist()) == ([[5, 5]], [[1, 2]])
 
 
 @pytest.mark.parametrize(("k", "redundancy", "weight"), [(4, 5, 2), (4, 5, 4), (5, 4, 3), (3, 6, 5), (6, 4, 1)])
