@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 SCHEMES = ("s3", "gs")
 CACHE = "SWEEPER_CACHE"
-"""Environment variable: the folder that holds the local copies of sweeps in object stores."""
+"""Environment variable: the folder that holds the local copies of sweeps in object stores, and data that tasks make."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
 
 
@@ -60,7 +60,7 @@ def working_folder(address: str) -> Path:
     scheme, _, path = check(address).partition("://")
     endpoint = s3_endpoint() if scheme == "s3" else None
     server = re.sub(r"[^\w.-]", "-", urlsplit(endpoint).netloc) if endpoint else ""
-    return _cache() / "-".join(filter(None, (scheme, server))) / path
+    return cache_folder() / "-".join(filter(None, (scheme, server))) / path
 
 
 def s3_endpoint() -> str | None:
@@ -68,7 +68,8 @@ def s3_endpoint() -> str | None:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """The folder for what this user's sweeps share on this machine."""
     if os.environ.get(CACHE):
         return Path(os.environ[CACHE])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweeper"
