@@ -241,7 +241,7 @@ def test_an_inversion_is_found_in_noise_of_10_percent(seed: int, at: int) -> Non
     assert found.start <= made["step"][at] + 50 and found.end >= made["step"][at] - 50
     assert found.end - found.start <= 10 * diagnosis.LENGTH
     before, after = (found.train_before, found.val_before), (found.train_after, found.val_after)
-    assert before == pytest.approx((0.5, 3.0), rel=0.2) and after == pytest.approx((0.9, 1.3), rel=0.2)
+    assert before == pytest.approx((0.5, 3.0), rel=0.3) and after == pytest.approx((0.9, 1.3), rel=0.3)
 
 
 @some
