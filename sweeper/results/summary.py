@@ -243,7 +243,7 @@ def _diagnose(curve: Curve) -> dict[str, Any]:
         return int(curve["step"][above[0]]) if len(above) else None
 
     train_99, val_99 = first_99("train_accuracy"), first_99("val_accuracy")
-    back = diagnosis.fell_back(curve["val_accuracy"].astype(np.float64))
+    back = diagnosis.fell_back(curve["val_accuracy"].astype(np.float64), Event("val_accuracy", ">", 0.99))
     return {
         "train_first_steps": train_99,
         "gap_steps": val_99 - train_99 if train_99 is not None and val_99 is not None else None,

@@ -1,0 +1,178 @@
+"""R residual networks that predict log2 of a linear code's m-height, as one stacked tensor program.
+
+The architecture is that of a published experiment: the code's matrix on a 6 x 6 grid, a 3 x 3 convolution as stem,
+residual blocks of two convolutions each, and a perceptron with two hidden layers on the flattened grid.
+Convolutions are products of [in, out] weights with the nine neighbours of every cell side by side, so that stacked
+runs are one batched product and its precision is the caller's.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from sweeper.training import fused
+from sweeper.training.products import Product
+
+SIDE = 6
+"""Matrices are padded with zeros to this many rows and columns."""
+ENTRIES = 100.0
+"""Entries are uniform between minus and plus this; the network sees them divided by it."""
+_CELLS, _NEIGHBOURS = SIDE * SIDE, 9
+
+Parameters = Mapping[str, torch.Tensor]
+"""Name -> parameter of every run, [R, *shape]."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that two runs must share to be stacked.
+
+    Width 64 and depth 5 are the published network: with the 21 published groups 1,027,841 parameters.
+
+    Attributes:
+        groups: all triples (n, k, m) that occur.
+        width: channels.
+        depth: residual blocks.
+    """
+
+    groups: tuple[tuple[int, int, int], ...]
+    width: int = 64
+    depth: int = 5
+
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """Least and greatest n, k and m: each has a row for every number between in its table."""
+        return {
+            name: (min(values), max(values)) for name, values in zip("nkm", zip(*self.groups, strict=True), strict=True)
+        }
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every parameter of one run, in the order of the flat row.
+
+        A convolution's weight is [9 * in, out]: neighbours row by row from the upper left, channels within.
+        """
+        d = self.width
+        shapes = _convolution("stem", 1, d)
+        shapes |= {f"embedding.{name}": (last - first + 1, d) for name, (first, last) in self.ranges().items()}
+        for block in range(self.depth):
+            for half in (1, 2):
+                shapes |= _convolution(f"block{block}", d, d, str(half))
+        sizes = [_CELLS * d, 4 * d, d]
+        for layer, (before, after) in enumerate(pairwise(sizes), 1):
+            shapes |= {f"head.hidden{layer}.weight": (before, after), f"head.hidden{layer}.bias": (after,)}
+        return shapes | {"head.linear.weight": (d, 1), "head.linear.bias": (1,)}
+
+    @property
+    def size(self) -> int:
+        """Number of parameters P of one run."""
+        return sum(math.prod(shape) for shape in self.shapes().values())
+
+
+def _convolution(where: str, before: int, after: int, number: str = "") -> dict[str, tuple[int, ...]]:
+    """A 3 x 3 convolution and the LayerNorm behind it, which has a gain and a shift for each channel of each cell."""
+    return {
+        f"{where}.convolution{number}.weight": (_NEIGHBOURS * before, after),
+        f"{where}.convolution{number}.bias": (after,),
+        f"{where}.norm{number}.weight": (_CELLS * after,),
+        f"{where}.norm{number}.bias": (_CELLS * after,),
+    }
+
+
+def initialise(architecture: Architecture, seed: int) -> torch.Tensor:
+    """Parameters of one run, float32 [P] on the CPU, so that a seed means the same run on every device.
+
+    PyTorch's defaults: embeddings N(0, 1); convolutions and linear layers U(±1/sqrt(fan_in)), biases included, where
+    the fan-in of a convolution counts all nine neighbours; gains 1 and shifts 0.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shapes = architecture.shapes()
+    pieces = []
+    for name, shape in shapes.items():
+        if name.startswith("embedding."):
+            piece = torch.randn(shape, generator=generator)
+        elif "norm" in name:
+            piece = torch.full(shape, 1.0 if name.endswith("weight") else 0.0)
+        else:
+            bound = 1 / math.sqrt(shapes[name.replace("bias", "weight")][0])
+            piece = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        pieces.append(piece.flatten())
+    return torch.cat(pieces)
+
+
+def predict(
+    architecture: Architecture, parameters: Parameters, matrices: torch.Tensor, nkm: torch.Tensor, product: Product
+) -> torch.Tensor:
+    """Log2 of the m-height as the networks say it, [R, B], before the bound at 0 (see `sweeper.training.bounds`).
+
+    LayerNorm is over channels and cells together. A height depends on how large entries are beside each other; a norm
+    over the channels of each cell would bring small and large entries, and the padding, to one scale.
+
+    Args:
+        architecture: theirs.
+        parameters: theirs.
+        matrices: [R, B, 6, 6], entries as they are, zero where padded.
+        nkm: int64 [R, B, 3]; triples of the architecture's groups, or at least within their ranges.
+        product: how matrices are multiplied (see `sweeper.training.products`).
+    """
+    p = parameters
+    x = _convolve_and_norm(p, "stem", matrices.flatten(2) / ENTRIES, "", product).relu()
+    x = (x.unflatten(2, (_CELLS, -1)) + _embed(architecture, p, nkm)[:, :, None]).flatten(2)
+    for block in range(architecture.depth):
+        y = _convolve_and_norm(p, f"block{block}", x, "1", product).relu()
+        x = (x + _convolve_and_norm(p, f"block{block}", y, "2", product)).relu()
+    for layer in ("head.hidden1", "head.hidden2"):
+        x = product(x, p[f"{layer}.weight"], p[f"{layer}.bias"]).relu()
+    return product(x, p["head.linear.weight"], p["head.linear.bias"])[..., 0]
+
+
+def _embed(architecture: Architecture, p: Parameters, nkm: torch.Tensor) -> torch.Tensor:
+    """The sum of the rows of n, k and m, [R, B, width]."""
+    rows = [
+        values[..., None] == torch.arange(first, last + 1, device=nkm.device)
+        for values, (first, last) in zip(nkm.unbind(-1), architecture.ranges().values(), strict=True)
+    ]
+    tables = torch.cat([p[f"embedding.{name}"] for name in architecture.ranges()], dim=1)
+    return torch.bmm(torch.cat(rows, dim=-1).to(tables.dtype), tables)
+
+
+def _convolve_and_norm(p: Parameters, where: str, x: torch.Tensor, number: str, product: Product) -> torch.Tensor:
+    """LayerNorm(convolution(x)): [R, B, 36 * in] -> [R, B, 36 * out]."""
+    y = _Convolution.apply(x, p[f"{where}.convolution{number}.weight"], product)  # type: ignore[no-untyped-call]
+    # Added here, since a bias of each channel has to be spread over the cells.
+    y = (y + p[f"{where}.convolution{number}.bias"][:, None]).view(*x.shape[:2], -1)
+    return fused.norm(y, p[f"{where}.norm{number}.weight"], p[f"{where}.norm{number}.bias"])
+
+
+def _neighbours(x: torch.Tensor) -> torch.Tensor:
+    """The 3 x 3 cells around every cell, zeros beyond the edge: [R, B, 36 * C] -> [R, B * 36, 9 * C]."""
+    runs, batch, _ = x.shape
+    grid = F.pad(x.view(runs, batch, SIDE, SIDE, -1), (0, 0, 1, 1, 1, 1))
+    windows = grid.unfold(2, 3, 1).unfold(3, 3, 1).permute(0, 1, 2, 3, 5, 6, 4)
+    return windows.reshape(runs, batch * _CELLS, -1)
+
+
+class _Convolution(torch.autograd.Function):
+    """[R, B, 36 * in] and weights [R, 9 * in, out] -> [R, B * 36, out].
+
+    The neighbours are nine times as much memory as x: they are gathered again for the gradient and not kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, product: Product) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.product = product
+        return product(_neighbours(x), weight)
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None]:
+        x, weight = ctx.saved_tensors
+        dx = None
+        if ctx.needs_input_grad[0]:
+            # The gradient of a convolution is one with the weights turned by half a turn.
+            turned = weight.unflatten(1, (_NEIGHBOURS, -1)).flip(1).mT.flatten(1, 2)
+            dx = ctx.product(_neighbours(dy.reshape(*x.shape[:2], -1)), turned).view(x.shape)
+        return dx, ctx.product(_neighbours(x).mT, dy), None
