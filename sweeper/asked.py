@@ -12,6 +12,24 @@ DESCRIPTION = "task"
 """The key of a launch's record under which a user's own task is described."""
 
 
+REFERENCES = "references"
+"""The key under which a launch records what its results have to be seen beside."""
+
+
+def references(folder: SweepFolder, metric: str) -> dict[str, float]:
+    """What a metric has to be seen beside, by name, such as what a constant prediction reaches; empty for most tasks.
+
+    Raises:
+        UserError: the record is damaged.
+    """
+    for launch in reversed(provenance.launches(folder)):
+        found = launch.get(REFERENCES)
+        if isinstance(found, dict):
+            mine = found.get(metric)
+            return {str(name): float(value) for name, value in mine.items()} if isinstance(mine, dict) else {}
+    return {}
+
+
 def asked(folder: SweepFolder) -> SweepSpec:
     """The sweep's space.yaml.
 

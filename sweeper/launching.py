@@ -14,13 +14,14 @@ from typing import Any, Literal
 from rich.console import Console
 
 from sweeper import continuation
+from sweeper.asked import REFERENCES
 from sweeper.director import SweepDirector
 from sweeper.errors import Interrupted, SweepFailed
 from sweeper.heartbeat import EVERY, Pulse
 from sweeper.heaviest import heaviest, limit
 from sweeper.locations import address_of, in_store, working_folder
 from sweeper.paths import SweepFolder
-from sweeper.progress import progress, standing
+from sweeper.progress import preparing, progress, standing
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.finding import find_sweep
 from sweeper.results.mirror import mirrored
@@ -31,6 +32,7 @@ from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import Runner, SharesGpus
 from sweeper.spec.loading import Loaded, load
 from sweeper.spec.model import SweepSpec
+from sweeper.tasks.task import References
 from sweeper.trackers import feeding
 from sweeper.trial import Train
 
@@ -91,8 +93,10 @@ def launch(
             continuation.study_of(folder, loaded) as study,
             _runner(spec, where, address, insecure) as runner,
         ):
-            train = train or _our_training()
             measured: dict[str, Any] = {"changed": changed} if changed else {}
+            if spec.task.prepares and train is None:
+                measured[REFERENCES] = _prepare(spec, console)
+            train = train or _our_training()
             if spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
                 measured["gpu"] = _share_gpus(runner, loaded, train, console)
             record = continuation.write_down(folder, loaded, space, measured)
@@ -190,6 +194,14 @@ def _our_training() -> Train:
     from sweeper.training.train import train  # noqa: PLC0415  # torch takes seconds to import, and only here is it needed
 
     return train
+
+
+def _prepare(spec: SweepSpec, console: Console) -> References:
+    """Make what the task needs before its first trial. Returns what its results have to be seen beside."""
+    from sweeper.training.tasks.learners import learner_of  # noqa: PLC0415  # only here is it needed
+
+    with preparing(spec.task.name, console) as tell:
+        return learner_of(spec.task).prepare(tell)
 
 
 def _runner(spec: SweepSpec, where: Where, address: str | None, insecure: bool) -> AbstractContextManager[Runner]:

@@ -5,11 +5,13 @@ Both look at the director from a thread of their own, a few times a second; noth
 
 import math
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.progress import Progress
 
 from sweeper import hyperparameters, panel
 from sweeper.director import Finished, SweepDirector
@@ -43,6 +45,29 @@ def progress(director: SweepDirector, spec: SweepSpec, runner: Runner, console: 
     finally:
         done.set()
         thread.join()
+
+
+@contextmanager
+def preparing(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show how far a task's data are, until the block ends: a bar on a terminal, a line when piped.
+
+    Yields:
+        What is to be told how much is done and how much there is to do.
+    """
+    began = time.monotonic()
+    told = 0
+    with Progress(*Progress.get_default_columns(), console=console, transient=True) as bar:
+        task = bar.add_task(f"preparing {name}", total=None)
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            told = total
+            bar.update(task, completed=done, total=total)
+
+        yield tell
+    if told:
+        gone = duration(time.monotonic() - began)
+        console.print(f"prepared {name}: {told:,} in {gone}", soft_wrap=True, highlight=False, markup=False)
 
 
 def standing(director: SweepDirector, spec: SweepSpec, runner: Runner) -> Standing:

@@ -168,8 +168,8 @@ def inversion(curve: Curve) -> Inversion | None:
         drops[row, :-lag] = np.where((drop > least_drop) & (rise > least_rise), drop, -np.inf)
     if drops.max() == -np.inf:
         return None
-    row, i = np.unravel_index(np.argmax(drops >= _NEARLY * drops.max()), drops.shape)
-    j = i + lags[int(row)]
+    row, i = map(int, np.unravel_index(np.argmax(drops >= _NEARLY * drops.max()), drops.shape))
+    j = i + lags[row]
     return Inversion(int(middle[i]), int(middle[j]), *(float(x[at]) for x in (val, train) for at in (i, j)))
 
 
@@ -208,7 +208,7 @@ def explanations(curve: Curve, found: Inversion, near_zero: float) -> tuple[Expl
     | memorised | training loss was below `near_zero` before: grokking by the standard definition |
     | group means | `val_r2_within` afterwards is within `LEVEL` of 0: the network predicts its group's mean |
     | slingshot | around it, `last_layer_norm` varies by more than the factor `JUMP`, or training loss spikes |
-    | clamped | the share of `clamped` outputs afterwards is more than `CLAMPED` away from the one before |
+    | clamped | the share of outputs in `val_clamped` afterwards is more than `CLAMPED` away from the one before |
 
     Before and afterwards are medians over the 11 evaluations that end at its start, and that begin at its end.
 
@@ -231,6 +231,6 @@ def explanations(curve: Curve, found: Inversion, near_zero: float) -> tuple[Expl
         "memorised": found.train_before < near_zero,
         "group means": abs(median("val_r2_within", after)) <= LEVEL,
         "slingshot": bool(norms.max() > JUMP * norms.min() or _spiking(curve["train_loss"])[around].any()),
-        "clamped": abs(median("clamped", after) - median("clamped", before)) > CLAMPED,
+        "clamped": abs(median("val_clamped", after) - median("val_clamped", before)) > CLAMPED,
     }
     return tuple(word for word in get_args(Explanation) if holds[word])

@@ -215,7 +215,12 @@ _DIAGNOSES: list[Column] = [
         "Steps from there to the first evaluation at which validation was: how long generalisation came after fitting.",
     ),
     ("gap_ratio", pa.float64(), "The one divided by the other."),
-    ("fell_back", pa.bool_(), "Whether validation accuracy was above 99 % once and ended more than 5 points below."),
+    (
+        "fell_back",
+        pa.bool_(),
+        "Whether validation was past that threshold once and did not end there: an accuracy or R2 by more than 0.05, "
+        "a loss by more than 5 %.",
+    ),
     (
         "train_loss_spikes",
         pa.int64(),
@@ -226,7 +231,19 @@ _DIAGNOSES: list[Column] = [
         pa.string(),
         "`comprehension` (validation followed training within twice its time), `grokking` (later than that), "
         "`memorisation` (training only), `confusion` (neither) or `collapse` (reached and lost again); after "
-        "Liu et al. 2022, arXiv:2205.10343.",
+        "Liu et al. 2022, arXiv:2205.10343. The rules are in [m_height.md](m_height.md#labels).",
+    ),
+    ("inversion_start", pa.int64(), "Step from which validation loss fell while training loss rose; null without."),
+    ("inversion_end", pa.int64(), "Step at which it had."),
+    ("inversion_val_before", pa.float64(), "Validation loss then, a median over 11 evaluations."),
+    ("inversion_val_after", pa.float64(), "Validation loss afterwards."),
+    ("inversion_train_before", pa.float64(), "Training loss before."),
+    ("inversion_train_after", pa.float64(), "Training loss afterwards."),
+    (
+        "inversion_explained",
+        pa.list_(pa.string()),
+        "What it could have been: `memorised` (grokking by the standard definition), `group means`, `slingshot`, "
+        "`clamped`; empty for none of these ([m_height.md](m_height.md#inversions)).",
     ),
 ]
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,9 @@ from sweeper.trial import Assignment
 
 LEVELS = {"90": 0.90, "95": 0.95, "99": 0.99}
 """Validation accuracies whose first and sustained crossings are recorded."""
+
+_NEAR_ZERO = 0.1
+"""A training loss below this counts as memorised, where an inversion is to be explained."""
 
 CUT_SHORT = ("capped", "lost", "pruned", "stopped")
 """Endings of trials that could have trained on: means over their runs are upper bounds."""
@@ -218,8 +221,9 @@ def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replica
     row: dict[str, Any] = {"best_metric": observation.best}
     row |= _times("first", event.at(event.threshold, 1).crossing(values), curve)
     row |= _times("sustained", event.crossing(values), curve)
-    scores = assignment.task.scores
+    scores, learnt = assignment.task.scores, event
     if ACCURACY in scores:
+        learnt = Event(f"val_{ACCURACY}", ">", LEVELS["99"])
         accuracy = curve["val_accuracy"].astype(np.float64)
         for name, level in LEVELS.items():
             at = Event("val_accuracy", ">", level, event.sustained)
@@ -227,7 +231,7 @@ def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replica
             row |= _times(f"sustained_{name}", at.crossing(accuracy), curve)
     row |= {f"final_{each}": float(curve[each][-1]) for name in scores for each in (f"val_{name}", f"train_{name}")}
     row["final_step"] = int(steps[-1])
-    return RunSummary(operation, replicate, outcome, observation, row | _diagnose(curve))
+    return RunSummary(operation, replicate, outcome, observation, row | _diagnose(curve, learnt))
 
 
 def _times(prefix: str, index: int | None, curve: Curve) -> dict[str, Any]:
@@ -237,21 +241,30 @@ def _times(prefix: str, index: int | None, curve: Curve) -> dict[str, Any]:
     return {f"{prefix}_{clock}": curve[COLUMN[clock]][index].item() for clock in CLOCKS}
 
 
-def _diagnose(curve: Curve) -> dict[str, Any]:
-    def first_99(metric: str) -> int | None:
-        above = np.flatnonzero(curve[metric] > 0.99)
-        return int(curve["step"][above[0]]) if len(above) else None
+def _diagnose(curve: Curve, event: Event) -> dict[str, Any]:
+    """The curve's columns of `runs` that `sweeper.results.diagnosis` knows the rules of.
 
-    train_99, val_99 = first_99("train_accuracy"), first_99("val_accuracy")
-    back = diagnosis.fell_back(curve["val_accuracy"].astype(np.float64), Event("val_accuracy", ">", 0.99))
-    return {
-        "train_first_steps": train_99,
-        "gap_steps": val_99 - train_99 if train_99 is not None and val_99 is not None else None,
-        "gap_ratio": val_99 / train_99 if train_99 is not None and val_99 is not None else None,
-        "fell_back": back,
-        "train_loss_spikes": diagnosis.spikes(curve["train_loss"].astype(np.float64)),
-        "label": diagnosis.label_of(train_99, val_99, back),
+    Args:
+        curve: a run's.
+        event: what counts as learnt.
+    """
+    found = diagnosis.learning(curve, event)
+    first, train = found.val_step, found.train_step
+    row: dict[str, Any] = {
+        "train_first_steps": train,
+        "gap_steps": None if first is None or train is None else first - train,
+        "gap_ratio": None if first is None or train is None else first / train,
+        "fell_back": found.fell_back,
+        "label": found.label,
     }
+    if not {"train_loss", "val_loss"} <= curve.keys():
+        return row
+    row["train_loss_spikes"] = diagnosis.spikes(curve["train_loss"].astype(np.float64))
+    turn = diagnosis.inversion(curve)
+    if turn is not None:
+        row |= {f"inversion_{name}": value for name, value in asdict(turn).items()}
+        row["inversion_explained"] = list(diagnosis.explanations(curve, turn, _NEAR_ZERO))
+    return row
 
 
 def trial_row(

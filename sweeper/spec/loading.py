@@ -79,6 +79,8 @@ def check(document: Document, task: Task | None = None) -> Loaded:
         broken = {each["loc"][:2] if each["loc"][0] == "search" else each["loc"][:1] for each in details}
         stand_in = {"task": kind.model_construct(name=kind.__name__)} if ("task",) in broken else {}
         spec = model.model_validate({**_SMALLEST, **_without(data, broken), **stand_in})
+    if ("task",) not in broken and not unknown:
+        unknown = _undescribed(spec.task)
     if unknown:
         problem = document.problem(("task", "name"), unknown)
         problems = [*(each for each in problems if not each.key.startswith("task.")), problem]
@@ -90,6 +92,16 @@ def check(document: Document, task: Task | None = None) -> Loaded:
     if problems:
         raise SpecError(problems)
     return Loaded(spec, spec.space, document)
+
+
+def _undescribed(task: Task) -> str:
+    """What is wrong with the class of a task: it is a user's own perhaps."""
+    try:
+        task.description()
+        task.hyperparameters  # noqa: B018  # may raise
+    except Exception as error:  # noqa: BLE001  # whatever the user's class does
+        return f"{task.name} cannot say what it is: {type(error).__name__}: {error}"
+    return ""
 
 
 def _kind(section: object) -> tuple[type[Task], str]:

@@ -11,6 +11,8 @@ from sweeper import hyperparameters
 from sweeper.hyperparameters import Value
 
 LOSS = "loss"
+References = Mapping[str, Mapping[str, float]]
+"""Metric -> name of a reference, such as `group means` -> its value: what any result has to be seen beside."""
 _COMMON = ("gradient_norm", "weight_norm", "last_layer_norm")
 
 
@@ -65,6 +67,11 @@ class Task(BaseModel):
     @property
     def sampled(self) -> bool:
         """Whether an evaluation looks at sampled batches instead of the whole validation set."""
+        return False
+
+    @property
+    def prepares(self) -> bool:
+        """Whether something has to be made before the first trial trains, such as data (`Learner.prepare`)."""
         return False
 
     def mistakes(self) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,6 @@ runs are one batched product and its precision is the caller's.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,17 +14,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from sweeper.tasks.m_height import SIDE
 from sweeper.training import fused
+from sweeper.training.parameters import Parameters
 from sweeper.training.products import Product
 
-SIDE = 6
-"""Matrices are padded with zeros to this many rows and columns."""
 ENTRIES = 100.0
 """Entries are uniform between minus and plus this; the network sees them divided by it."""
 _CELLS, _NEIGHBOURS = SIDE * SIDE, 9
-
-Parameters = Mapping[str, torch.Tensor]
-"""Name -> parameter of every run, [R, *shape]."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,8 @@ def predict(
     """
     p = parameters
     x = _convolve_and_norm(p, "stem", matrices.flatten(2) / ENTRIES, "", product).relu()
-    x = (x.unflatten(2, (_CELLS, -1)) + _embed(architecture, p, nkm)[:, :, None]).flatten(2)
+    by_cell = x.view(*x.shape[:2], _CELLS, -1)
+    x = (by_cell + _embed(architecture, p, nkm)[:, :, None]).flatten(2)
     for block in range(architecture.depth):
         y = _convolve_and_norm(p, f"block{block}", x, "1", product).relu()
         x = (x + _convolve_and_norm(p, f"block{block}", y, "2", product)).relu()

@@ -10,8 +10,10 @@ from sweeper.seeds import seeds_of
 from sweeper.training.checkpoint import Pace, pack, unpack
 from sweeper.training.cohort import Cohort
 from sweeper.training.device import name_of, prepare
+from sweeper.training.tasks import loop
 from sweeper.training.tasks.learner import Learner, Run
 from sweeper.training.tasks.learners import learner_of
+from sweeper.training.tasks.loop import LoopTask
 from sweeper.trial import Assignment, Chunk, Columns, UnusableStateError
 
 CHUNK_SECONDS = 1.0
@@ -26,6 +28,9 @@ def train(assignment: Assignment) -> Iterator[Chunk]:
         Exception: whatever torch raises, such as `torch.OutOfMemoryError`: runners make outcomes of exceptions.
     """
     device = prepare(assignment.cpu, assignment.precision)
+    if isinstance(assignment.task, LoopTask):
+        yield from loop.train(assignment.task, assignment, device)
+        return
     learner = learner_of(assignment.task)
     resumed = None if assignment.state is None else unpack(assignment.state)
     stacks, first = _stacks(learner, assignment), resumed["stack"] if resumed else 0

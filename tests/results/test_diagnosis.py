@@ -118,7 +118,7 @@ def curve(**columns: Any) -> dict[str, np.ndarray]:
         (ACCURATE, {"train_accuracy": [1.0, 1.0], "val_accuracy": [1.0, 0.9]}, Learning(10, 10, True, "collapse")),
         # Without a twin nothing can be said of the kind.
         (ACCURATE, {"val_accuracy": [0.2, 1.0]}, Learning(None, 20, False, None)),
-        (Event("clamped", "<", 0.1), {"clamped": [0.2, 0.0]}, Learning(None, 20, False, None)),
+        (Event("val_clamped", "<", 0.1), {"val_clamped": [0.2, 0.0]}, Learning(None, 20, False, None)),
     ],
     ids=str,
 )
@@ -326,12 +326,12 @@ def bump(at: int, height: float) -> np.ndarray:
         ({"train_loss": step_at(156, 0.5, 0.9) * bump(157, 6)}, 0.1, ("slingshot",)),
         ({"train_loss": step_at(156, 0.5, 0.9) * bump(152, 6)}, 0.1, ("slingshot",)),
         ({"train_loss": step_at(156, 0.5, 0.9) * bump(120, 6)}, 0.1, ()),
-        ({"clamped": step_at(156, 0.0, 0.11)}, 0.1, ("clamped",)),
-        ({"clamped": step_at(156, 0.4, 0.2)}, 0.1, ("clamped",)),
-        ({"clamped": step_at(156, 0.0, 0.09)}, 0.1, ()),
-        ({"clamped": bump(157, 0.5)}, 0.1, ()),
+        ({"val_clamped": step_at(156, 0.0, 0.11)}, 0.1, ("clamped",)),
+        ({"val_clamped": step_at(156, 0.4, 0.2)}, 0.1, ("clamped",)),
+        ({"val_clamped": step_at(156, 0.0, 0.09)}, 0.1, ()),
+        ({"val_clamped": bump(157, 0.5)}, 0.1, ()),
         (
-            {"clamped": step_at(156, 0.4, 0), "last_layer_norm": step_at(156, 1, 9), "val_r2_within": 0 * FLAT},
+            {"val_clamped": step_at(156, 0.4, 0), "last_layer_norm": step_at(156, 1, 9), "val_r2_within": 0 * FLAT},
             1.0,
             ("memorised", "group means", "slingshot", "clamped"),
         ),
@@ -348,7 +348,7 @@ def test_what_an_inversion_could_have_been(
 
 def test_explanations_of_an_inversion_at_either_end_of_a_curve() -> None:
     for at in (6, EVALUATIONS - 6):
-        made = {**published(at), "val_r2_within": step_at(at, -1.2, 0), "clamped": step_at(at, 0.3, 0)}
+        made = {**published(at), "val_r2_within": step_at(at, -1.2, 0), "val_clamped": step_at(at, 0.3, 0)}
         found = inversion(made)
         assert found is not None
         assert explanations(made, found, 1.0) == ("memorised", "group means", "clamped")

@@ -22,12 +22,12 @@ from sweeper.errors import StorageError
 from sweeper.locations import cache_folder
 from sweeper.machine import look
 from sweeper.paths import write_atomically
+from sweeper.tasks.m_height import GROUPS as PUBLISHED_GROUPS
+from sweeper.tasks.m_height import SIDE
 from sweeper.training.m_height.heights import Reals, profiles
 
 DATA_VERSION = 1
 """Counts up when the same question would get other codes: what machines have kept is then of no use."""
-SIDE = 6
-"""Rows and columns that P is padded to."""
 LARGEST = 100.0
 _BLOCK = 500
 _THREADS = 8
@@ -55,7 +55,7 @@ class Group:
             raise ValueError(f"got {self}; k is from 1 to {SIDE}, n-k as well, and m from 1 to n-k")
 
 
-GROUPS = tuple(Group(n, k, m) for n in (9, 10) for k in (4, 5, 6) for m in range(2, n - k + 1))
+GROUPS = tuple(Group(*each) for each in PUBLISHED_GROUPS)
 """The 21 of the published experiment."""
 
 

@@ -1,6 +1,6 @@
 """What training asks of a task: which runs can share a stack, and for a stack its examples, models and scores."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,9 +8,12 @@ import torch
 
 from sweeper.hyperparameters import Hyperparameters
 from sweeper.seeds import Seeds
-from sweeper.tasks.task import Task
+from sweeper.tasks.task import References, Task
 from sweeper.training.parameters import Parameters, Shapes
 from sweeper.training.products import Product
+
+Progress = Callable[[int, int], None]
+"""Is told how much is done, and how much there is to do."""
 
 
 @dataclass(frozen=True)
@@ -119,4 +122,8 @@ class Learner(Protocol):
 
     def problem(self, runs: Sequence[Run], equipment: Equipment) -> Problem:
         """The problem of runs that are alike."""
+        ...
+
+    def prepare(self, progress: Progress) -> References:
+        """Make what has to be there before the first trial trains, once; a launch does where `Task.prepares`."""
         ...

@@ -13,10 +13,11 @@ from typing import ClassVar
 import torch
 
 from sweeper.tasks.modular_arithmetic import PERMUTATIONS, ModularArithmetic
+from sweeper.tasks.task import References
 from sweeper.training import fused
 from sweeper.training.parameters import Parameters
 from sweeper.training.prefixes import Prefixes
-from sweeper.training.tasks.learner import Equipment, Run, Scores
+from sweeper.training.tasks.learner import Equipment, Progress, Run, Scores
 from sweeper.training.transformer import Architecture, initialise, logits
 
 LENGTH = 4
@@ -68,6 +69,10 @@ class Learner:
         """The examples of their operations."""
         (architecture,) = {self.alike(run) for run in runs}
         return Operations(architecture, runs, self._tables, self.task.train_fraction, equipment)
+
+    def prepare(self, progress: Progress) -> References:
+        """Nothing: tables are built in no time."""
+        return {}
 
 
 class Operations:

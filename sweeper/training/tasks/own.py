@@ -1,0 +1,183 @@
+"""Tasks of one's own that train stacked: of an nn.Module and tensors, or whole problems. docs/tasks.md is the guide."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, get_type_hints
+
+import torch
+from pydantic.fields import FieldInfo
+from torch.func import functional_call, vmap
+
+from sweeper.hyperparameters import MODEL
+from sweeper.tasks.task import References, Task
+from sweeper.training.parameters import Parameters
+from sweeper.training.tasks.learner import Equipment, Problem, Progress, Run, Scores
+
+
+class StackedTask(Task, ABC):
+    """A task whose runs train stacked: both halves in one class. See `sweeper.training.tasks.learner`."""
+
+    @property
+    def task(self) -> "StackedTask":
+        """Itself."""
+        return self
+
+    @abstractmethod
+    def alike(self, run: Run) -> Hashable:
+        """What two runs must share to be stacked."""
+
+    @abstractmethod
+    def problem(self, runs: Sequence[Run], equipment: Equipment) -> Problem:
+        """The problem of runs that are alike."""
+
+    def prepare(self, progress: Progress) -> References:
+        """Nothing, unless it is said what; `prepares` has to be true as well."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What one run learns from; the first axis of every tensor counts examples."""
+
+    train_inputs: torch.Tensor
+    train_targets: torch.Tensor
+    validation_inputs: torch.Tensor
+    validation_targets: torch.Tensor
+
+
+class ModuleTask(StackedTask):
+    """A task of tensors, an nn.Module and a loss.
+
+    The replicates are stacked by `torch.func.vmap` over the module's parameters. Layers whose state changes as they
+    run, and random ones, do not go with that: no BatchNorm, no Dropout. The keyword arguments of `model`, each with a
+    type and a default, are the hyperparameters `model.NAME`.
+
+    Attributes:
+        stacked: False calls the module once for each run, for modules that vmap cannot take. Slower.
+    """
+
+    stacked: ClassVar[bool] = True
+
+    @abstractmethod
+    def data(self, seed: int) -> Examples:
+        """The examples of a run, on the CPU; equal seeds mean equal examples, and one object may be returned twice."""
+
+    @abstractmethod
+    def model(self) -> torch.nn.Module:
+        """A new model with random parameters; a subclass adds keyword arguments."""
+
+    @abstractmethod
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The loss of each example: of outputs [B, ...] and targets [B, ...] a tensor [B]."""
+
+    def measures(self, outputs: torch.Tensor, targets: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Every other score of `scores`: name -> [B]."""
+        return {}
+
+    @property
+    def models(self) -> Mapping[str, FieldInfo]:
+        """The keyword arguments of `model`."""
+        hints = get_type_hints(type(self).model, include_extras=True)
+        found = {}
+        for name, each in list(inspect.signature(type(self).model).parameters.items())[1:]:
+            if each.default is inspect.Parameter.empty or name not in hints:
+                raise TypeError(
+                    f"{type(self).__name__}.model: {name} needs a type and a default, as in width: int = 64"
+                )
+            found[f"{MODEL}{name}"] = FieldInfo.from_annotated_attribute(hints[name], each.default)
+        return found
+
+    def alike(self, run: Run) -> Hashable:
+        """The hyperparameters of their models."""
+        return run.settings.model
+
+    def problem(self, runs: Sequence[Run], equipment: Equipment) -> Problem:
+        """The examples and modules of the runs."""
+        return _Modules(self, runs, equipment)
+
+
+class _Modules:
+    """R modules and their examples: see `sweeper.training.tasks.learner`."""
+
+    norms: ClassVar[dict[str, str]] = {}
+    repeats = False
+
+    def __init__(self, task: ModuleTask, runs: Sequence[Run], equipment: Equipment):
+        self._task, self._runs, self._equipment = task, runs, equipment
+        self._module = self._made(runs[0]).to(equipment.device, equipment.dtype)
+        named = dict(self._module.named_parameters())
+        self.shapes = {name: tuple(each.shape) for name, each in named.items()}
+        self.blocks = list(dict.fromkeys(_layer_of(name) for name in named))
+        matrices = [name for name, shape in self.shapes.items() if len(shape) > 1]
+        self.last_layer = (matrices or list(self.shapes))[-1]
+        self._load_examples()
+
+    def initial(self) -> torch.Tensor:
+        """See `Problem`."""
+        rows = [[each.detach().flatten() for each in self._made(run).parameters()] for run in self._runs]
+        return torch.stack([torch.cat(row) for row in rows])
+
+    def score(self, parameters: Parameters, rows: torch.Tensor) -> Scores:
+        """See `Problem`."""
+        inputs, targets = self._inputs[rows], self._targets[rows].flatten(0, 1)
+        outputs = self._outputs(parameters, inputs).flatten(0, 1)
+        losses = self._task.loss(outputs, targets)
+        others = self._task.measures(outputs.detach(), targets)
+        return Scores(
+            losses.view(rows.shape), {name: each.to(losses.dtype).view(rows.shape) for name, each in others.items()}
+        )
+
+    def _outputs(self, parameters: Parameters, inputs: torch.Tensor) -> torch.Tensor:
+        """[R, B, ...]."""
+
+        def output(mine: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = functional_call(self._module, mine, (x,))
+            return found
+
+        mine = dict(parameters)
+        if self._task.stacked:
+            stacked: torch.Tensor = vmap(output)(mine, inputs)
+            return stacked
+        apart = [output({name: each[row] for name, each in mine.items()}, x) for row, x in enumerate(inputs)]
+        return torch.stack(apart)
+
+    def _made(self, run: Run) -> torch.nn.Module:
+        """The run's model as it begins; a seed means the same parameters wherever and beside whomever it trains."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seeds.init)
+            return self._task.model(**dict(run.settings.model))
+
+    def _load_examples(self) -> None:
+        """Put every run's examples on the device, those that several runs share once."""
+        device, dtype = self._equipment.device, self._equipment.dtype
+        tables: dict[int, Examples] = {}
+        places: dict[int, int] = {}
+        length = 0
+        self.train: list[torch.Tensor] = []
+        self.validation: list[torch.Tensor] = []
+        by_seed: dict[int, Examples] = {}
+        for run in self._runs:
+            seed = run.seeds.data
+            mine = by_seed[seed] if seed in by_seed else by_seed.setdefault(seed, self._task.data(seed))
+            trained, validated = len(mine.train_targets), len(mine.validation_targets)
+            if id(mine) not in tables:
+                tables[id(mine)], places[id(mine)] = mine, length
+                length += trained + validated
+            rows = torch.arange(trained + validated) + places[id(mine)]
+            self.train.append(rows[:trained])
+            self.validation.append(rows[trained:])
+        inputs = [each for mine in tables.values() for each in (mine.train_inputs, mine.validation_inputs)]
+        targets = [each for mine in tables.values() for each in (mine.train_targets, mine.validation_targets)]
+        self._inputs, self._targets = (_moved(torch.cat(each), device, dtype) for each in (inputs, targets))
+
+
+def _moved(values: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    return values.to(device, dtype if values.is_floating_point() else values.dtype)
+
+
+def _layer_of(name: str) -> str:
+    """The prefix of a parameter's layer: `body.0.` of `body.0.weight`."""
+    layer = name.rpartition(".")[0]
+    return f"{layer}." if layer else name
