@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sweeper import provenance
-from sweeper.asked import asked
+from sweeper.asked import asked, references
 from sweeper.errors import UserError
 from sweeper.paths import SweepFolder
 from sweeper.report.choosing import choose
@@ -65,7 +65,7 @@ def account(folder: SweepFolder) -> Account:
         spec.name,
         _question(spec),
         verdict,
-        tuple(cautions),
+        (*cautions, *_beside(folder, spec)),
         _counts(folder, spec),
         tuple(grid for grid in (*grids(board), _by_shape(folder, board)) if grid.rows),
         tuple(draw_all(folder, spec)),
@@ -112,6 +112,15 @@ def _warnings(spec: SweepSpec) -> Iterator[str]:
         yield "stop: asha is inexact: it stops trials that bloom late, the best one perhaps"
     if spec.race is not None:
         yield "race is inexact: a trial that is unlucky with its first seeds is lost, the best one perhaps"
+
+
+def _beside(folder: SweepFolder, spec: SweepSpec) -> Iterator[str]:
+    """What results have to be seen beside."""
+    metric = spec.objective.event.metric
+    found = references(folder, metric)
+    if found:
+        values = " and ".join(f"{value:.3g} by {name}" for name, value in found.items())
+        yield f"without learning more than means, {metric} is {values}"
 
 
 def _named(row: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from sweeper.report.answers import save
 from sweeper.report.as_json import as_json
 from sweeper.report.choosing import Chosen
 from sweeper.results.query import Sweeps, query
+from sweeper.results.summary import ACCURACY
 
 Format = Literal["csv", "json", "parquet"]
 _FINAL = {
@@ -45,7 +46,12 @@ def final_info(chosen: Chosen) -> dict[str, Any]:
 
     As there, a run that never went above 99 % counts as the horizon. Unlike there, which divides the standard deviation
     by n, `stderrs` are standard errors of the mean: sd / sqrt(n), sd with n - 1.
+
+    Raises:
+        UserError: the task has no accuracy.
     """
+    if ACCURACY not in chosen.spec.task.scores:
+        raise UserError(f"{chosen.sweep}: final_info.json is about accuracies, and {chosen.spec.task.name} has none")
     row = chosen.row
     columns = ", ".join(_FINAL.values())
     runs = query(

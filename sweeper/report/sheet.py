@@ -1,4 +1,4 @@
-"""Everything about one trial on one page: what it was, what became of each run, and how accuracy rose."""
+"""Everything about one trial on one page: what it was, what became of each run, and how its metric went."""
 
 import math
 from collections.abc import Sequence
@@ -93,7 +93,7 @@ def _runs(page: Sheet) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading, justify in (("operation", "left"), ("seed", "right"), ("outcome", "left"), ("step", "right")):
         table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
-    for heading in ("train 99 %", "best", "label"):
+    for heading in ("training there", "best", "label"):
         table.add_column(heading, justify="left" if heading == "label" else "right", no_wrap=True)
     table.add_column("from step 0 to the horizon", no_wrap=True)
     for run in page.runs:

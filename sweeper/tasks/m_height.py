@@ -54,11 +54,11 @@ class MHeight(Task):
     def scores(self) -> Mapping[str, str]:
         """Squared error, the same in units of the variance within groups, and what the bound at 0 touched."""
         return {
-            LOSS: "What is minimised: the mean squared error and, where `model.violation` is above 0, its multiple of "
-            "the mean squared violation.",
             "mse": "Mean squared error of log2 h.",
             "r2_within": "1 - mean squared error / variance of log2 h within groups (1.35 in the published ones): 0 "
             "for whoever knows the group means alone.",
+            LOSS: "What is minimised: the mean squared error and, where `model.violation` is above 0, its multiple of "
+            "the mean squared violation.",
             "violation": "Mean squared amount, in log2, by which predictions lie below some codeword's height.",
             "clamped": "Share of predictions below 0 in log2, which no height is: they count as 0.",
         }

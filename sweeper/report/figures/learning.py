@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sweeper.asked import references
 from sweeper.outcomes import Clock, Event
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
@@ -19,7 +20,8 @@ PLACES = 300
 """Points of a curve, at most."""
 _SAMPLE = 60
 """Trials of a group whose curves are read, at most."""
-_ACCURACY, _LOSS = ("train_accuracy", "val_accuracy"), ("train_loss", "val_loss")
+_PANELS = 2
+"""Scores that are shown: the first ones of the task, and the event's besides."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,6 +56,8 @@ class Learning:
         fresh: whether the runs are on fresh seeds.
         sampled: how many trials of the groups were not looked at.
         curves: operation -> label -> metric -> curve.
+        panels: title -> metrics.
+        references: metric -> name -> value of what a result has to be seen beside.
     """
 
     clock: Clock
@@ -64,15 +68,21 @@ class Learning:
     fresh: bool
     sampled: int
     curves: dict[str, dict[str, dict[str, Mean]]]
+    panels: dict[str, tuple[str, ...]]
+    references: dict[str, dict[str, float]]
 
 
 def read(subject: Subject) -> Learning | None:
     """Curves of the best trial and the baseline."""
-    event = subject.spec.objective.event
-    metrics = tuple(dict.fromkeys((*_ACCURACY, *_LOSS, event.metric)))
+    event, scores = subject.spec.objective.event, list(subject.spec.task.scores)
+    panels: dict[str, tuple[str, ...]] = {name: (f"train_{name}", f"val_{name}") for name in scores}
+    own = next((name for name, metrics in panels.items() if event.metric in metrics), None)
+    shown = {name: panels[name] for name in scores if name in [*scores[:_PANELS], own]}
+    if own is None:
+        shown[event.metric] = (event.metric,)
     who = subject.contenders
     labels = {each.label: each.baseline for each in who}
-    return _read(subject, {each.label: (each.trial,) for each in who}, metrics, labels=labels)
+    return _read(subject, {each.label: (each.trial,) for each in who}, shown, labels=labels)
 
 
 def read_groups(subject: Subject, grouping: Grouping) -> Learning | None:
@@ -82,20 +92,21 @@ def read_groups(subject: Subject, grouping: Grouping) -> Learning | None:
     picked = {group.label: group.trials[:: -(-len(group.trials) // _SAMPLE)] for group in grouping.groups}
     sampled = sum(len(group.trials) - len(picked[group.label]) for group in grouping.groups)
     labels = {group.label: group.baseline for group in grouping.groups}
-    metrics = (subject.spec.objective.event.metric,)
-    return _read(subject, picked, metrics, labels=labels, by=grouping.by, sampled=sampled)
+    metric = subject.spec.objective.event.metric
+    return _read(subject, picked, {metric: (metric,)}, labels=labels, by=grouping.by, sampled=sampled)
 
 
 def _read(
     subject: Subject,
     trials: Mapping[str, Sequence[int]],
-    metrics: Sequence[str],
+    panels: dict[str, tuple[str, ...]],
     *,
     labels: Mapping[str, bool],
     by: str = "",
     sampled: int = 0,
 ) -> Learning | None:
     everyone = [trial for group in trials.values() for trial in group]
+    metrics = tuple(dict.fromkeys(metric for panel in panels.values() for metric in panel))
     width, places = _bins(subject, everyone)
     if not places:
         return None
@@ -110,7 +121,8 @@ def _read(
         }
     x: Floats = width * np.arange(1, places + 1, dtype=np.float64)
     fresh = bool(subject.contenders) and subject.contenders[0].fresh and not by
-    return Learning(subject.clock, asked.objective.event, x, by, labels, fresh, sampled, curves)
+    beside = {metric: references(subject.folder, metric) for metric in metrics}
+    return Learning(subject.clock, asked.objective.event, x, by, labels, fresh, sampled, curves, panels, beside)
 
 
 def _bins(subject: Subject, trials: Sequence[int]) -> tuple[float, int]:
@@ -160,14 +172,12 @@ def _mean(rows: pd.DataFrame, metric: str, places: int) -> Mean:
 
 @canvas.styled
 def draw(learning: Learning) -> Drawing:
-    """Accuracy and loss in training and validation, an operation a row; the event's metric too where it is another."""
+    """Scores in training and validation, an operation a row."""
     return _draw_groups(learning) if learning.by else _draw_contenders(learning)
 
 
 def _draw_contenders(learning: Learning) -> Drawing:
     shown = {operation: who for operation, who in learning.curves.items() if who}
-    own = learning.event.metric not in (*_ACCURACY, *_LOSS)
-    panels = [("accuracy", _ACCURACY), ("loss", _LOSS), *([(learning.event.metric, (learning.event.metric,))] * own)]
     looks = {
         label: canvas.BASELINES[0] if baseline else canvas.BEST for label, baseline in _told_apart(learning).items()
     }
@@ -178,15 +188,15 @@ def _draw_contenders(learning: Learning) -> Drawing:
         for what, dash in (("training", _DASHED), ("validation", "-"))
     }
     canvas.legend(sheet, entries)
-    grid = sheet.subplots(len(shown), len(panels), squeeze=False, sharex=True)
+    grid = sheet.subplots(len(shown), len(learning.panels), squeeze=False, sharex=True)
     for row, (operation, who) in enumerate(shown.items()):
-        for column, (name, metrics) in enumerate(panels):
+        for column, (name, metrics) in enumerate(learning.panels.items()):
             axes = grid[row, column]
             for label, curves in reversed(who.items()):
                 for metric in metrics:
                     dash = _DASHED if metric.startswith("train_") else "-"
                     _line(axes, learning.x, curves[metric], looks[label].colour, dash)
-            _finish(axes, learning, metrics, name == "loss")
+            _finish(axes, learning, metrics)
             axes.set_title(f"{operation}: {name}" if len(shown) > 1 else name, loc="left")
             if row == len(shown) - 1:
                 axes.set_xlabel(learning.clock)
@@ -196,7 +206,7 @@ def _draw_contenders(learning: Learning) -> Drawing:
         "Learning curves of the best trial",
         f"Mean over runs with its standard error (band), on {seeds}. A run ends at its event and goes on in the mean "
         "with its last value; a dot marks where the last of them ended. The thin line is the threshold of "
-        f"{_event(learning.event)}; loss has a logarithmic axis.",
+        f"{_event(learning.event)}.{_beside(learning)}",
         _alt(learning),
         sheet,
     )
@@ -211,7 +221,7 @@ def _draw_groups(learning: Learning) -> Drawing:
     for axes, (operation, who) in zip(sheet.subplots(len(shown), squeeze=False)[:, 0], shown.items(), strict=True):
         for label, curves in who.items():
             _line(axes, learning.x, curves[metric], looks[label].colour, looks[label].dash)
-        _finish(axes, learning, (metric,), metric in _LOSS)
+        _finish(axes, learning, (metric,))
         axes.set(xlabel=learning.clock, ylabel=metric)
         if len(shown) > 1:
             axes.set_title(operation, loc="left")
@@ -221,14 +231,16 @@ def _draw_groups(learning: Learning) -> Drawing:
         f"Learning curves by {learning.by}",
         f"{metric}, mean over the runs of the search by {learning.by} with its standard error (band), and of the "
         "baselines. A run ends at its event and goes on in the mean with its last value; a dot marks where the last of "
-        f"them ended. The thin line is the threshold of {_event(learning.event)}. The sampler tries more of "
-        f"what works, so groups are not random samples.{sample}",
+        f"them ended. The thin line is the threshold of {_event(learning.event)}.{_beside(learning)} "
+        f"The sampler tries more of what works, so groups are not random samples.{sample}",
         _alt(learning),
         sheet,
     )
 
 
 _DASHED: canvas.Dash = (0, (2.5, 1.2))
+_DOTTED: canvas.Dash = (0, (1.0, 1.5))
+_NONE: Floats = np.array([])
 
 
 def _told_apart(learning: Learning) -> dict[str, bool]:
@@ -247,16 +259,32 @@ def _line(axes: canvas.Axes, x: Floats, curve: Mean, colour: str, dash: canvas.D
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _finish(axes: canvas.Axes, learning: Learning, metrics: Sequence[str], log: bool) -> None:
+def _finish(axes: canvas.Axes, learning: Learning, metrics: Sequence[str]) -> None:
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.get_lines()] or [_NONE])
     if learning.event.metric in metrics:
         axes.axhline(learning.event.threshold, color=canvas.GREY, linewidth=0.9)
+    for name, value in _references(learning, metrics).items():
+        axes.axhline(value, color=canvas.GREY, linewidth=0.9, linestyle=_DOTTED)
+        axes.annotate(name, (1, value), (-3, 2), ("axes fraction", "data"), "offset points", ha="right", fontsize=8)
     axes.set_xlim(0, learning.x[-1])
     if metrics[0].endswith("accuracy"):
         axes.set_ylim(-0.03, 1.03)
-    elif log and any((line.get_ydata() > 0).any() for line in axes.get_lines()):  # type: ignore[operator, union-attr]  # arrays
+    elif (drawn > 0).any() and not (drawn < 0).any():
         axes.set_yscale("log", nonpositive="mask")
         canvas.numbers(axes.yaxis, log=True)
     canvas.numbers(axes.xaxis, most=4 if len(metrics) > 1 else 6)
+
+
+def _references(learning: Learning, metrics: Sequence[str]) -> dict[str, float]:
+    """What any of the metrics has to be seen beside."""
+    return {name: value for metric in metrics for name, value in learning.references[metric].items()}
+
+
+def _beside(learning: Learning) -> str:
+    """A sentence on the dotted lines, with a space before it; empty where there are none."""
+    found = {metric: named for metric, named in learning.references.items() if named}
+    parts = [f"{metric} of {name} {value:.3g}" for metric, named in found.items() for name, value in named.items()]
+    return f" Dotted, what is reached without learning more than means: {listed(parts)}." if parts else ""
 
 
 def _event(event: Event) -> str:

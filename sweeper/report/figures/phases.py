@@ -94,7 +94,7 @@ def draw(phases: Phases) -> Drawing:
         canvas.numbers(axes.xaxis, most=3 if axes is right else 5)
     caption = (
         f"By {phases.by}, with the number of runs: comprehension (validation followed training within twice its time), "
-        "grokking (later), memorisation (training only), confusion (neither), collapse (reached 99 % and lost it). "
+        "grokking (later), memorisation (training only), confusion (neither), collapse (reached and lost again). "
         "Right: how often the training loss rose above five times its median over the 25 evaluations before. "
     )
     return Drawing("phases", "Kinds of learning", (caption + phases.note).strip(), _alt(phases), sheet)

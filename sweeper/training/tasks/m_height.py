@@ -61,7 +61,10 @@ class Learner:
         lines = reference_lines(
             codes.target[train], codes.group[train], codes.target[validation], codes.group[validation]
         )
-        return {"val_mse": {"constant": lines.constant, "group means": lines.group_mean}}
+        return {
+            "val_mse": {"a constant": lines.constant, "group means": lines.group_mean},
+            "val_r2_within": {"group means": 1 - lines.group_mean / _variance_within(codes)},
+        }
 
     def split(self, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Row numbers of the codes that train and of those that validate: as many of each group, at random."""
