@@ -146,8 +146,8 @@ def load_or_generate(asked: Asked, progress: Progress | None = None) -> Codes:
 def generate(asked: Asked, progress: Progress | None = None, threads: int | None = None) -> Codes:
     """Make the codes, on all cores of this process unless a number of threads is given.
 
-    Numpy works without Python's lock for most of the time: threads are nearly as fast as processes here, and unlike
-    those they are at anybody's disposal, a daemon's and a script's without a guarded main as well.
+    Numpy works without Python's lock for most of the time: two threads took as long as two processes, which a daemon
+    cannot have, nor a script without a guarded main.
     """
     per_group, total = asked.per_group, asked.per_group * len(asked.groups)
     matrices = np.zeros((total, SIDE, SIDE), dtype=np.float32)
