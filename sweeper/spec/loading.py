@@ -79,15 +79,16 @@ def check(document: Document, task: Task | None = None) -> Loaded:
         broken = {each["loc"][:2] if each["loc"][0] == "search" else each["loc"][:1] for each in details}
         stand_in = {"task": kind.model_construct(name=kind.__name__)} if ("task",) in broken else {}
         spec = model.model_validate({**_SMALLEST, **_without(data, broken), **stand_in})
-    if ("task",) not in broken and not unknown:
-        unknown = _undescribed(spec.task)
+    silent = "" if unknown else _undescribed(spec.task)
+    if ("task",) not in broken:
+        unknown = unknown or silent
     if unknown:
         problem = document.problem(("task", "name"), unknown)
         problems = [*(each for each in problems if not each.key.startswith("task.")), problem]
-        # What hyperparameters and metrics a task has that cannot be found, nobody knows.
-        broken |= {
-            (section,) for section in (SweepSpec.model_fields if is_own(str(data["task"]["name"])) else ["task"])
-        }
+    if unknown or silent:
+        own = kind not in OURS.values() or bool(unknown and is_own(str(data["task"]["name"])))
+        # What hyperparameters and metrics a task has that cannot be found, or cannot say it, nobody knows.
+        broken |= {(section,) for section in (SweepSpec.model_fields if own else ["task"])}
     problems += checks.findings(document, spec, broken)
     if problems:
         raise SpecError(problems)
@@ -98,7 +99,7 @@ def _undescribed(task: Task) -> str:
     """What is wrong with the class of a task: it is a user's own perhaps."""
     try:
         task.description()
-        task.hyperparameters  # noqa: B018  # may raise
+        list(task.mistakes())
     except Exception as error:  # noqa: BLE001  # whatever the user's class does
         return f"{task.name} cannot say what it is: {type(error).__name__}: {error}"
     return ""

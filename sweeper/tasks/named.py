@@ -5,8 +5,10 @@ and whatever reads results does not.
 """
 
 import importlib
+import inspect
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from pydantic import ConfigDict, PrivateAttr
@@ -51,11 +53,15 @@ def task_type(name: str) -> type[Task]:
             f"got {name!r}, and this Python has no module {error.name}; install it, or put its folder into PYTHONPATH"
         ) from None
     except Exception as error:  # whatever the user's module does when it is imported
-        raise ValueError(f"got {name!r}; importing {module} raised {type(error).__name__}: {error}") from error
+        said = str(error).partition("\n")[0]
+        raise ValueError(f"got {name!r}; importing {module} raised {type(error).__name__}: {said}") from error
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise ValueError(  # noqa: TRY004  # the user's mistake, like the others
             f"got {name!r}; {module} has no class {attribute} that is a sweeper task (docs/tasks.md)"
         )
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise ValueError(f"got {name!r}; {attribute} does not say everything; missing: {missing} (docs/tasks.md)")
     return found
 
 
@@ -105,10 +111,24 @@ class Remembered(Task):
         """Its own defaults."""
         return dict(self._told["defaults"])
 
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """What every evaluation logged."""
+        return tuple(self._told["metrics"])
+
     @property
     def title(self) -> str:
         """What was learnt, in a few words."""
         return str(self._told["title"])
 
 
-_NOTHING = {"operations": [], "scores": {}, "diagnostics": {}, "models": {}, "without": [], "defaults": {}, "title": ""}
+_NOTHING = {
+    "operations": [],
+    "scores": {},
+    "diagnostics": {},
+    "metrics": [],
+    "models": {},
+    "without": [],
+    "defaults": {},
+    "title": "",
+}

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from sweeper import hyperparameters
-from sweeper.hyperparameters import Value
+from sweeper.hyperparameters import MODEL, Value
 
 LOSS = "loss"
 References = Mapping[str, Mapping[str, float]]
@@ -109,14 +109,46 @@ class Task(BaseModel):
         return hyperparameters.choices_of(self.hyperparameters[key])
 
     def description(self) -> dict[str, Any]:
-        """All of this as plain data, for whoever reads results where the task's own code is not installed."""
+        """All of this as plain data, for whoever reads results where the task's own code is not installed.
+
+        Raises:
+            ValueError: there is no loss among the scores, or a hyperparameter of its models is not a plain one.
+        """
+        if LOSS not in self.scores:
+            raise ValueError(f"scores: got {', '.join(self.scores) or 'none'}; {LOSS} is missing")
         return {
             "keys": self.model_dump(mode="json"),
             "operations": list(self.operations),
             "scores": dict(self.scores),
             "diagnostics": dict(self.diagnostics),
-            "models": {key: field.get_default(call_default_factory=True) for key, field in self.models.items()},
+            "metrics": list(self.metrics),
+            "models": {key: self._default(key, field) for key, field in self.models.items()},
             "without": sorted(self.without),
             "defaults": dict(self.defaults),
             "title": self.title,
         }
+
+    def _default(self, key: str, field: FieldInfo) -> Value:
+        """The default of a hyperparameter of its models. Raises ValueError where it has no legal one."""
+        if not key.startswith(MODEL):
+            raise ValueError(f"models: got {key}; what only its models have is called {MODEL}NAME")
+        if not _is_plain(self.adapter(key).json_schema()):
+            raise ValueError(f"{key}: got the type {field.annotation}; allowed: bool, int, float, str, or a Literal")
+        if field.is_required():
+            raise ValueError(f"{key}: it has no default")
+        default = field.get_default(call_default_factory=True)
+        try:
+            self.adapter(key).validate_python(default)
+        except ValidationError as error:
+            raise ValueError(f"{key}: its default {default!r} is not legal ({error.errors()[0]['msg']})") from None
+        return default
+
+
+def _is_plain(schema: Mapping[str, Any]) -> bool:
+    """Whether all values that a JSON schema allows are flags, numbers or words."""
+    words = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    if words is not None:
+        return all(isinstance(each, bool | int | float | str) for each in words)
+    if "anyOf" in schema:
+        return all(map(_is_plain, schema["anyOf"]))
+    return schema.get("type") in ("boolean", "integer", "number", "string")

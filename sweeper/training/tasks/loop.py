@@ -89,15 +89,12 @@ def train(task: LoopTask, assignment: Assignment, device: torch.device) -> Itera
                 yield _chunk(rows, device)
 
 
-def _evaluations(
-    task: LoopTask, assignment: Assignment, operation: str, replicate: int, device: torch.device
-) -> Iterator[dict[str, Any]]:
-    """The rows of one run, until it is over."""
+def plain_run(assignment: Assignment, operation: str, replicate: int, device: torch.device) -> PlainRun:
+    """One run of a trial, as its loop is given it."""
     asked, settings = assignment.objective, assignment.settings
-    event = asked.event
     course = Course([settings], asked.horizon)
     (sizes,), (rates,), (decays,) = course.sizes, course.rates, course.decays
-    plain = PlainRun(
+    return PlainRun(
         operation,
         replicate,
         settings,
@@ -109,8 +106,16 @@ def _evaluations(
         asked.evaluate_every,
         device,
     )
+
+
+def _evaluations(
+    task: LoopTask, assignment: Assignment, operation: str, replicate: int, device: torch.device
+) -> Iterator[dict[str, Any]]:
+    """The rows of one run, until it is over."""
+    asked, event = assignment.objective, assignment.objective.event
+    run = plain_run(assignment, operation, replicate, device)
     step, streak, crossed, began = 0, 0, -1, time.perf_counter()
-    loop = task.train(plain)
+    loop = task.train(run)
     try:
         while step < asked.horizon:
             said = next(loop, None)
@@ -122,11 +127,11 @@ def _evaluations(
                 "operation": operation,
                 "replicate": replicate,
                 "step": step,
-                "examples": int(sizes[:step].sum()),
+                "examples": int(run.batch_sizes[:step].sum()),
                 "seconds": seconds,
                 **_checked(task, said),
-                "batch_size": int(sizes[step - 1]),
-                "learning_rate": float(rates[step - 1]),
+                "batch_size": int(run.batch_sizes[step - 1]),
+                "learning_rate": float(run.learning_rates[step - 1]),
             }
             yield row
             streak = streak + 1 if event.holds(row[event.metric]) else 0

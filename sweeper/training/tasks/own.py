@@ -39,12 +39,24 @@ class StackedTask(Task, ABC):
 
 @dataclass(frozen=True)
 class Examples:
-    """What one run learns from; the first axis of every tensor counts examples."""
+    """What one run learns from; the first axis of every tensor counts examples.
+
+    Raises:
+        ValueError: there are more inputs than targets, or fewer, or none.
+    """
 
     train_inputs: torch.Tensor
     train_targets: torch.Tensor
     validation_inputs: torch.Tensor
     validation_targets: torch.Tensor
+
+    def __post_init__(self) -> None:
+        for side in ("train", "validation"):
+            inputs, targets = len(getattr(self, f"{side}_inputs")), len(getattr(self, f"{side}_targets"))
+            if inputs != targets or not inputs:
+                raise ValueError(
+                    f"Examples: got {inputs} {side}_inputs and {targets} {side}_targets; give as many, above 0"
+                )
 
 
 class ModuleTask(StackedTask):
@@ -79,9 +91,9 @@ class ModuleTask(StackedTask):
     @property
     def models(self) -> Mapping[str, FieldInfo]:
         """The keyword arguments of `model`."""
-        hints = get_type_hints(type(self).model, include_extras=True)
+        hints = get_type_hints(self.model, include_extras=True)
         found = {}
-        for name, each in list(inspect.signature(type(self).model).parameters.items())[1:]:
+        for name, each in inspect.signature(self.model).parameters.items():
             if each.default is inspect.Parameter.empty or name not in hints:
                 raise TypeError(
                     f"{type(self).__name__}.model: {name} needs a type and a default, as in width: int = 64"
@@ -105,29 +117,55 @@ class _Modules:
     repeats = False
 
     def __init__(self, task: ModuleTask, runs: Sequence[Run], equipment: Equipment):
-        self._task, self._runs, self._equipment = task, runs, equipment
-        self._module = self._made(runs[0]).to(equipment.device, equipment.dtype)
+        self._task, self._equipment = task, equipment
+        made = [self._made(run) for run in runs]
+        self._refuse(made)
+        self._initial = torch.stack(
+            [torch.cat([each.detach().flatten() for each in one.parameters()]) for one in made]
+        ).float()
+        self._module = made[0].to(equipment.device, equipment.dtype)
         named = dict(self._module.named_parameters())
         self.shapes = {name: tuple(each.shape) for name, each in named.items()}
         self.blocks = list(dict.fromkeys(_layer_of(name) for name in named))
         matrices = [name for name, shape in self.shapes.items() if len(shape) > 1]
         self.last_layer = (matrices or list(self.shapes))[-1]
-        self._load_examples()
+        self._load_examples(runs)
 
     def initial(self) -> torch.Tensor:
         """See `Problem`."""
-        rows = [[each.detach().flatten() for each in self._made(run).parameters()] for run in self._runs]
-        return torch.stack([torch.cat(row) for row in rows])
+        return self._initial.clone()
 
     def score(self, parameters: Parameters, rows: torch.Tensor) -> Scores:
         """See `Problem`."""
         inputs, targets = self._inputs[rows], self._targets[rows].flatten(0, 1)
         outputs = self._outputs(parameters, inputs).flatten(0, 1)
-        losses = self._task.loss(outputs, targets)
+        losses = self._each("loss", self._task.loss(outputs, targets), rows)
         others = self._task.measures(outputs.detach(), targets)
-        return Scores(
-            losses.view(rows.shape), {name: each.to(losses.dtype).view(rows.shape) for name, each in others.items()}
-        )
+        return Scores(losses, {name: self._each(name, each, rows).to(losses.dtype) for name, each in others.items()})
+
+    def _each(self, name: str, values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """A score of every example, [R, B]."""
+        if values.shape != (rows.numel(),):
+            raise ValueError(
+                f"{self._task.name}: {name} of {rows.numel()} examples has the shape {list(values.shape)}; give one "
+                f"number for each example, [{rows.numel()}], as PyTorch's losses do with reduction='none'"
+            )
+        return values.view(rows.shape)
+
+    def _refuse(self, made: Sequence[torch.nn.Module]) -> None:
+        """Raise ValueError for what would silently train as something else: frozen weights, buffers of a run's own."""
+        frozen = [name for name, each in made[0].named_parameters() if not each.requires_grad]
+        if frozen:
+            raise ValueError(
+                f"{self._task.name}: model: {frozen[0]} is frozen, and every parameter is trained; make it a buffer"
+            )
+        for other in made[1:]:
+            for (name, mine), theirs in zip(made[0].named_buffers(), other.buffers(), strict=True):
+                if not torch.equal(mine, theirs):
+                    raise ValueError(
+                        f"{self._task.name}: model: the buffer {name} is another with every seed, and runs that are "
+                        "stacked share it; draw it with a torch.Generator of your own, or make it a parameter"
+                    )
 
     def _outputs(self, parameters: Parameters, inputs: torch.Tensor) -> torch.Tensor:
         """[R, B, ...]."""
@@ -149,7 +187,7 @@ class _Modules:
             torch.manual_seed(run.seeds.init)
             return self._task.model(**dict(run.settings.model))
 
-    def _load_examples(self) -> None:
+    def _load_examples(self, runs: Sequence[Run]) -> None:
         """Put every run's examples on the device, those that several runs share once."""
         device, dtype = self._equipment.device, self._equipment.dtype
         tables: dict[int, Examples] = {}
@@ -158,7 +196,7 @@ class _Modules:
         self.train: list[torch.Tensor] = []
         self.validation: list[torch.Tensor] = []
         by_seed: dict[int, Examples] = {}
-        for run in self._runs:
+        for run in runs:
             seed = run.seeds.data
             mine = by_seed[seed] if seed in by_seed else by_seed.setdefault(seed, self._task.data(seed))
             trained, validated = len(mine.train_targets), len(mine.validation_targets)

@@ -1,0 +1,23 @@
+"""How it is said that a task does not keep to a rule."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sweeper.tasks.task import Task
+
+
+def violated(task: Task, what: str, got: str, expected: str, remedy: str) -> AssertionError:
+    """The error to raise: where, what was got, what is expected, what to do."""
+    return AssertionError(f"{task.name}: {what}: got {got}; expected {expected}; {remedy}")
+
+
+@contextmanager
+def raised(task: Task, what: str, remedy: str = "see the traceback above") -> Iterator[None]:
+    """Whatever the task's code raises here is a rule that it does not keep to."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise violated(task, what, said, "no exception", remedy) from error
