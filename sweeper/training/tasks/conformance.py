@@ -62,7 +62,7 @@ def _names_itself(task: Task) -> None:
     try:
         found = task_type(task.name)
     except ValueError as error:
-        raise violated(task, "name", str(error), "package.module:Class of this task", "give it that name") from None
+        raise AssertionError(f"{task.name}: name: {error}") from None
     if found is not type(task):
         raise violated(
             task, "name", f"a name that means {_path(found)}", _path(type(task)), f'write name="{_path(type(task))}"'
@@ -85,7 +85,9 @@ def _describes_itself(task: Task) -> None:
         told = task.description()
         text = json.dumps(told, allow_nan=False)
         again = Remembered.of(json.loads(text)).description()
-        list(task.mistakes())
+        mistakes = list(task.mistakes())
+    for key, message in mistakes:
+        raise AssertionError(f"{task.name}: {key}: {message}")
     plain = json.loads(text)
     for name, value in json.loads(json.dumps(again)).items():
         if value != plain[name]:
