@@ -121,6 +121,8 @@ def _evaluations(
             said = next(loop, None)
             last, step = step, min(step + asked.evaluate_every, asked.horizon)
             if said is None:
+                if last + asked.evaluate_every > asked.horizon:
+                    return  # what is left of the horizon is shorter than the way to an evaluation
                 raise ValueError(f"{task.name}: train ended after {last} updates; the horizon is {asked.horizon}")
             seconds = time.perf_counter() - began
             row: dict[str, Any] = {
