@@ -61,8 +61,8 @@ def test_losses_are_squared_errors_and_the_weighted_violation(weight: float) -> 
     of = learner()
     heights, codes = problem(of, weight), of.codes
     mine = parameters(heights)
-    # Predictions begin near 0: those of the second run are lifted among the heights.
-    mine["head.linear.bias"] = torch.tensor([[0.0], [6.0]], dtype=torch.float64)
+    # Predictions begin near 0: some of the first run are brought below it, those of the second among the heights.
+    mine["head.linear.bias"] = torch.tensor([[-0.3], [6.0]], dtype=torch.float64)
     rows = torch.stack([each[::7] for each in heights.validation])
     scores = heights.score(mine, rows)
     groups = torch.tensor(GROUPS)[torch.from_numpy(codes.group)]
@@ -86,7 +86,7 @@ def test_whoever_knows_the_means_of_the_groups_alone_has_an_r2_of_0() -> None:
     of = learner(groups=GROUPS[:1])
     heights, targets = problem(of), of.codes.target.astype(np.float64)
     silent = parameters(heights, scale=0.0)
-    silent["head.linear.bias"] = torch.full((2, 1), targets.mean())
+    silent["head.linear.bias"] = torch.full((2, 1), targets.mean(), dtype=torch.float64)
     everything = torch.arange(len(targets)).expand(2, -1)
     scores = heights.score(silent, everything)
     assert scores.others["r2_within"].mean(1).tolist() == pytest.approx([0.0, 0.0], abs=1e-9)
