@@ -168,8 +168,8 @@ def inversion(curve: Curve) -> Inversion | None:
         drops[row, :-lag] = np.where((drop > least_drop) & (rise > least_rise), drop, -np.inf)
     if drops.max() == -np.inf:
         return None
-    row, i = np.unravel_index(np.argmax(drops >= _NEARLY * drops.max()), drops.shape)
-    j = i + lags[int(row)]
+    row, i = divmod(int(np.argmax(drops >= _NEARLY * drops.max())), len(v))
+    j = i + lags[row]
     return Inversion(int(middle[i]), int(middle[j]), *(float(x[at]) for x in (val, train) for at in (i, j)))
 
 

@@ -41,7 +41,7 @@ def lower_bounds(matrices: torch.Tensor, nkm: torch.Tensor) -> torch.Tensor:
         nkm: length n, dimension k and m < n of each code, int64 [N, 3].
     """
     bounds = torch.empty(len(matrices), dtype=torch.float64, device=matrices.device)
-    groups, members = nkm.unique(dim=0, return_inverse=True)
+    groups, members = nkm.unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
     for number, (n, k, m) in enumerate(groups.tolist()):
         rows = members == number
         p = matrices[rows, :k, : n - k].double()
