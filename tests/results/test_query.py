@@ -5,7 +5,9 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import pandas as pd
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -47,6 +49,21 @@ def test_tables_are_there_by_name(folder: SweepFolder) -> None:
         got = query(folder, f"SELECT * FROM {name}")
         assert got.cast(SCHEMAS[name]).to_pylist() == pq.read_table(folder.table(name)).to_pylist()
         assert Counter(got["trial"].to_pylist()) == dict.fromkeys(range(3), ROWS[name])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_others_read_the_tables_without_us(folder: SweepFolder, name: str) -> None:
+    parts = folder.table(name)
+    expected = query(folder, f"SELECT * FROM {name}").to_pylist()
+    columns = SCHEMAS[name].names
+    with duckdb.connect() as plain:
+        by_duckdb = plain.sql(f"SELECT * FROM '{parts}/*.parquet'").to_arrow_table()
+    by_pandas, by_polars = pd.read_parquet(parts), polars.read_parquet(f"{parts}/*.parquet")
+    assert [list(found.columns) for found in (by_pandas, by_polars)] == [columns, columns]
+    assert by_duckdb.column_names == columns
+    trials = [row["trial"] for row in expected]
+    assert [list(found["trial"]) for found in (by_pandas, by_polars)] == [trials, trials]
+    assert by_duckdb["trial"].to_pylist() == trials
 
 
 def test_tables_can_be_joined_counted_and_described(folder: SweepFolder) -> None:
