@@ -193,6 +193,11 @@ class SweepDirector:
         return self._earlier
 
     @property
+    def earlier_confirmed(self) -> int:
+        """How many of them were confirmations."""
+        return self._earlier_confirmed
+
+    @property
     def exhausted(self) -> bool:
         """Whether the search ended because no configuration was left."""
         return self._exhausted and bool(self._spec.search)
@@ -335,7 +340,9 @@ class SweepDirector:
                 self._queue.append(proposal)
         self._checkpoints.keep({proposal.number for proposal in self._queue})
         opened = self._study.opened()
-        self._earlier = len(opened) - len(self._queue)
+        waiting = {proposal.number for proposal in self._queue}
+        self._earlier = len(opened) - len(waiting)
+        self._earlier_confirmed = sum(each.phase == "confirm" and each.number not in waiting for each in opened)
         for name, values in self._spec.baselines.items():
             settings = self._space.settings(values)
             if self._study.known(settings) is None:

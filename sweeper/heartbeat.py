@@ -60,7 +60,9 @@ class Standing:
         metric: what the event is about.
         horizon: the steps after which a run is censored.
         gone, left: seconds since the launch began, and a guess at those to come; None without one.
-        finished, asked: trials that have ended, those of earlier launches included, and how many are asked for.
+        finished, asked: trials of the search that have ended, those of earlier launches included, and how many are
+            asked for.
+        confirmed: confirmations that have ended, likewise.
         runs: outcome -> runs of this launch that ended so.
         rate: model steps a second, since the launch began.
         best: the best trial of this launch in a line; empty before there is one.
@@ -76,6 +78,7 @@ class Standing:
     left: _Amount | None = None
     finished: _Count = 0
     asked: _Count | None = None
+    confirmed: _Count = 0
     runs: dict[str, _Count] = field(default_factory=dict)
     rate: _Amount = 0.0
     best: str = ""

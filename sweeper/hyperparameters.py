@@ -33,8 +33,12 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    depth: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Transformer blocks.")
-    width: Annotated[int, Field(ge=1, le=8192)] = Field(128, description="Width of the residual stream.")
+    depth: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="Blocks of a transformer, or of a residual network."
+    )
+    width: Annotated[int, Field(ge=1, le=8192)] = Field(
+        128, description="Width of the residual stream; channels of a residual network."
+    )
     heads: Annotated[int, Field(ge=1, le=1024)] = Field(4, description="Attention heads; they divide the width.")
     feedforward: Annotated[int, Field(ge=1, le=64)] = Field(4, description="Hidden width of a block, in widths.")
     learning_rate: Annotated[float, Field(gt=0, le=100)] = Field(

@@ -39,7 +39,8 @@ def render(standing: Standing, hint: str = "") -> RenderableType:
 def counted(standing: Standing) -> str:
     """How many trials have finished, of how many, and how many train."""
     asked = f"/{standing.asked}" if standing.asked else ""
-    return f"{standing.finished}{asked} trials finished, {len(standing.running)} running"
+    confirmed = f", {standing.confirmed} confirmed" if standing.confirmed else ""
+    return f"{standing.finished}{asked} trials finished{confirmed}, {len(standing.running)} running"
 
 
 def line(standing: Standing) -> str:

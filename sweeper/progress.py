@@ -89,8 +89,9 @@ def standing(director: SweepDirector, spec: SweepSpec, runner: Runner) -> Standi
         horizon=spec.objective.horizon,
         gone=gone,
         left=seconds_left(director, spec, runner.places),
-        finished=director.earlier + tally.trials,
+        finished=director.earlier - director.earlier_confirmed + tally.searched,
         asked=spec.budget.trials,
+        confirmed=director.earlier_confirmed + tally.trials - tally.searched,
         runs=dict(tally.runs),
         rate=director.steps_trained / max(gone, 1e-9),
         best="" if tally.best is None else sentence(tally.best, spec),
@@ -105,7 +106,7 @@ def seconds_left(director: SweepDirector, spec: SweepSpec, places: int) -> float
     limits = []
     tally = director.tally
     if spec.budget.trials is not None and tally.searched:
-        remaining = max(spec.budget.trials - director.earlier - tally.searched, 0)
+        remaining = max(spec.budget.trials - director.earlier + director.earlier_confirmed - tally.searched, 0)
         limits.append(tally.seconds / tally.searched * remaining / max(places, 1))
     if spec.budget.hours is not None:
         limits.append(max(spec.budget.hours * 3600 - director.elapsed(), 0.0))

@@ -17,6 +17,7 @@ from sweeper.continuation import locked
 from sweeper.errors import UserError
 from sweeper.launching import launch, resume
 from sweeper.paths import SweepFolder
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from tests import small
 
 WAYS_OUT = (
@@ -79,11 +80,11 @@ def test_a_changed_question_is_refused_key_by_key(space: Path, begun: SweepFolde
 
 
 def test_changed_code_is_refused_file_by_file(space: Path, begun: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = provenance.code()
+    now = provenance.code(ModularArithmetic)
     assert {"training/cohort.py", "training/kernels.c", "seeds.py", "torch"} <= now.keys()
     assert "cli.py" not in now
     changed = {name: each for name, each in now.items() if name != "seeds.py"} | {"training/cohort.py": "f" * 12}
-    monkeypatch.setattr(provenance, "code", lambda: changed)
+    monkeypatch.setattr(provenance, "code", lambda own: changed)
     with pytest.raises(UserError) as raised:
         launch(space, where="here", console=quiet())
     first, *lines, last = str(raised.value).splitlines()

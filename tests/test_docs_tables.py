@@ -13,8 +13,12 @@ from pydantic.fields import FieldInfo
 
 from sweeper import hyperparameters
 from sweeper.batch_schedules import USED_BY
-from sweeper.results.schema import MEANINGS, SCHEMAS
+from sweeper.results.schema import tables
 from sweeper.spec.model import SweepSpec
+from sweeper.tasks.m_height import MHeight
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
+from sweeper.tasks.named import OURS
+from sweeper.tasks.task import Task
 
 ROOT = Path(__file__).parent.parent
 SPACES, RESULTS = ROOT / "search_spaces" / "README.md", ROOT / "docs" / "results.md"
@@ -26,9 +30,11 @@ Rows = list[tuple[str, ...]]
 
 
 def settings() -> Rows:
-    """Every hyperparameter."""
+    """Every hyperparameter, those of our own tasks' models last."""
+    models = [item for task in OURS.values() for item in task.model_construct(name="").models.items()]
     return [
-        _row(key, hyperparameters.adapter(key).json_schema(), field) for key, field in hyperparameters.fields().items()
+        _row(key, hyperparameters.adapter_of(field).json_schema(), field)
+        for key, field in (*hyperparameters.fields().items(), *models)
     ]
 
 
@@ -36,6 +42,8 @@ def sections() -> Rows:
     """Every key of a space.yaml, section by section."""
     rows: Rows = []
     for name, field in SweepSpec.model_fields.items():
+        if name == "task":
+            continue
         model = next((kind for kind in (field.annotation, *get_args(field.annotation)) if _is_section(kind)), None)
         if model is None:
             rows.append(_row(name, SweepSpec.model_json_schema()["properties"][name], field))
@@ -43,6 +51,12 @@ def sections() -> Rows:
             properties = model.model_json_schema()["properties"]
             rows += [_row(f"{name}.{key}", properties[key], each) for key, each in model.model_fields.items()]
     return rows
+
+
+def keys(task: type[Task]) -> Callable[[], Rows]:
+    """Every key of the section `task`."""
+    properties = task.model_json_schema()["properties"]
+    return lambda: [_row(f"task.{key}", properties[key], each) for key, each in task.model_fields.items()]
 
 
 def shapes() -> Rows:
@@ -53,19 +67,38 @@ def shapes() -> Rows:
     ]
 
 
+MODULAR = tables(ModularArithmetic.model_construct(name=""))
+HEIGHTS = tables(MHeight.model_construct(name=""))
+
+
 def columns(table: str) -> Callable[[], Rows]:
-    """Every column of a table."""
-    return lambda: [(f"`{each.name}`", f"{each.type}", MEANINGS[table][each.name]) for each in SCHEMAS[table]]
+    """Every column of a table, of modular arithmetic."""
+    return lambda: [
+        (f"`{each.name}`", f"{each.type}", MODULAR.meanings[table][each.name]) for each in MODULAR.schemas[table]
+    ]
+
+
+def other_columns() -> Rows:
+    """Those that m_height has besides."""
+    return [
+        (f"`{each.name}`", f"`{table}`", f"{each.type}", HEIGHTS.meanings[table][each.name])
+        for table, schema in HEIGHTS.schemas.items()
+        for each in schema
+        if each.name not in MODULAR.meanings[table]
+    ]
 
 
 HEADINGS = ("type", "range", "default", "meaning")
 TABLES: dict[str, tuple[Path, tuple[str, ...], Callable[[], Rows]]] = {
     "hyperparameters": (SPACES, ("hyperparameter", *HEADINGS), settings),
+    "modular_arithmetic": (SPACES, ("key", *HEADINGS), keys(ModularArithmetic)),
+    "m_height": (SPACES, ("key", *HEADINGS), keys(MHeight)),
     "sections": (SPACES, ("key", *HEADINGS), sections),
     "shapes": (SPACES, ("shape", "reads"), shapes),
     "trials": (RESULTS, ("column", "type", "meaning"), columns("trials")),
     "runs": (RESULTS, ("column", "type", "meaning"), columns("runs")),
     "curves": (RESULTS, ("column", "type", "meaning"), columns("curves")),
+    "heights": (RESULTS, ("column", "table", "type", "meaning"), other_columns),
 }
 
 

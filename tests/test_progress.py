@@ -12,8 +12,8 @@ from rich.console import Console
 
 from sweeper.director import SweepDirector, Tally
 from sweeper.outcomes import Ending
-from sweeper.panel import duration
-from sweeper.progress import progress, seconds_left, sentence
+from sweeper.panel import counted, duration
+from sweeper.progress import progress, seconds_left, sentence, standing
 from sweeper.runners.in_process import InProcess
 from sweeper.spec.loading import load
 from sweeper.spec.model import SweepSpec
@@ -237,6 +237,15 @@ def test_the_time_left_is_a_guess_from_what_has_finished(sweep: Sweep) -> None:
         assert left == pytest.approx(sum(times) / len(times) * expected / 2)
     again = sweep.open()
     assert (again.earlier, again.next_trial()) == (4, None)
+
+
+def test_confirmations_are_counted_apart(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 2}, "confirm": {"top": 1, "replicates": 2}}
+    director = sweep.launch(learns(lambda *_: 20))
+    for each in (director, sweep.open()):
+        now = standing(each, spec_of(sweep), InProcess())
+        assert (now.finished, now.asked, now.confirmed) == (2, 2, 1)
+        assert counted(now) == "2/2 trials finished, 1 confirmed, 0 running"
 
 
 def test_the_time_left_is_never_more_than_the_hours_left(sweep: Sweep) -> None:

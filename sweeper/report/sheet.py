@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sweeper.report.choosing import Chosen
 from sweeper.results.query import query
-from sweeper.results.summary import column_of
+from sweeper.results.summary import ACCURACY, column_of
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
@@ -29,6 +29,7 @@ class Sheet:
         rises: operation and replicate -> the event's metric at 40 equally spaced steps up to the horizon, as far as it
             was seen; NaN before the first evaluation.
         searched: columns of the searched hyperparameters.
+        learnt: what training is past at `train_first_steps`, in a few letters.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Sheet:
     runs: list[dict[str, Any]]
     rises: dict[str, list[float]]
     searched: tuple[str, ...]
+    learnt: str
 
 
 def sheet(chosen: Chosen) -> Sheet:
@@ -61,7 +63,9 @@ def sheet(chosen: Chosen) -> Sheet:
         before = heights[-1] if heights else math.nan
         heights += [before] * (int(each["place"]) - len(heights)) + [each["height"]]
     searched = tuple(column_of(key) for key in chosen.spec.search)
-    return Sheet(chosen.label, chosen.row, chosen.confirmation, runs, rises, searched)
+    event = chosen.spec.objective.event
+    learnt = "99 %" if ACCURACY in chosen.spec.task.scores else f"{event.comparison} {event.threshold:g}"
+    return Sheet(chosen.label, chosen.row, chosen.confirmation, runs, rises, searched, learnt)
 
 
 def render(page: Sheet, console: Console) -> RenderableType:
@@ -93,7 +97,7 @@ def _runs(page: Sheet) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading, justify in (("operation", "left"), ("seed", "right"), ("outcome", "left"), ("step", "right")):
         table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
-    for heading in ("training there", "best", "label"):
+    for heading in (f"train {page.learnt}", "best", "label"):
         table.add_column(heading, justify="left" if heading == "label" else "right", no_wrap=True)
     table.add_column("from step 0 to the horizon", no_wrap=True)
     for run in page.runs:

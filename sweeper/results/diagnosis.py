@@ -51,8 +51,10 @@ LENGTH = 25
 """... within this many evaluations."""
 SMOOTHING = 11
 """Losses are medians over this many evaluations: a spike of up to five is not seen."""
+FEWEST = 60
+"""With fewer evaluations nobody knows how much the losses vary anyway: there is no inversion."""
 _DEVIATIONS = 5.0
-"""Both changes are also at least this many standard deviations of what noise alone makes of two medians."""
+"""Both changes are also at least this many standard deviations of what the smoothed losses do anyway."""
 _NOTHING = 0.01
 """A training loss below this share of the validation loss counts as that much: its ups and downs say nothing."""
 _NEARLY = 0.9
@@ -152,24 +154,22 @@ def inversion(curve: Curve) -> Inversion | None:
     """
     finite = np.isfinite(curve["val_loss"]) & np.isfinite(curve["train_loss"])
     steps, raw_val, raw_train = (curve[name][finite] for name in ("step", "val_loss", "train_loss"))
-    if len(steps) <= SMOOTHING:
+    if len(steps) < FEWEST:
         return None
     val, train = _smooth(raw_val), _smooth(raw_train)
     middle = steps[SMOOTHING // 2 :][: len(val)]
-    floored = np.maximum(raw_train, _NOTHING * raw_val)
-    least_drop = max(-np.log(1 - DROP), _noise(raw_val))
-    least_rise = max(np.log(1 + RISE), _noise(floored))
     v, t = _log(val), _log(np.maximum(train, _NOTHING * val))
-    lags = range(1, min(LENGTH, len(v) - 1) + 1)
+    least_drop = max(-np.log(1 - DROP), _DEVIATIONS * _usual(v))
+    least_rise = max(np.log(1 + RISE), _DEVIATIONS * _usual(t))
     # Row by row longer windows, column by column later ones.
-    drops = np.full((len(lags), len(v)), -np.inf)
-    for row, lag in enumerate(lags):
-        drop, rise = v[:-lag] - v[lag:], t[lag:] - t[:-lag]
-        drops[row, :-lag] = np.where((drop > least_drop) & (rise > least_rise), drop, -np.inf)
-    if drops.max() == -np.inf:
+    drops = np.zeros((LENGTH + 1, len(v)))
+    for length in range(1, LENGTH + 1):
+        drop, rise = v[:-length] - v[length:], t[length:] - t[:-length]
+        drops[length, :-length] = np.where((drop > least_drop) & (rise > least_rise), drop, 0)
+    if not drops.any():
         return None
-    row, i = map(int, np.unravel_index(np.argmax(drops >= _NEARLY * drops.max()), drops.shape))
-    j = i + lags[row]
+    length, i = divmod(int(np.argmax(drops >= _NEARLY * drops.max())), len(v))
+    j = i + length
     return Inversion(int(middle[i]), int(middle[j]), *(float(x[at]) for x in (val, train) for at in (i, j)))
 
 
@@ -185,16 +185,14 @@ def _log(values: Floats) -> Floats:
     return logs
 
 
-def _noise(values: npt.NDArray[Any]) -> float:
-    """How far apart noise alone may bring two of the smoothed logarithms.
+def _usual(logs: Floats) -> float:
+    """How much two smoothed logarithms differ that share no evaluation, as a standard deviation.
 
-    From the median of |log x - its running median|, which is 0.6745 standard deviations of normal noise; a median of
-    w values varies by sqrt(pi / 2 w) of them, a difference of two by sqrt(2) times that.
+    From the median of the changes' distances to their own median, so that a few inversions do not count. Slow noise,
+    which smoothing leaves in, does.
     """
-    logs = _log(values.astype(np.float64))
-    around = logs[SMOOTHING // 2 :][: len(logs) - SMOOTHING + 1]
-    deviation = np.median(np.abs(around - _smooth(logs))) / 0.6745
-    return float(_DEVIATIONS * deviation * np.sqrt(np.pi / SMOOTHING))
+    changes = logs[SMOOTHING:] - logs[:-SMOOTHING]
+    return float(np.median(np.abs(changes - np.median(changes))) / 0.6745)
 
 
 def explanations(curve: Curve, found: Inversion, near_zero: float) -> tuple[Explanation, ...]:

@@ -77,10 +77,6 @@ def _level_times(name: str) -> list[Column]:
 _AT_LAST = {"val": "In validation", "train": "In training"}
 
 
-def _lowered(meaning: str) -> str:
-    return meaning[:1].lower() + meaning[1:]
-
-
 _TRIALS: list[Column] = [
     ("trial", pa.int64(), "The trial's number in the study."),
     ("phase", pa.string(), "What the trial was for: `baseline`, `search` or `confirm`."),
@@ -251,7 +247,7 @@ _DIAGNOSES: list[Column] = [
 def _runs(task: Task) -> list[Column]:
     levels = [each for name in LEVELS for each in _level_times(name)] if ACCURACY in task.scores else []
     finals = [
-        (f"final_{side}_{name}", pa.float64(), f"{_AT_LAST[side]} at the last evaluation: {_lowered(meaning)}")
+        (f"final_{side}_{name}", pa.float64(), f"{meaning} {_AT_LAST[side]}, at the last evaluation.")
         for name, meaning in task.scores.items()
         for side in ("val", "train")
     ]
@@ -284,11 +280,11 @@ _TRAINING: list[Column] = [
 
 def _curves(task: Task) -> list[Column]:
     where = {
-        "val": "of the validation examples: all, or a sample with `evaluation: sampled`",
-        "train": "of the batches since the evaluation before, as they were trained on",
+        "val": "Of all validation examples; with `evaluation: sampled` of a sample.",
+        "train": "Of the batches since the evaluation before, as they were trained on.",
     }
     scores = [
-        (f"{side}_{name}", pa.float32(), f"{meaning.rstrip('.')}, {where[side]}.")
+        (f"{side}_{name}", pa.float32(), f"{meaning} {where[side]}")
         for name, meaning in task.scores.items()
         for side in ("val", "train")
     ]

@@ -7,6 +7,7 @@ and whatever reads results does not.
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -46,6 +47,8 @@ def task_type(name: str) -> type[Task]:
             f"got {name!r}{nearest(name, list(OURS))}; allowed: {known}, or your own as package.module:Class"
         )
     module, attribute = path.groups()
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise ValueError(f"got {name!r}; {module} is one of Python's own modules, and has no task")
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:

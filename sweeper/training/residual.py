@@ -3,7 +3,7 @@
 The architecture is that of a published experiment: the code's matrix on a 6 x 6 grid, a 3 x 3 convolution as stem,
 residual blocks of two convolutions each, and a perceptron with two hidden layers on the flattened grid.
 Convolutions are products of [in, out] weights with the nine neighbours of every cell side by side, so that stacked
-runs are one batched product and its precision is the caller's.
+runs are one batched product in the precision asked for; on a CPU exact ones are torch's grouped convolutions.
 """
 
 import math
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from sweeper.tasks.m_height import SIDE
 from sweeper.training import fused
 from sweeper.training.parameters import Parameters
-from sweeper.training.products import Product
+from sweeper.training.products import Product, exact
 
 ENTRIES = 100.0
 """Entries are uniform between minus and plus this; the network sees them divided by it."""
@@ -116,8 +116,7 @@ def predict(
     """
     p = parameters
     x = _convolve_and_norm(p, "stem", matrices.flatten(2) / ENTRIES, "", product).relu()
-    by_cell = x.view(*x.shape[:2], _CELLS, -1)
-    x = (by_cell + _embed(architecture, p, nkm)[:, :, None]).flatten(2)
+    x = (x.view(*nkm.shape[:2], _CELLS, -1) + _embed(architecture, p, nkm)[:, :, None]).flatten(2)
     for block in range(architecture.depth):
         y = _convolve_and_norm(p, f"block{block}", x, "1", product).relu()
         x = (x + _convolve_and_norm(p, f"block{block}", y, "2", product)).relu()
@@ -138,10 +137,25 @@ def _embed(architecture: Architecture, p: Parameters, nkm: torch.Tensor) -> torc
 
 def _convolve_and_norm(p: Parameters, where: str, x: torch.Tensor, number: str, product: Product) -> torch.Tensor:
     """LayerNorm(convolution(x)): [R, B, 36 * in] -> [R, B, 36 * out]."""
-    y = _Convolution.apply(x, p[f"{where}.convolution{number}.weight"], product)  # type: ignore[no-untyped-call]
-    # Added here, since a bias of each channel has to be spread over the cells.
-    y = (y + p[f"{where}.convolution{number}.bias"][:, None]).view(*x.shape[:2], -1)
-    return fused.norm(y, p[f"{where}.norm{number}.weight"], p[f"{where}.norm{number}.bias"])
+    weight, bias = p[f"{where}.convolution{number}.weight"], p[f"{where}.convolution{number}.bias"]
+    if product is exact and x.device.type == "cpu":
+        y = _grouped(x, weight, bias)
+    else:
+        y = _Convolution.apply(x, weight, product) + bias[:, None]  # type: ignore[no-untyped-call]
+    return fused.norm(y.reshape(*x.shape[:2], -1), p[f"{where}.norm{number}.weight"], p[f"{where}.norm{number}.bias"])
+
+
+def _grouped(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """The convolution by torch's own, twice as fast on a CPU: [R, B, 36 * in] -> [R, B, 36, out].
+
+    Runs are groups of channels. Channels stay innermost in memory, so that one run alone is never copied.
+    """
+    runs, batch, _ = x.shape
+    by_example = x.view(runs, batch, _CELLS, -1).permute(1, 2, 0, 3)
+    grid = by_example.reshape(batch, SIDE, SIDE, -1).permute(0, 3, 1, 2)
+    kernels = weight.view(runs, 3, 3, -1, weight.shape[-1]).permute(0, 4, 3, 1, 2).flatten(0, 1)
+    y = F.conv2d(grid, kernels, bias.flatten(), padding=1, groups=runs)
+    return y.permute(0, 2, 3, 1).reshape(batch, _CELLS, runs, -1).permute(2, 0, 1, 3)
 
 
 def _neighbours(x: torch.Tensor) -> torch.Tensor:
@@ -170,6 +184,6 @@ class _Convolution(torch.autograd.Function):
         dx = None
         if ctx.needs_input_grad[0]:
             # The gradient of a convolution is one with the weights turned by half a turn.
-            turned = weight.unflatten(1, (_NEIGHBOURS, -1)).flip(1).mT.flatten(1, 2)
+            turned = weight.view(len(weight), _NEIGHBOURS, -1, weight.shape[-1]).flip(1).mT.flatten(1, 2)
             dx = ctx.product(_neighbours(dy.reshape(*x.shape[:2], -1)), turned).view(x.shape)
         return dx, ctx.product(_neighbours(x).mT, dy), None

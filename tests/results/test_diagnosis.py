@@ -222,10 +222,10 @@ def test_of_two_inversions_the_larger_one_is_told() -> None:
         # Too near the end, or too short a curve, to tell a drop from a dip.
         (published(at=EVALUATIONS - 6), True),
         (published(at=EVALUATIONS - 5), False),
-        (curve(train_loss=step_at(6, 0.5, 0.9, 12), val_loss=step_at(6, 3.0, 1.3, 12)), True),
-        (curve(train_loss=step_at(6, 0.5, 0.9, 11), val_loss=step_at(6, 3.0, 1.3, 11)), False),
+        (curve(train_loss=step_at(30, 0.5, 0.9, 60), val_loss=step_at(30, 3.0, 1.3, 60)), True),
+        (curve(train_loss=step_at(30, 0.5, 0.9, 59), val_loss=step_at(30, 3.0, 1.3, 59)), False),
         (curve(train_loss=[], val_loss=[]), False),
-        (curve(train_loss=np.zeros(30), val_loss=np.zeros(30)), False),
+        (curve(train_loss=np.zeros(90), val_loss=np.zeros(90)), False),
     ],
 )
 def test_what_is_an_inversion_and_what_is_not(made: dict[str, np.ndarray], found: bool) -> None:
@@ -241,7 +241,7 @@ def test_an_inversion_is_found_in_noise_of_10_percent(seed: int, at: int) -> Non
     assert found.start <= made["step"][at] + 50 and found.end >= made["step"][at] - 50
     assert found.end - found.start <= 10 * diagnosis.LENGTH
     before, after = (found.train_before, found.val_before), (found.train_after, found.val_after)
-    assert before == pytest.approx((0.5, 3.0), rel=0.3) and after == pytest.approx((0.9, 1.3), rel=0.3)
+    assert before == pytest.approx((0.5, 3.0), rel=0.35) and after == pytest.approx((0.9, 1.3), rel=0.35)
 
 
 @some
@@ -264,6 +264,18 @@ def test_a_curve_that_only_falls_shows_no_inversion_in_noise_of_10_percent(
 def test_noise_alone_of_any_size_is_no_inversion(seed: int, share: float) -> None:
     train, val = noise(seed, share)
     assert inversion(curve(train_loss=train, val_loss=3 * val)) is None
+
+
+@some
+@given(seeds, st.floats(1, 40))
+def test_slow_noise_of_5_percent_is_no_inversion(seed: int, evaluations: float) -> None:
+    """Noise that a median over 11 evaluations leaves in: each value remembers the one before."""
+    memory = math.exp(-1 / evaluations)
+    train, val = np.log(noise(seed, 0.05))
+    for at in range(1, EVALUATIONS):
+        for each in (train, val):
+            each[at] = memory * each[at - 1] + math.sqrt(1 - memory**2) * each[at]
+    assert inversion(curve(train_loss=np.exp(train), val_loss=3 * np.exp(val))) is None
 
 
 @some

@@ -101,7 +101,7 @@ def test_a_table_is_there_before_its_first_part_and_grows(
 
 
 def test_a_part_that_lost_a_column_every_row_has_is_named(folder: SweepFolder) -> None:
-    put(Writer(folder, {}), 0)
+    put(Writer(folder, {}, MODULAR), 0)
     part = folder.table("runs") / "part-00000.parquet"
     pq.write_table(pq.read_table(part).drop(["operation"]), part)
     with pytest.raises(UserError) as caught:

@@ -5,7 +5,9 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import pandas as pd
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,8 +16,9 @@ from sweeper.errors import UserError
 from sweeper.paths import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.query import frame, query, write
-from sweeper.results.schema import KNOWN
+from sweeper.results.schema import KNOWN, tables
 from sweeper.results.writer import Writer
+from sweeper.tasks.m_height import MHeight
 from tests.results.test_writer import ROWS, put, straight
 from tests.tables import MODULAR, SCHEMAS
 
@@ -47,6 +50,36 @@ def test_tables_are_there_by_name(folder: SweepFolder) -> None:
         got = query(folder, f"SELECT * FROM {name}")
         assert got.cast(SCHEMAS[name]).to_pylist() == pq.read_table(folder.table(name)).to_pylist()
         assert Counter(got["trial"].to_pylist()) == dict.fromkeys(range(3), ROWS[name])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_others_read_the_tables_without_us(folder: SweepFolder, name: str) -> None:
+    parts = folder.table(name)
+    expected = query(folder, f"SELECT * FROM {name}").to_pylist()
+    columns = SCHEMAS[name].names
+    with duckdb.connect() as plain:
+        by_duckdb = plain.sql(f"SELECT * FROM '{parts}/*.parquet'").to_arrow_table()
+    by_pandas, by_polars = pd.read_parquet(parts), polars.read_parquet(f"{parts}/*.parquet")
+    assert [list(found.columns) for found in (by_pandas, by_polars)] == [columns, columns]
+    assert by_duckdb.column_names == columns
+    trials = [row["trial"] for row in expected]
+    assert [list(found["trial"]) for found in (by_pandas, by_polars)] == [trials, trials]
+    assert by_duckdb["trial"].to_pylist() == trials
+
+
+def test_sweeps_of_two_tasks_are_read_as_one_with_nulls_where_a_task_has_no_such_column(
+    folder: SweepFolder, tmp_path: Path
+) -> None:
+    other = begun(tmp_path / "heights")
+    put(Writer(other, {}, tables(MHeight(name="m_height"))), 7)
+    sweeps = {"sums": folder, "heights": other}
+    found = query(sweeps, "SELECT sweep, count(heads) AS heads, count(*) AS n FROM trials GROUP BY sweep ORDER BY n")
+    assert found.to_pylist() == [{"sweep": "heights", "heads": 0, "n": 1}, {"sweep": "sums", "heads": 3, "n": 3}]
+    for name in TABLES:
+        columns = query(sweeps, f"SELECT * FROM {name} LIMIT 0").column_names
+        assert sorted(columns) == sorted(
+            {"sweep", *SCHEMAS[name].names, *tables(MHeight(name="m_height")).schemas[name].names}
+        )
 
 
 def test_tables_can_be_joined_counted_and_described(folder: SweepFolder) -> None:

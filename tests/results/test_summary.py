@@ -552,6 +552,15 @@ def test_a_run_is_over_when_its_seconds_are() -> None:
 
 def test_every_value_has_a_column() -> None:
     """pyarrow drops keys that a schema does not know, without a word."""
-    summary = summary_of(assignment_of(sustained=2), [curve([0.1, 1.0, 1.0])])
-    assert run_rows(summary, 7)[0].keys() == set(SCHEMAS["runs"].names)
+    noise = np.random.default_rng(0).normal(0, 0.01, (2, 100))
+    late = np.arange(100) >= 50
+    turned = curve(
+        [0.1] * 98 + [1.0, 1.0],
+        val_loss=np.where(late, 1.3, 3.0) * np.exp(noise[0]),
+        train_loss=np.where(late, 1.6, 0.8) * np.exp(noise[1]),
+    )
+    summary = summary_of(assignment_of(sustained=2), [turned])
+    (row,) = run_rows(summary, 7)
+    assert row.keys() == set(SCHEMAS["runs"].names)
+    assert (row["inversion_start"], row["inversion_end"], row["inversion_explained"]) == (500, 510, [])
     assert row_of(summary).keys() == set(SCHEMAS["trials"].names)

@@ -9,7 +9,7 @@ from scipy import stats
 from torch import nn
 
 from sweeper.training import kernels
-from sweeper.training.products import exact, rounded_bfloat16
+from sweeper.training.products import Product, exact, rounded_bfloat16
 from sweeper.training.residual import Architecture, initialise, predict
 
 PUBLISHED = tuple((n, k, m) for n in (9, 10) for k in (4, 5, 6) for m in range(2, n - k + 1))
@@ -96,15 +96,24 @@ def codes(of: Architecture, runs: int, batch: int) -> tuple[torch.Tensor, torch.
     return matrices * ((row < k) & (column < n - k)), nkm
 
 
+def gathered(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """As exact, but not known as such: convolutions are products of gathered neighbours, as on a GPU."""
+    return exact(x, weight, bias)
+
+
 def stacked(
-    of: Architecture, p: dict[str, torch.Tensor], matrices: torch.Tensor, nkm: torch.Tensor
+    of: Architecture, p: dict[str, torch.Tensor], matrices: torch.Tensor, nkm: torch.Tensor, product: Product = exact
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Predictions [R, B], and the gradients of the sum over runs of the mean of their sines."""
-    raw = predict(of, p, matrices, nkm, exact)
+    raw = predict(of, p, matrices, nkm, product)
     gradients = torch.autograd.grad(raw.sin().mean(1).sum(), list(p.values()))
     return raw.detach(), dict(zip(p, gradients, strict=True))
 
 
+either_way = pytest.mark.parametrize("product", [exact, gathered])
+
+
+@either_way
 @pytest.mark.parametrize("batch", [1, 5, 40])
 @pytest.mark.parametrize(
     "of",
@@ -116,9 +125,9 @@ def stacked(
     ],
     ids=["published", "narrow", "deep", "no blocks"],
 )
-def test_predictions_and_gradients_are_those_of_the_plain_model(of: Architecture, batch: int) -> None:
+def test_predictions_and_gradients_are_those_of_the_plain_model(of: Architecture, batch: int, product: Product) -> None:
     p, (matrices, nkm) = parameters(of, 2), codes(of, 2, batch)
-    raw, gradients = stacked(of, p, matrices, nkm)
+    raw, gradients = stacked(of, p, matrices, nkm, product)
     assert raw.shape == (2, batch)
     least = tuple(min(group[i] for group in of.groups) for i in range(3))
     rows = tuple(1 + max(group[i] for group in of.groups) - least[i] for i in range(3))
@@ -134,13 +143,14 @@ def test_predictions_and_gradients_are_those_of_the_plain_model(of: Architecture
             torch.testing.assert_close(mine.detach(), parameter.grad, rtol=0, atol=1e-10, msg=name)
 
 
-def test_three_runs_in_a_stack_are_each_what_they_are_alone() -> None:
+@either_way
+def test_three_runs_in_a_stack_are_each_what_they_are_alone(product: Product) -> None:
     p, (matrices, nkm) = parameters(SMALL, 3), codes(SMALL, 3, 20)
-    raw, gradients = stacked(SMALL, p, matrices, nkm)
+    raw, gradients = stacked(SMALL, p, matrices, nkm, product)
     for run in range(3):
         one = slice(run, run + 1)
         own = {name: each[one].detach().clone().requires_grad_() for name, each in p.items()}
-        alone, own_gradients = stacked(SMALL, own, matrices[one], nkm[one])
+        alone, own_gradients = stacked(SMALL, own, matrices[one], nkm[one], product)
         torch.testing.assert_close(raw[one], alone, rtol=0, atol=1e-12)
         for name, gradient in own_gradients.items():
             torch.testing.assert_close(gradients[name][one], gradient, rtol=0, atol=1e-12)
@@ -157,12 +167,13 @@ def forms(request: pytest.FixtureRequest) -> Iterator[None]:
     kernels.enabled = before
 
 
+@either_way
 @pytest.mark.usefixtures("forms")
-def test_float32_agrees_with_float64_as_far_as_it_goes() -> None:
+def test_float32_agrees_with_float64_as_far_as_it_goes(product: Product) -> None:
     p, (matrices, nkm) = parameters(SMALL, 2), codes(SMALL, 2, 70)
     raw, gradients = stacked(SMALL, p, matrices, nkm)
     single = {name: each.detach().float().requires_grad_() for name, each in p.items()}
-    found, own = stacked(SMALL, single, matrices.float(), nkm)
+    found, own = stacked(SMALL, single, matrices.float(), nkm, product)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), raw, rtol=0, atol=1e-4)
     for name, gradient in gradients.items():
@@ -188,7 +199,7 @@ def test_every_product_is_in_the_precision_asked_for() -> None:
     assert len(shapes) == 6 + 5
 
 
-def test_padding_and_the_order_of_the_batch_do_not_matter() -> None:
+def test_the_order_of_the_batch_does_not_matter() -> None:
     p, (matrices, nkm) = parameters(SMALL, 1), codes(SMALL, 1, 12)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
     raw = predict(SMALL, p, matrices, nkm, exact)

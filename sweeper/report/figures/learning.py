@@ -206,7 +206,8 @@ def _draw_contenders(learning: Learning) -> Drawing:
         "Learning curves of the best trial",
         f"Mean over runs with its standard error (band), on {seeds}. A run ends at its event and goes on in the mean "
         "with its last value; a dot marks where the last of them ended. The thin line is the threshold of "
-        f"{_event(learning.event)}.{_beside(learning)}",
+        f"{_event(learning.event)}.{_beside(learning)} Axes are logarithmic, or where values are below 0 begin with "
+        "what is seen after a tenth of the time; accuracies are neither.",
         _alt(learning),
         sheet,
     )
@@ -269,10 +270,21 @@ def _finish(axes: canvas.Axes, learning: Learning, metrics: Sequence[str]) -> No
     axes.set_xlim(0, learning.x[-1])
     if metrics[0].endswith("accuracy"):
         axes.set_ylim(-0.03, 1.03)
-    elif (drawn > 0).any() and not (drawn < 0).any():
+    elif (drawn < 0).any():
+        _begin_late(axes, learning.x)
+    elif (drawn > 0).any():
         axes.set_yscale("log", nonpositive="mask")
         canvas.numbers(axes.yaxis, log=True)
     canvas.numbers(axes.xaxis, most=4 if len(metrics) > 1 else 6)
+
+
+def _begin_late(axes: canvas.Axes, x: Floats) -> None:
+    """Leave out how low the first tenth of the curves is: an R2 begins at minus ten, and all else would be a line."""
+    lines = [np.asarray(line.get_xydata(), dtype=np.float64) for line in axes.get_lines()]
+    later = np.concatenate([line[:, 1] if len(line) == 2 else line[line[:, 0] > x[-1] / 10, 1] for line in lines])
+    low, high = np.nanmin(later), np.nanmax(later)
+    margin = 0.08 * (high - low) or 0.1
+    axes.set_ylim(low - margin, high + margin)
 
 
 def _references(learning: Learning, metrics: Sequence[str]) -> dict[str, float]:

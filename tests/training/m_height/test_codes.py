@@ -226,8 +226,9 @@ def test_whoever_is_interrupted_ends_at_once_and_leaves_nothing_behind(
     assert same(load_or_generate(FEW), generate(FEW))
 
 
-def _ask(asked: Asked, start: Barrier, answers: "multiprocessing.Queue[tuple[int, float]]") -> None:
+def _ask(asked: Asked, cache: str, start: Barrier, answers: "multiprocessing.Queue[tuple[int, float]]") -> None:
     """What each of two processes does: says how often it was told of progress, and what it got."""
+    os.environ["SWEEPER_CACHE"] = cache  # a server that forks has the environment it was started in
     calls: list[int] = []
     start.wait(60)
     codes = load_or_generate(asked, lambda done, total: calls.append(done))
@@ -239,7 +240,9 @@ def test_two_processes_at_once_make_the_codes_once() -> None:
     context.set_forkserver_preload([__name__])
     start, answers = context.Barrier(2), context.Queue()
     asked = Asked(3000, 7, (Group(9, 4, 2),))
-    processes = [context.Process(target=_ask, args=(asked, start, answers)) for _ in range(2)]
+    processes = [
+        context.Process(target=_ask, args=(asked, os.environ["SWEEPER_CACHE"], start, answers)) for _ in range(2)
+    ]
     for process in processes:
         process.start()
     got = sorted(answers.get(timeout=60) for _ in processes)
