@@ -3,12 +3,14 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, get_type_hints
 
 import torch
 from pydantic.fields import FieldInfo
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sweeper.hyperparameters import MODEL
 from sweeper.tasks.task import References, Task
@@ -176,7 +178,9 @@ class _Modules:
 
         mine = dict(parameters)
         if self._task.stacked:
-            stacked: torch.Tensor = vmap(output)(mine, inputs)
+            # On a CPU vmap knows no faster kernel of attention: it would warn, and take the runs one by one.
+            with sdpa_kernel(SDPBackend.MATH) if inputs.device.type == "cpu" else nullcontext():
+                stacked: torch.Tensor = vmap(output)(mine, inputs)
             return stacked
         apart = [output({name: each[row] for name, each in mine.items()}, x) for row, x in enumerate(inputs)]
         return torch.stack(apart)

@@ -59,6 +59,14 @@ class SuccessorsApart(Successors):
     stacked = False
 
 
+class Attending(Successors):
+    """With PyTorch's own transformer block."""
+
+    def model(self, width: int = 6) -> nn.Module:
+        block = nn.TransformerEncoderLayer(width, 2, 2 * width, dropout=0.0, batch_first=True)
+        return nn.Sequential(nn.Embedding(7, width), block, nn.Linear(width, 7))
+
+
 def make_run(task: ModuleTask, replicate: int = 0, **settings: object) -> Run:
     flat = {"batch.max": 24, "learning_rate": 3e-3, "warmup_steps": 3, **task.filled_in, **settings}
     plain = hyperparameters.canonical_form(hyperparameters.from_flat(flat), HORIZON)
@@ -100,7 +108,7 @@ def train_plainly(task: ModuleTask, run: Run, updates: int) -> nn.Module:
 GROWING = {"batch.shape": "linear", "batch.min": 5, "batch.max": 30, "batch.every": 1, "batch.period": 8}
 
 
-@pytest.mark.parametrize("kind", [Rings, RingsApart, Successors, SuccessorsApart])
+@pytest.mark.parametrize("kind", [Rings, RingsApart, Successors, SuccessorsApart, Attending])
 def test_a_stack_of_modules_trains_as_plain_loops_do_in_float64(kind: type[ModuleTask]) -> None:
     task = named(kind)
     runs = [make_run(task), make_run(task, 1, **GROWING), make_run(task, 2, weight_decay=0.0, betas=(0.8, 0.9))]
