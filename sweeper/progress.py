@@ -56,7 +56,7 @@ def preparing(name: str, console: Console) -> Iterator[Callable[[int, int], None
     """
     began = time.monotonic()
     told = 0
-    with Progress(*Progress.get_default_columns(), console=console, transient=True) as bar:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"preparing {name}", total=None)
 
         def tell(done: int, total: int) -> None:

@@ -207,7 +207,7 @@ def _draw_contenders(learning: Learning) -> Drawing:
         f"Mean over runs with its standard error (band), on {seeds}. A run ends at its event and goes on in the mean "
         "with its last value; a dot marks where the last of them ended. The thin line is the threshold of "
         f"{_event(learning.event)}.{_beside(learning)} Axes are logarithmic, or where values are below 0 begin with "
-        "what is seen after a tenth of the time; accuracies are neither.",
+        "what is seen after a tenth of the time; that of a share from 0 to 1 is neither.",
         _alt(learning),
         sheet,
     )
