@@ -326,13 +326,13 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("part", range(2))
 def test_malformed_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
-    many(tmp_path, monkeypatch.chdir, 60, f"space {part}", a_space)
+    many(tmp_path, monkeypatch.chdir, 40, f"space {part}", a_space)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("part", range(2))
 def test_damaged_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: Path, part: int) -> None:
-    many(tmp_path, monkeypatch.chdir, 15, f"result {part}", lambda root, chance: a_result(root, chance, sound))
+    many(tmp_path, monkeypatch.chdir, 10, f"result {part}", lambda root, chance: a_result(root, chance, sound))
 
 
 def many(
