@@ -1,5 +1,6 @@
 """What a task says of itself, without training: its keys in space.yaml, what it logs, which hyperparameters it has."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,13 @@ from sweeper.hyperparameters import MODEL, Value
 LOSS = "loss"
 References = Mapping[str, Mapping[str, float]]
 """Metric -> name of a reference, such as `group means` -> its value: what any result has to be seen beside."""
+_SIDES = ("val", "train")
 _COMMON = ("gradient_norm", "weight_norm", "last_layer_norm")
+_TAKEN = (
+    *("trial", "operation", "replicate", "step", "examples", "seconds"),
+    *("batch_size", "learning_rate", "weight_norm_blocks", *_COMMON),
+)
+"""Columns of `curves` that are there whatever the task."""
 
 
 class Task(BaseModel):
@@ -81,7 +88,7 @@ class Task(BaseModel):
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """What every evaluation logs, and an event can be about."""
-        scores = [f"{side}_{name}" for name in self.scores for side in ("val", "train")]
+        scores = [f"{side}_{name}" for name in self.scores for side in _SIDES]
         return (*scores, *_COMMON, *self.diagnostics)
 
     @cached_property
@@ -112,10 +119,19 @@ class Task(BaseModel):
         """All of this as plain data, for whoever reads results where the task's own code is not installed.
 
         Raises:
-            ValueError: there is no loss among the scores, or a hyperparameter of its models is not a plain one.
+            ValueError: there is no loss among the scores, a name cannot be a column's, or a hyperparameter of its
+                models is not a plain one.
         """
         if LOSS not in self.scores:
             raise ValueError(f"scores: got {', '.join(self.scores) or 'none'}; {LOSS} is missing")
+        for name in (*self.scores, *self.diagnostics):
+            if not re.fullmatch(r"[A-Za-z_]\w{0,99}", name):
+                raise ValueError(f"got {name!r}; a score's or diagnostic's name has letters, digits and underscores")
+        taken = sorted(
+            set(self.diagnostics) & {*_TAKEN, *(f"{side}_{name}" for name in self.scores for side in _SIDES)}
+        )
+        if taken:
+            raise ValueError(f"diagnostics: got {', '.join(taken)}; every task logs that already, choose another name")
         return {
             "keys": self.model_dump(mode="json"),
             "operations": list(self.operations),

@@ -149,6 +149,16 @@ CANNOT = [
         "ValueError: scores: got accuracy; loss is missing",
     ),
     (
+        "a name that is no column's",
+        "def model(self): ...\n    scores = property(lambda self: {'loss': 'Loss.', 'top 5': 'Share.'})",
+        "ValueError: got 'top 5'; a score's or diagnostic's name has letters, digits and underscores",
+    ),
+    (
+        "names that are taken",
+        "def model(self): ...\n    diagnostics = property(lambda self: {'val_loss': 'Loss.', 'step': 'Step.'})",
+        "ValueError: diagnostics: got step, val_loss; every task logs that already, choose another name",
+    ),
+    (
         "what raises",
         "def model(self): ...\n    diagnostics = property(lambda self: 1 / 0)",
         "ZeroDivisionError: division by zero",
@@ -260,7 +270,15 @@ def test_a_damaged_description_is_a_mistake_with_a_remedy(swept: SweepFolder, da
     assert told.endswith("); put back the file that belongs to this sweep")
 
 
-@pytest.mark.parametrize("damage", [{"scores": 3}, {"models": {"model.hidden": [1]}}, {"operations": None}])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"scores": 3},
+        {"scores": {"loss": "", "x FROM trials": ""}},
+        {"models": {"model.hidden": [1]}},
+        {"operations": None},
+    ],
+)
 def test_half_a_description_is_a_mistake(swept: SweepFolder, damage: dict[str, Any]) -> None:
     launches = provenance.launches(swept)
     launches[-1][DESCRIPTION] |= damage
