@@ -21,7 +21,7 @@ from rich.console import Console
 from sweeper import heartbeat
 from sweeper.errors import UserError
 from sweeper.launching import resume
-from sweeper.paths import SweepFolder, write_text
+from sweeper.paths import SweepFolder, write_atomically, write_text
 from sweeper.results.store import Store
 from sweeper.watching import Watcher, sentence, status, stop, watch
 from tests.ctrl_c import hears_ctrl_c
@@ -50,7 +50,8 @@ def still(tmp_path: Path) -> SweepFolder:
 
 def beats(folder: SweepFolder, **changes: object) -> None:
     now = datetime.now(UTC)
-    folder.status.write_bytes(replace(BEAT, **({"at": now, "every": 0.1} | changes)).text())  # type: ignore[arg-type]
+    beat = replace(BEAT, **({"at": now, "every": 0.1} | changes))  # type: ignore[arg-type]
+    write_atomically(folder.status, lambda beside: beside.write_bytes(beat.text()))
 
 
 @contextmanager
