@@ -3,15 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: launch test install
+.PHONY: launch test lint suite install
 launch: install
 	$(BIN)/sweeper launch search_spaces/quickstart.yaml
 
-test: install
+test: lint suite
+
+lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+suite: install
 	$(BIN)/pytest --numprocesses 2
 
 install: $(VENV)/.installed

@@ -34,7 +34,7 @@ def test_a_driver_killed_at_random_instants_loses_and_repeats_nothing(tmp_path: 
     check(fire, sweep, undisturbed)
 
 
-def test_on_ray_a_killed_worker_and_a_killed_raylet_change_nothing(tmp_path: Path, undisturbed: Sweep) -> None:
+def test_under_tune_a_killed_worker_and_a_killed_raylet_change_nothing(tmp_path: Path, undisturbed: Sweep) -> None:
     sweep = Sweep(tmp_path / "s", question=SHORT)
     fire = under_fire(sweep, ["worker", "raylet"], 9.0, random.Random(3))
     check(fire, sweep, undisturbed)
