@@ -1,4 +1,4 @@
-"""The parts of a stacked transformer that are not matrix products: each as one operation with its gradient.
+"""The parts of stacked models that are not matrix products: each as one operation with its gradient.
 
 Every function has two forms of the same mathematics: torch's operations, for any device and precision, and a C kernel
 (`kernels.c`) that passes over memory once, for float32 on the CPU. Parameters of a run are rows [R, width] of the flat
