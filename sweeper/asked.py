@@ -10,8 +10,6 @@ from sweeper.tasks.named import Remembered, is_own
 
 DESCRIPTION = "task"
 """The key of a launch's record under which a user's own task is described."""
-
-
 REFERENCES = "references"
 """The key under which a launch records what its results have to be seen beside."""
 

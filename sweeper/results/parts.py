@@ -133,30 +133,27 @@ def joined(folders: Mapping[str, SweepFolder], name: str) -> dataset.Dataset:
         for sweep, mine in parts.items()
         for part in mine
     ]
-    schema = pa.schema(
-        [pa.field("sweep", pa.string()), *_common([part for mine in parts.values() for part in mine], name)]
-    )
+    everything = {part: schema for mine in parts.values() for part, schema in mine.items()}
+    schema = pa.schema([pa.field("sweep", pa.string()), *_common(everything, name)])
     return dataset.FileSystemDataset(fragments, schema, _LAYOUT, here)
 
 
-def _readable(folder: SweepFolder, name: str) -> list[Path]:
+def _readable(folder: SweepFolder, name: str) -> dict[Path, pa.Schema]:
     """The parts of a table. Raises UserError where one is damaged; curves are long, and checked as they are read."""
     parts = _paths(folder.table(name))
-    for part in parts:
-        if name == "curves":
-            _schema(part)
-        else:
+    if name != "curves":
+        for part in parts:
             _complete(_read(part, _ALWAYS[name]), part, _ALWAYS[name])
-    return parts
+    return {part: _schema(part).remove_metadata() for part in parts}
 
 
-def _common(parts: list[Path], name: str) -> pa.Schema:
+def _common(parts: Mapping[Path, pa.Schema], name: str) -> pa.Schema:
     """The columns that any of the parts has. Raises UserError where two differ in a column's type."""
-    schemas = [_schema(part).remove_metadata() for part in parts] or [KNOWN[name]]
     try:
-        return pa.unify_schemas(schemas, promote_options="permissive")
+        return pa.unify_schemas(list(parts.values()) or [KNOWN[name]], promote_options="permissive")
     except pa.ArrowException as error:
-        raise UserError(f"{parts[0].parent.parent}: its {name} do not go together with the others' ({error})") from None
+        first = next(iter(parts)).parent.parent
+        raise UserError(f"{first}: its {name} do not go together with the others' ({error})") from None
 
 
 def _complete(found: pa.Table, path: Path, columns: Iterable[str]) -> None:

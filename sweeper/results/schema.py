@@ -13,7 +13,7 @@ from sweeper.outcomes import CLOCKS
 from sweeper.paths import TABLES
 from sweeper.results.summary import ACCURACY, LEVELS, column_of
 from sweeper.tasks.named import OURS
-from sweeper.tasks.task import Task
+from sweeper.tasks.task import SIDES, Task
 
 SCHEMA_VERSION = 4
 """Goes up when a column changes its name, type or meaning."""
@@ -249,7 +249,7 @@ def _runs(task: Task) -> list[Column]:
     finals = [
         (f"final_{side}_{name}", pa.float64(), f"{meaning} {_AT_LAST[side]}, at the last evaluation.")
         for name, meaning in task.scores.items()
-        for side in ("val", "train")
+        for side in SIDES
     ]
     return [*_RUNS, *levels, *finals, *_DIAGNOSES]
 
@@ -286,7 +286,7 @@ def _curves(task: Task) -> list[Column]:
     scores = [
         (f"{side}_{name}", pa.float32(), f"{meaning} {where[side]}")
         for name, meaning in task.scores.items()
-        for side in ("val", "train")
+        for side in SIDES
     ]
     others = [(name, pa.float32(), meaning) for name, meaning in task.diagnostics.items()]
     return [*_CURVES, *scores, *_TRAINING, *others]

@@ -221,15 +221,15 @@ def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replica
     row: dict[str, Any] = {"best_metric": observation.best}
     row |= _times("first", event.at(event.threshold, 1).crossing(values), curve)
     row |= _times("sustained", event.crossing(values), curve)
-    scores, learnt = assignment.task.scores, event
-    if ACCURACY in scores:
+    learnt = event
+    if ACCURACY in assignment.task.scores:
         learnt = Event(f"val_{ACCURACY}", ">", LEVELS["99"])
         accuracy = curve["val_accuracy"].astype(np.float64)
         for name, level in LEVELS.items():
             at = Event("val_accuracy", ">", level, event.sustained)
             row |= _times(f"first_{name}", at.at(level, 1).crossing(accuracy), curve)
             row |= _times(f"sustained_{name}", at.crossing(accuracy), curve)
-    row |= {f"final_{each}": float(curve[each][-1]) for name in scores for each in (f"val_{name}", f"train_{name}")}
+    row |= {f"final_{name}": float(curve[name][-1]) for name in assignment.task.logged_scores}
     row["final_step"] = int(steps[-1])
     return RunSummary(operation, replicate, outcome, observation, row | _diagnose(curve, learnt))
 
@@ -256,10 +256,8 @@ def _diagnose(curve: Curve, event: Event) -> dict[str, Any]:
         "gap_ratio": None if first is None or train is None else first / train,
         "fell_back": found.fell_back,
         "label": found.label,
+        "train_loss_spikes": diagnosis.spikes(curve["train_loss"].astype(np.float64)),
     }
-    if not {"train_loss", "val_loss"} <= curve.keys():
-        return row
-    row["train_loss_spikes"] = diagnosis.spikes(curve["train_loss"].astype(np.float64))
     turn = diagnosis.inversion(curve)
     if turn is not None:
         row |= {f"inversion_{name}": value for name, value in asdict(turn).items()}

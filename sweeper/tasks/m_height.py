@@ -18,6 +18,11 @@ SIDE = 6
 """Rows and columns that P is padded to with zeros: no code of ours has a larger one."""
 
 
+def is_group(n: int, k: int, m: int) -> bool:
+    """Whether P fits into 6 x 6, and codes of this kind have a finite m-height."""
+    return 1 <= k <= SIDE and 1 <= m <= n - k <= SIDE
+
+
 class _Own(BaseModel):
     violation: Annotated[float, Field(ge=0, le=1000)] = Field(
         0.0, description="Weight of the violation term in the loss."
@@ -41,8 +46,7 @@ class MHeight(Task):
     @classmethod
     def _are_groups(cls, value: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:
         for group in value:
-            n, k, m = group
-            if not (1 <= k <= SIDE and 1 <= m <= n - k <= SIDE):
+            if not is_group(*group):
                 raise ValueError(
                     f"got {list(group)}; [n, k, m] has k and n - k from 1 to {SIDE}, and m from 1 to n - k"
                 )

@@ -14,7 +14,7 @@ from sweeper.hyperparameters import MODEL, Value
 LOSS = "loss"
 References = Mapping[str, Mapping[str, float]]
 """Metric -> name of a reference, such as `group means` -> its value: what any result has to be seen beside."""
-_SIDES = ("val", "train")
+SIDES = ("val", "train")
 _COMMON = ("gradient_norm", "weight_norm", "last_layer_norm")
 _TAKEN = (
     *("trial", "operation", "replicate", "step", "examples", "seconds"),
@@ -86,10 +86,14 @@ class Task(BaseModel):
         return iter(())
 
     @cached_property
+    def logged_scores(self) -> tuple[str, ...]:
+        """`val_NAME` and `train_NAME` of every score."""
+        return tuple(f"{side}_{name}" for name in self.scores for side in SIDES)
+
+    @cached_property
     def metrics(self) -> tuple[str, ...]:
         """What every evaluation logs, and an event can be about."""
-        scores = [f"{side}_{name}" for name in self.scores for side in _SIDES]
-        return (*scores, *_COMMON, *self.diagnostics)
+        return (*self.logged_scores, *_COMMON, *self.diagnostics)
 
     @cached_property
     def hyperparameters(self) -> dict[str, FieldInfo]:
@@ -127,9 +131,7 @@ class Task(BaseModel):
         for name in (*self.scores, *self.diagnostics):
             if not re.fullmatch(r"[A-Za-z_]\w{0,99}", name):
                 raise ValueError(f"got {name!r}; a score's or diagnostic's name has letters, digits and underscores")
-        taken = sorted(
-            set(self.diagnostics) & {*_TAKEN, *(f"{side}_{name}" for name in self.scores for side in _SIDES)}
-        )
+        taken = sorted(self.diagnostics.keys() & {*_TAKEN, *self.logged_scores})
         if taken:
             raise ValueError(f"diagnostics: got {', '.join(taken)}; every task logs that already, choose another name")
         return {

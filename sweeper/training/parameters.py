@@ -5,7 +5,7 @@ optimiser works on one tensor and the model on well-shaped ones.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -51,6 +51,36 @@ class Flat:
             for prefix in prefixes
         ]
         return torch.stack(sums, dim=1).sqrt()
+
+
+def drawn(shapes: Shapes, seed: int, bound: Callable[[str], float]) -> torch.Tensor:
+    """Initial parameters of one run, float32 [P] on the CPU, so that a seed means the same run on every device.
+
+    Embeddings are N(0, 1), gains of norms 1 and their shifts 0, all others U(±bound), as in PyTorch.
+
+    Args:
+        shapes: of the run's parameters.
+        seed: of the draws.
+        bound: of a parameter by its name; one whose bound is 0 is 0, and draws nothing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    pieces = []
+    for name, shape in shapes.items():
+        if name.startswith("embedding."):
+            piece = torch.randn(shape, generator=generator)
+        elif "norm" in name:
+            piece = torch.full(shape, 1.0 if name.endswith("weight") else 0.0)
+        else:
+            piece, limit = torch.zeros(shape), bound(name)
+            if limit:
+                piece.uniform_(-limit, limit, generator=generator)
+        pieces.append(piece.flatten())
+    return torch.cat(pieces)
+
+
+def by_fan_in(shapes: Shapes, name: str) -> float:
+    """1 / sqrt(fan-in), PyTorch's bound for linear layers and convolutions with their biases; weights are [in, out]."""
+    return 1 / math.sqrt(shapes[name.replace("bias", "weight")][0])
 
 
 def within(parameters: Parameters, prefix: str) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ runs are one batched product in the precision asked for; on a CPU exact ones are
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 
 from sweeper.tasks.m_height import SIDE
 from sweeper.training import fused
-from sweeper.training.parameters import Parameters
+from sweeper.training.parameters import Parameters, by_fan_in, drawn
 from sweeper.training.products import Product, exact
 
 ENTRIES = 100.0
@@ -84,19 +85,8 @@ def initialise(architecture: Architecture, seed: int) -> torch.Tensor:
     PyTorch's defaults: embeddings N(0, 1); convolutions and linear layers U(±1/sqrt(fan_in)), biases included, where
     the fan-in of a convolution counts all nine neighbours; gains 1 and shifts 0.
     """
-    generator = torch.Generator().manual_seed(seed)
     shapes = architecture.shapes()
-    pieces = []
-    for name, shape in shapes.items():
-        if name.startswith("embedding."):
-            piece = torch.randn(shape, generator=generator)
-        elif "norm" in name:
-            piece = torch.full(shape, 1.0 if name.endswith("weight") else 0.0)
-        else:
-            bound = 1 / math.sqrt(shapes[name.replace("bias", "weight")][0])
-            piece = torch.empty(shape).uniform_(-bound, bound, generator=generator)
-        pieces.append(piece.flatten())
-    return torch.cat(pieces)
+    return drawn(shapes, seed, partial(by_fan_in, shapes))
 
 
 def predict(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from sweeper.training import fused
-from sweeper.training.parameters import Parameters, within
+from sweeper.training.parameters import Parameters, by_fan_in, drawn, within
 from sweeper.training.prefixes import Layout, Place
 from sweeper.training.products import Product, exact
 
@@ -71,22 +71,14 @@ def initialise(architecture: Architecture, seed: int) -> torch.Tensor:
     PyTorch's defaults: embeddings N(0, 1); attention's in-projection Xavier-uniform with zero biases, its
     out-projection U(±1/sqrt(fan_in)) with zero bias; linear layers U(±1/sqrt(fan_in)), biases included.
     """
-    generator = torch.Generator().manual_seed(seed)
     shapes = architecture.shapes()
-    pieces = []
-    for name, shape in shapes.items():
-        if name.startswith("embedding."):
-            piece = torch.randn(shape, generator=generator)
-        elif "norm" in name:
-            piece = torch.full(shape, 1.0 if name.endswith("weight") else 0.0)
-        elif "attention" in name and name.endswith("bias"):
-            piece = torch.zeros(shape)
-        else:
-            fan_in = shapes[name.replace("bias", "weight")][0]
-            bound = math.sqrt(6 / sum(shape)) if name.endswith("attention.in.weight") else 1 / math.sqrt(fan_in)
-            piece = torch.empty(shape).uniform_(-bound, bound, generator=generator)
-        pieces.append(piece.flatten())
-    return torch.cat(pieces)
+
+    def bound(name: str) -> float:
+        if "attention" in name and name.endswith("bias"):
+            return 0.0
+        return math.sqrt(6 / sum(shapes[name])) if name.endswith("attention.in.weight") else by_fan_in(shapes, name)
+
+    return drawn(shapes, seed, bound)
 
 
 def logits(

@@ -23,7 +23,7 @@ from sweeper.locations import cache_folder
 from sweeper.machine import look
 from sweeper.paths import write_atomically
 from sweeper.tasks.m_height import GROUPS as PUBLISHED_GROUPS
-from sweeper.tasks.m_height import SIDE
+from sweeper.tasks.m_height import SIDE, is_group
 from sweeper.training.m_height.heights import Reals, profiles
 
 DATA_VERSION = 1
@@ -51,7 +51,7 @@ class Group:
     m: int
 
     def __post_init__(self) -> None:
-        if not (1 <= self.k <= SIDE and 1 <= self.m <= self.n - self.k <= SIDE):
+        if not is_group(self.n, self.k, self.m):
             raise ValueError(f"got {self}; k is from 1 to {SIDE}, n-k as well, and m from 1 to n-k")
 
 

@@ -67,7 +67,7 @@ class LoopTask(Task, ABC):
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """Its scores and diagnostics."""
-        return (*(f"{side}_{name}" for name in self.scores for side in ("val", "train")), *self.diagnostics)
+        return (*self.logged_scores, *self.diagnostics)
 
 
 def train(task: LoopTask, assignment: Assignment, device: torch.device) -> Iterator[Chunk]:
