@@ -17,10 +17,10 @@ import numpy as np
 import optuna
 
 from benchmarks.search_figures import FIGURES
+from sweeper.config.loading import load
+from sweeper.config.model import Sampler
 from sweeper.search import capping
 from sweeper.search.study import Proposal, Study
-from sweeper.spec.loading import load
-from sweeper.spec.model import Sampler
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "everything.yaml"
 ASKS = 25

@@ -83,8 +83,8 @@ def ours(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
     """`sweeper launch`: seconds, and what the driver held while it went on."""
     from rich.console import Console  # noqa: PLC0415  # each side imports what it needs
 
-    from sweeper.launching import launch  # noqa: PLC0415
     from sweeper.runners.ray_tune import RayTune  # noqa: PLC0415
+    from sweeper.sweep.launch import launch  # noqa: PLC0415
 
     folder.mkdir(parents=True)
     space = folder / "space.yaml"
@@ -191,13 +191,13 @@ def rows(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
     """One writer, trials of 3 runs with 750 evaluations each: seconds until all are durable, and in whole parts."""
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from sweeper import hyperparameters  # noqa: PLC0415
-    from sweeper.outcomes import FINISHED  # noqa: PLC0415
-    from sweeper.paths import SweepFolder  # noqa: PLC0415
+    from sweeper.config.model import Objective  # noqa: PLC0415
+    from sweeper.folder.layout import SweepFolder  # noqa: PLC0415
     from sweeper.results.schema import tables  # noqa: PLC0415
     from sweeper.results.summary import run_rows, summarise, trial_row  # noqa: PLC0415
     from sweeper.results.writer import Writer  # noqa: PLC0415
-    from sweeper.spec.model import Objective  # noqa: PLC0415
+    from sweeper.space import hyperparameters  # noqa: PLC0415
+    from sweeper.stats.events import FINISHED  # noqa: PLC0415
     from sweeper.tasks.modular_arithmetic import ModularArithmetic  # noqa: PLC0415
 
     kept = SweepFolder(folder / "rows")

@@ -4,7 +4,7 @@
     python -m benchmarks.chaos --folder NEW --driver 5 --worker 0 --raylet 0 --node 0
 
 NEW is a new folder with a short path. Workers and raylets are those of a launch on this machine; nodes are whole
-workers of a cluster (`tests/nodes.py`), all of whose processes are killed at once, and another joins.
+workers of a cluster (`tests/fakes/nodes.py`), all of whose processes are killed at once, and another joins.
 
 A sweep of quick real trials on a fixed grid runs once undisturbed, then under fire: a process gets SIGKILL at a random
 instant, files are torn as a crash may tear them, and the same command runs again, until the sweep is finished. From
@@ -33,12 +33,12 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from sweeper.launching import launch
-from sweeper.paths import SweepFolder
+from sweeper.config.loading import load
+from sweeper.folder.layout import SweepFolder
 from sweeper.results.checkpoints import Checkpoints
-from sweeper.spec.loading import load
+from sweeper.sweep.launch import launch
 from sweeper.trial import Assignment, Chunk
-from tests.nodes import Nodes
+from tests.fakes.nodes import Nodes
 
 QUESTION = """\
 name: chaos

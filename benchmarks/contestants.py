@@ -18,16 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweeper import hyperparameters
-from sweeper.seeds import seeds_of
-from sweeper.spec.model import Objective
+from sweeper.config.model import Objective
+from sweeper.space import hyperparameters
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.training import kernels
 from sweeper.training.cohort import Cohort, Techniques
 from sweeper.training.device import prepare
-from sweeper.training.tasks.learner import Run
-from sweeper.training.tasks.modular_arithmetic import Learner, build_table, split
-from tests.training.reference import PlainTransformer
+from sweeper.training.learners.learner import Run
+from sweeper.training.learners.modular_arithmetic import Learner, build_table, split
+from sweeper.training.ops import kernels
+from sweeper.trial import seeds_of
+from tests.fakes.reference import PlainTransformer
 
 UPDATES = 10
 """Updates in a period, as published."""

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-from sweeper.machine import look
-from sweeper.training.m_height.codes import Asked, Group, Statistics, generate, statistics
+from sweeper.environment.machine import look
+from sweeper.training.learners.m_height.codes import Asked, Group, Statistics, generate, statistics
 
 FIGURES = Path(__file__).parent / "figures" / "heights.json"
 GIVEN = {

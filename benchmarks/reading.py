@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.hyperparameters import Hyperparameters, canonical_form, from_flat, identity
-from sweeper.outcomes import FINISHED
-from sweeper.paths import SweepFolder, write_text
+from sweeper.config.loading import load
+from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.results.schema import tables
 from sweeper.results.summary import run_rows, summarise, trial_row
 from sweeper.results.writer import Writer
-from sweeper.spec.loading import load
+from sweeper.space.hyperparameters import Hyperparameters, canonical_form, from_flat, identity
+from sweeper.stats.events import FINISHED
 from sweeper.trial import Assignment
 
 FIGURES = Path(__file__).parent / "figures" / "reading.json"
@@ -55,7 +55,7 @@ MEAN_CURVES = """
 """
 QUESTIONS = {
     "leaderboard": (
-        "from sweeper.report.leaderboard import leaderboard; from sweeper.spec.loading import load",
+        "from sweeper.report.leaderboard import leaderboard; from sweeper.config.loading import load",
         "leaderboard(folder, load(folder.space).spec, 10)",
     ),
     "mean curve of each schedule shape": (
@@ -63,7 +63,7 @@ QUESTIONS = {
         f"assert len(frame(folder, '''{MEAN_CURVES}''')) == 4500",
     ),
     "report": (
-        "from sweeper.report import page; from sweeper.report.account import account",
+        "from sweeper.report import page; from sweeper.report.document import account",
         "page.write(account(folder), folder.report)",
     ),
 }
@@ -164,7 +164,8 @@ def asked(question: str, folder: SweepFolder) -> tuple[float, float]:
     """Seconds that a question takes in a process of its own, without and with what is imported for it."""
     imports, call = QUESTIONS[question]
     code = (
-        "import time; began = time.perf_counter()\nfrom pathlib import Path; from sweeper.paths import SweepFolder\n"
+        "import time; began = time.perf_counter()\n"
+        "from pathlib import Path; from sweeper.folder.layout import SweepFolder\n"
         f"{imports}\nfolder = SweepFolder(Path({str(folder.root)!r}))\nready = time.perf_counter()\n{call}\n"
         "print(time.perf_counter() - ready, time.perf_counter() - began)"
     )

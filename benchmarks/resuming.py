@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.bookkeeping import HORIZON, QUESTION, nothing
-from sweeper.launching import launch
+from sweeper.sweep.launch import launch
 from sweeper.training import train as training
 from sweeper.training.checkpoint import Pace
 from sweeper.trial import Assignment, Chunk

@@ -25,8 +25,8 @@ from benchmarks import tables
 from benchmarks.search_figures import BUDGET, FIGURES, summary
 from benchmarks.tables import Table
 from benchmarks.tuners import Ours, PlainTpe, RayOptuna, Tuner
+from sweeper.config.model import Race
 from sweeper.search import simulation
-from sweeper.spec.model import Race
 
 GRACE = {"OptunaSearch + ASHA": 1 / 16, "OptunaSearch + ASHA, late": 1 / 4}
 """First rung of each ASHA, in horizons; Ray's default is the first report."""

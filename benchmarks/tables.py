@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeper.hyperparameters import Hyperparameters, identity, to_flat
-from sweeper.parameters import Choice, Int
-from sweeper.paths import SweepFolder
-from sweeper.replay import question, recorded
+from sweeper.config.loading import load
+from sweeper.folder.layout import SweepFolder
+from sweeper.report.replay import question, recorded
 from sweeper.results.query import query
 from sweeper.search.simulation import Question, Recorded
-from sweeper.space import Space
-from sweeper.spec.loading import load
+from sweeper.space.hyperparameters import Hyperparameters, identity, to_flat
+from sweeper.space.parameters import Choice, Int
+from sweeper.space.space import Space
 
 DATA = Path(__file__).parent / "data"
 

@@ -4,25 +4,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweeper.notebook import launch as launch
-    from sweeper.notebook import load as load
-    from sweeper.training.tasks.conformance import check_task as check_task
-    from sweeper.training.tasks.loop import LoopTask as LoopTask
-    from sweeper.training.tasks.loop import PlainRun as PlainRun
-    from sweeper.training.tasks.own import Examples as Examples
-    from sweeper.training.tasks.own import ModuleTask as ModuleTask
-    from sweeper.training.tasks.own import StackedTask as StackedTask
+    from sweeper.api import launch as launch
+    from sweeper.api import load as load
+    from sweeper.testing.check import check_task as check_task
+    from sweeper.training.learners.loop_task import LoopTask as LoopTask
+    from sweeper.training.learners.loop_task import PlainRun as PlainRun
+    from sweeper.training.learners.module_task import Examples as Examples
+    from sweeper.training.learners.module_task import ModuleTask as ModuleTask
+    from sweeper.training.learners.module_task import StackedTask as StackedTask
 
-_TASKS = "sweeper.training.tasks"
 _HOMES = {
-    "launch": "sweeper.notebook",
-    "load": "sweeper.notebook",
-    "check_task": f"{_TASKS}.conformance",
-    "LoopTask": f"{_TASKS}.loop",
-    "PlainRun": f"{_TASKS}.loop",
-    "Examples": f"{_TASKS}.own",
-    "ModuleTask": f"{_TASKS}.own",
-    "StackedTask": f"{_TASKS}.own",
+    "launch": "sweeper.api",
+    "load": "sweeper.api",
+    "check_task": "sweeper.testing.check",
+    "LoopTask": "sweeper.training.learners.loop_task",
+    "PlainRun": "sweeper.training.learners.loop_task",
+    "Examples": "sweeper.training.learners.module_task",
+    "ModuleTask": "sweeper.training.learners.module_task",
+    "StackedTask": "sweeper.training.learners.module_task",
 }
 __all__ = list(_HOMES)
 

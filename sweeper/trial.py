@@ -8,10 +8,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.hyperparameters import Hyperparameters
-from sweeper.spec.model import Objective, Precision
-from sweeper.tasks.named import task_type
+from sweeper.config.model import Objective, Precision
+from sweeper.space.hyperparameters import Hyperparameters
+from sweeper.tasks.registry import task_type
 from sweeper.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Seeds of a run: its initial parameters, its split into training and validation, the order of its examples."""
+
+    init: int
+    data: int
+    order: int
+
+
+def seeds_of(replicate: int) -> Seeds:
+    """The seeds of a replicate number: the same in every trial and every sweep."""
+    init, data, order = np.random.SeedSequence(replicate).generate_state(3, np.uint64) >> np.uint64(2)
+    return Seeds(int(init), int(data), int(order))
 
 
 @dataclass(frozen=True)
@@ -22,7 +37,7 @@ class Assignment:
         number: the trial's number in the study.
         settings: the canonical hyperparameters.
         task, objective: from the space.yaml.
-        replicates: replicate numbers; each stands for three seeds (`sweeper.seeds`).
+        replicates: replicate numbers; each stands for three seeds (`seeds_of`).
         cpu: cores this trial may use.
         precision: of matrix products.
         state: where an earlier start of this trial had got to, as training gave it; None from the beginning.

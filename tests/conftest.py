@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pyarrow import fs
 
-from tests import postgres as servers
+from tests.fakes import postgres as servers
 
 if TYPE_CHECKING:
     from xdist.remote import Producer

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from sweeper.errors import SweepFailed
-from sweeper.launching import launch
+from sweeper.sweep.launch import launch
 from sweeper.trial import Assignment, Chunk, Train
-from tests.test_director import QUESTION, always, diverges, fails, follows, learns
+from tests.sweep.test_director import QUESTION, always, diverges, fails, follows, learns
 
 RULES: dict[str, dict[str, Any]] = {
     "none": {"stop": "none"},

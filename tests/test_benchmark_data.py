@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from sweeper.paths import SweepFolder
-from sweeper.replay import render, replay
+from sweeper.folder.layout import SweepFolder
+from sweeper.report.replay import render, replay
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "benchmarks" / "data" / "modular-23"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from ray.scripts.scripts import start
 
-from tests.nodes import QUICK
+from tests.fakes.nodes import QUICK
 
 TEXT = (Path(__file__).parent.parent / "cluster-kuberay.yaml").read_text()
 CLUSTER, CLAIM, POLICY = yaml.safe_load_all(TEXT)

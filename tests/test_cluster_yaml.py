@@ -13,7 +13,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start
 
-from tests.nodes import QUICK
+from tests.fakes.nodes import QUICK
 
 TEXT = (Path(__file__).parent.parent / "cluster.yaml").read_text()
 COMMANDS = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")

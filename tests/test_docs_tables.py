@@ -11,13 +11,13 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sweeper import hyperparameters
-from sweeper.batch_schedules import USED_BY
+from sweeper.config.model import SweepSpec
 from sweeper.results.schema import tables
-from sweeper.spec.model import SweepSpec
+from sweeper.space import hyperparameters
+from sweeper.space.batch_schedules import USED_BY
 from sweeper.tasks.m_height import MHeight
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.tasks.named import OURS
+from sweeper.tasks.registry import OURS
 from sweeper.tasks.task import Task
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sweeper import check_task
-from tests.tasks.modules import forget
+from tests.fakes.modules import forget
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "tasks.md").read_text()
@@ -57,7 +57,7 @@ def test_following_the_guide_gives_a_sweep(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["my_loop:Descent", "my_stack:Line"])
 def test_the_other_tasks_of_the_guide_are_some(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sweeper.tasks.named import task_type
+    from sweeper.tasks.registry import task_type
 
     monkeypatch.syspath_prepend(folder)
     try:

@@ -20,8 +20,8 @@ from types import FrameType
 import pytest
 
 from sweeper.cli import main as cli
-from sweeper.launching import launch
-from tests import small
+from sweeper.sweep.launch import launch
+from tests.fakes import small
 
 SPACES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
 LONGEST_SECONDS = 20

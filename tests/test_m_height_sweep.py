@@ -7,15 +7,15 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from sweeper.asked import asked, references
+from sweeper.config.saved import asked, references
 from sweeper.errors import UserError
-from sweeper.launching import launch
-from sweeper.paths import SweepFolder
-from sweeper.report.account import account
-from sweeper.report.choosing import choose
+from sweeper.folder.layout import SweepFolder
+from sweeper.report.document import account
 from sweeper.report.export import final_info
 from sweeper.report.page import write
+from sweeper.report.select import choose
 from sweeper.results.query import query
+from sweeper.sweep.launch import launch
 
 SPACE = """
 name: heights

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main as cli
-from tests.report.made_up import train
-from tests.test_director import PUBLISHED, Sweep
+from tests.fakes.sweeps import train
+from tests.sweep.test_director import PUBLISHED, Sweep
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

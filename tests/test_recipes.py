@@ -13,16 +13,16 @@ import duckdb
 import numpy as np
 import pytest
 
-from sweeper.director import CONFIRMATION_REPLICATES
-from sweeper.hyperparameters import Hyperparameters, identity
-from sweeper.outcomes import FINISHED, Ending
-from sweeper.paths import SweepFolder
+from sweeper.config.loading import Loaded, load
+from sweeper.folder.layout import SweepFolder
 from sweeper.results.query import query
 from sweeper.results.summary import run_rows, summarise, trial_row
 from sweeper.results.writer import Writer
-from sweeper.spec.loading import Loaded, load
+from sweeper.space.hyperparameters import Hyperparameters, identity
+from sweeper.stats.events import FINISHED, Ending
+from sweeper.sweep.director import CONFIRMATION_REPLICATES
 from sweeper.trial import Assignment
-from tests.tables import MODULAR, TASK
+from tests.fakes.tables import MODULAR, TASK
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "results" / "README.md").read_text()

@@ -7,7 +7,7 @@ import numpy as np
 
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import BEST, LOOKS, Drawing, Sheet
-from sweeper.survival import kaplan_meier
+from sweeper.stats.survival import kaplan_meier
 
 HERE = Path(__file__).parent
 HORIZON = 7500

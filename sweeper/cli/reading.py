@@ -22,14 +22,14 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the sweeps in a folder: how far each is, and its best trial."""
-    from sweeper.report import catalogue
-    from sweeper.results.finding import addresses
+    from sweeper.folder.find import addresses
+    from sweeper.report import listing
 
-    entries = catalogue.catalogue(addresses(folder))
+    entries = listing.catalogue(addresses(folder))
     if json:
         terminal.print_json(entries)
     else:
-        terminal.out.print(catalogue.render(entries))
+        terminal.out.print(listing.render(entries))
 
 
 def top(
@@ -39,9 +39,9 @@ def top(
     json: Json = False,
 ) -> None:
     """Print a sweep's leaderboard."""
-    from sweeper.asked import asked
+    from sweeper.config.saved import asked
+    from sweeper.folder.find import find_sweep
     from sweeper.report import leaderboard
-    from sweeper.results.finding import find_sweep
 
     folder = find_sweep(sweep)
     board = leaderboard.leaderboard(folder, asked(folder), count, clock)
@@ -53,8 +53,8 @@ def top(
 
 def show(trial: Trial, json: Json = False) -> None:
     """Print everything about one trial: its configuration, and what became of each run."""
-    from sweeper.report import sheet
-    from sweeper.report.choosing import choose
+    from sweeper.report import show as sheet
+    from sweeper.report.select import choose
 
     page = sheet.sheet(choose(trial))
     if json:
@@ -70,8 +70,8 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say which of two trials is faster, paired on equal seeds, with an interval."""
-    from sweeper.report import pairs
-    from sweeper.report.choosing import choose
+    from sweeper.report import compare as pairs
+    from sweeper.report.select import choose
 
     first = choose(a)
     found = pairs.pair(first, choose(b, among=first), clock)
@@ -91,11 +91,11 @@ def query(
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Ask the tables of a sweep a question in SQL (DuckDB); of a folder of sweeps, with a column `sweep`."""
-    from sweeper.report import answers
-    from sweeper.results.finding import find
+    from sweeper.folder.find import find
+    from sweeper.report import query_output
     from sweeper.results.query import query as ask
 
-    answers.write(ask(find(sweeps), sql), "json" if json else format, output, terminal.out)
+    query_output.write(ask(find(sweeps), sql), "json" if json else format, output, terminal.out)
 
 
 def export(
@@ -108,9 +108,9 @@ def export(
     ] = "table",
 ) -> None:
     """Write a table, or one trial, to a file for other programs."""
+    from sweeper.folder.find import find
     from sweeper.report import export as exporting
-    from sweeper.report.choosing import choose
-    from sweeper.results.finding import find
+    from sweeper.report.select import choose
 
     if shape == "final-info":
         exporting.write_final_info(choose(sweeps), output)
@@ -126,14 +126,14 @@ def report(
     ] = None,
 ) -> None:
     """Write the report: one HTML page that needs no network, notes.md, and the figures as PNG and SVG."""
-    from sweeper.locations import in_store
-    from sweeper.report import account, page
-    from sweeper.results.finding import find_sweep
+    from sweeper.folder.address import in_store
+    from sweeper.folder.find import find_sweep
+    from sweeper.report import document, page
 
     folder = find_sweep(sweep)
     place = output or (Path(f"{folder.root.name}-report") if in_store(sweep) else folder.report)
     with terminal.err.status("reading the tables and drawing the figures"):
-        written = page.write(account.account(folder), place)
+        written = page.write(document.account(folder), place)
     terminal.say(f"wrote {written.page}, {written.notes.name} and {len(written.figures)} figures beside it")
 
 
@@ -145,8 +145,8 @@ def replay(
     at_once: Annotated[int, typer.Option(help="Trials that train at the same time.", min=1)] = 1,
 ) -> None:
     """Replay a sweep's whole curves under other rules for stopping trials: steps spent, and was the winner stopped?"""
-    from sweeper import replay as replaying
-    from sweeper.results.finding import find_sweep
+    from sweeper.folder.find import find_sweep
+    from sweeper.report import replay as replaying
 
     folder = find_sweep(sweep)
     terminal.out.print(replaying.render(replaying.replay(folder, [rule] if rule else replaying.RULES, at_once)))

@@ -10,7 +10,7 @@ from sweeper.cli.options import Json, Sweep
 
 def status(sweep: Sweep, json: Json = False) -> None:
     """Say whether a sweep runs, where, and how far it is."""
-    from sweeper import watching
+    from sweeper.monitor import status as watching
 
     found = watching.status(sweep)
     if json:
@@ -26,8 +26,8 @@ def watch(
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Watch a running sweep live, from here or from another machine; Ctrl-C leaves the sweep alone."""
-    from sweeper import watching
-    from sweeper import web as page
+    from sweeper.monitor import server as page
+    from sweeper.monitor import status as watching
 
     if web or open_browser:
         page.serve(sweep, port, say=terminal.say, open_browser=open_browser)
@@ -40,6 +40,6 @@ def stop(
     wait: Annotated[bool, typer.Option(" /--no-wait", help="Return at once; by default when it has ended.")] = True,
 ) -> None:
     """Ask a running sweep to stop gracefully; trials in training go on where they were when it is resumed."""
-    from sweeper import watching
+    from sweeper.monitor import status as watching
 
     watching.stop(sweep, wait=wait, say=terminal.say)

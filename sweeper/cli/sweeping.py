@@ -23,7 +23,7 @@ def launch(  # noqa: PLR0917  # options; typer passes them by name
     ] = None,
 ) -> None:
     """Run a sweep, or continue it where it stopped."""
-    from sweeper.launching import launch as run
+    from sweeper.sweep.launch import launch as run
 
     where: Literal["here", "ray"] = "here" if here else "ray"
     run(space, overrides, where=where, address=address, insecure=insecure, resume=resume, console=terminal.out)
@@ -37,15 +37,16 @@ def resume(
     here: Here = False,
 ) -> None:
     """Continue a sweep from its folder, as in: sweeper resume quickstart --set budget.trials=100."""
-    from sweeper.launching import resume as run
+    from sweeper.sweep.launch import resume as run
 
     run(sweep, overrides, where="here" if here else "ray", address=address, insecure=insecure, console=terminal.out)
 
 
 def check(space: Space, overrides: Overrides = None) -> None:
     """Check a space.yaml and print what a launch would do."""
-    from sweeper import machine, plan
-    from sweeper.spec.loading import load
+    from sweeper.config.loading import load
+    from sweeper.environment import machine
+    from sweeper.sweep import plan
 
     terminal.out.print(plan.render(plan.plan(load(space, overrides), machine.look())))
 
@@ -55,7 +56,7 @@ def init(space: Annotated[Path, typer.Argument(help="The file to write.")] = Pat
     if space.exists():
         raise UserError(f"{space}: is there already; give another name")
     try:
-        space.write_text(resources.files("sweeper.spec").joinpath("starter.yaml").read_text())
+        space.write_text(resources.files("sweeper.config").joinpath("starter.yaml").read_text())
     except OSError as error:
         raise UserError(f"{space}: cannot be written ({error.strerror})") from None
     terminal.out.print(f"wrote {space}; next: sweeper check {space}", markup=False, highlight=False, soft_wrap=True)
@@ -63,14 +64,14 @@ def init(space: Annotated[Path, typer.Argument(help="The file to write.")] = Pat
 
 def schema() -> None:
     """Print the JSON Schema of space.yaml, which editors use to complete and check."""
-    from sweeper.spec.json_schema import json_schema
+    from sweeper.config.json_schema import json_schema
 
     print(json.dumps(json_schema(), indent=1))
 
 
 def doctor() -> None:
     """Say what hardware and versions were found, and whether they fit together."""
-    from sweeper import doctor as examination
+    from sweeper.sweep import doctor as examination
 
     diagnosis = examination.examine()
     terminal.out.print(examination.render(diagnosis))

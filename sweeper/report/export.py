@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sweeper.errors import UserError
-from sweeper.report.answers import save
 from sweeper.report.as_json import as_json
-from sweeper.report.choosing import Chosen
+from sweeper.report.query_output import save
+from sweeper.report.select import Chosen
 from sweeper.results.query import Sweeps, query
 from sweeper.results.summary import ACCURACY
 

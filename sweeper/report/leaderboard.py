@@ -8,16 +8,15 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from sweeper import heaviest
-from sweeper.outcomes import Clock
-from sweeper.paths import SweepFolder
-from sweeper.report.grid import Grid, on_terminal
+from sweeper.config.model import SweepSpec
+from sweeper.folder.layout import SweepFolder
 from sweeper.report.summaries import Runs, runs_on
+from sweeper.report.table import Grid, on_terminal
 from sweeper.report.verdicts import Verdict, verdicts
 from sweeper.results.query import query
-from sweeper.results.record import taken_up_again
+from sweeper.results.readback import taken_up_again
 from sweeper.results.summary import CUT_SHORT, column_of
-from sweeper.spec.model import SweepSpec
+from sweeper.stats.events import Clock
 
 _FRESH_SEEDS = (
     "The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones."
@@ -105,7 +104,7 @@ def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
     if clock == "seconds" and spec.objective.horizon_seconds is None:
         (longest,) = query(folder, "SELECT max(seconds) AS seconds FROM curves").to_pylist()
         return float(longest["seconds"] or 1.0)
-    return heaviest.limit(spec, clock)
+    return spec.limit(clock)
 
 
 def _add_columns(folder: SweepFolder, rows: list[dict[str, Any]]) -> None:

@@ -3,9 +3,9 @@
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from sweeper.asked import asked
+from sweeper.config.saved import asked
 from sweeper.errors import UserError
-from sweeper.paths import TABLES, SweepFolder
+from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.report import leaderboard
 
 Stamp = tuple[tuple[str, int, int], ...]

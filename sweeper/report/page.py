@@ -8,9 +8,9 @@ from pathlib import Path
 import jinja2
 
 from sweeper.errors import UserError
-from sweeper.report.account import Account
+from sweeper.report.document import Account
 from sweeper.report.figures.canvas import Figure
-from sweeper.report.grid import Grid, in_markdown
+from sweeper.report.table import Grid, in_markdown
 
 _FIGURES = "figures"
 

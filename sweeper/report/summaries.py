@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.outcomes import Clock
-from sweeper.paths import SweepFolder
+from sweeper.folder.layout import SweepFolder
 from sweeper.results.query import frame
 from sweeper.results.summary import COLUMN
-from sweeper.survival import Rate, Survival, kaplan_meier, restricted_mean, success_rate
+from sweeper.stats.events import Clock
+from sweeper.stats.survival import Rate, Survival, kaplan_meier, restricted_mean, success_rate
 
 Times = npt.NDArray[np.float64]
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.comparison import Comparison, compare, holm, verdict
 from sweeper.report.summaries import Runs
+from sweeper.stats.comparison import Comparison, compare, holm, verdict
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.paths import SweepFolder, write_atomically
+from sweeper.folder.layout import SweepFolder, write_atomically
 
 _COLUMN = "column."
 

@@ -27,7 +27,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.outcomes import Event
+from sweeper.stats.events import Event
 
 Label = Literal["comprehension", "grokking", "memorisation", "confusion", "collapse"]
 Explanation = Literal["memorised", "group means", "slingshot", "clamped"]

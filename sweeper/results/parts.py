@@ -16,7 +16,7 @@ from pyarrow import dataset
 from pyarrow.fs import LocalFileSystem
 
 from sweeper.errors import UserError
-from sweeper.paths import SweepFolder, write_atomically
+from sweeper.folder.layout import SweepFolder, write_atomically
 from sweeper.results.schema import KNOWN, SCHEMA_VERSION
 
 METADATA = b"sweeper"

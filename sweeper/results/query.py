@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from sweeper.errors import UserError
-from sweeper.paths import TABLES, SweepFolder
+from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results.parts import joined, table
 
 Answer: TypeAlias = pa.Table

@@ -9,10 +9,10 @@ from typing import TypeAlias, get_args
 import pyarrow as pa
 from pydantic.fields import FieldInfo
 
-from sweeper.outcomes import CLOCKS
-from sweeper.paths import TABLES
+from sweeper.folder.layout import TABLES
 from sweeper.results.summary import ACCURACY, LEVELS, column_of
-from sweeper.tasks.named import OURS
+from sweeper.stats.events import CLOCKS
+from sweeper.tasks.registry import OURS
 from sweeper.tasks.task import SIDES, Task
 
 SCHEMA_VERSION = 4

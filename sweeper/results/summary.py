@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.hyperparameters import Hyperparameters, described
-from sweeper.objective import Observation, Rmst, lower_bound, rmst, value
-from sweeper.outcomes import CLOCKS, Clock, Ending, Event, Outcome, outcome_of
 from sweeper.results import diagnosis
-from sweeper.seeds import seeds_of
-from sweeper.trial import Assignment
+from sweeper.space.hyperparameters import Hyperparameters, described
+from sweeper.stats.events import CLOCKS, Clock, Ending, Event, Outcome, outcome_of
+from sweeper.stats.objective import Observation, Rmst, lower_bound, rmst, value
+from sweeper.trial import Assignment, seeds_of
 
 LEVELS = {"90": 0.90, "95": 0.95, "99": 0.99}
 """Validation accuracies whose first and sustained crossings are recorded."""

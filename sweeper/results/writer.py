@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from sweeper.paths import TABLES, SweepFolder
-from sweeper.results import pending
+from sweeper.folder.layout import TABLES, SweepFolder
+from sweeper.results import shards
 from sweeper.results.parts import METADATA, Parts
-from sweeper.results.pending import Rows
 from sweeper.results.schema import SCHEMA_VERSION, Tables
+from sweeper.results.shards import Rows
 
 TRIALS_PER_PART = {"trials": 1024, "runs": 1024, "curves": 128}
 SHARE = 0.02
@@ -58,7 +58,7 @@ class Writer:
             name: Parts(folder.table(name), _noted(tables, name, note), TRIALS_PER_PART[name]) for name in TABLES
         }
         folder.remove_unfinished()
-        self._pending: dict[int, Rows] = pending.read(folder, self._schemas)
+        self._pending: dict[int, Rows] = shards.read(folder, self._schemas)
         self._fold(self._pending)
 
     def put(self, trial: int, curves: Mapping[str, Any], runs: list[dict[str, Any]], trial_row: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ class Writer:
         if self._is_due():
             self._fold({**self._pending, trial: rows})
         else:
-            pending.write(self._folder, trial, rows)
+            shards.write(self._folder, trial, rows)
             self._pending[trial] = rows
 
     def fold_when_due(self) -> None:
@@ -96,7 +96,7 @@ class Writer:
         begun = self._clock()
         for name in ("curves", "runs", "trials"):  # a trial that is in `trials` is complete in the other two
             self._parts[name].put({trial: rows[name] for trial, rows in trials.items()})
-        pending.discard(self._folder, self._pending)
+        shards.discard(self._folder, self._pending)
         self._pending = {}
         ended = self._clock()
         self._due_at = ended + (ended - begun) / SHARE

@@ -1,7 +1,7 @@
 """Trains trials one after the other in this process: no Ray, no workers. For notebooks, debugging and tests."""
 
-from sweeper.outcomes import FINISHED, Ending
 from sweeper.runners.protocol import WAIT, Director, ending_of
+from sweeper.stats.events import FINISHED, Ending
 from sweeper.trial import Assignment, Train
 
 

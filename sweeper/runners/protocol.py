@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from sweeper.outcomes import DEVICE_FAILED, ERROR, OUT_OF_MEMORY, UNUSABLE_STATE, Ending
+from sweeper.stats.events import DEVICE_FAILED, ERROR, OUT_OF_MEMORY, UNUSABLE_STATE, Ending
 from sweeper.trial import Assignment, Chunk, Train, UnusableStateError
 
 Wait = Literal["wait"]

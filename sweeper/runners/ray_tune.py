@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from sweeper.errors import UserError
+from sweeper.runners.capacity import Nodes, Room
 from sweeper.runners.protocol import Answer, Director
-from sweeper.runners.room import Nodes, Room
 from sweeper.trial import Train
 
 _SETTINGS = {

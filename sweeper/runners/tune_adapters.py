@@ -13,10 +13,10 @@ import ray
 from ray import tune
 from ray.tune import progress_reporter, schedulers, search
 
-from sweeper.outcomes import DEVICE_FAILED, ERROR, FINISHED, HOST_MEMORY, NODE_LOST, WORKER_KILLED, Ending
+from sweeper.runners.capacity import Room
 from sweeper.runners.lost_workers import LostWorkerError
 from sweeper.runners.protocol import WAIT, Director, Wait, ending_of
-from sweeper.runners.room import Room
+from sweeper.stats.events import DEVICE_FAILED, ERROR, FINISHED, HOST_MEMORY, NODE_LOST, WORKER_KILLED, Ending
 from sweeper.trial import Assignment, Chunk, Train
 
 _REMEMBERED = 50
@@ -230,7 +230,7 @@ def _loss(trial: Any) -> Ending:
 
 
 def _cause(error: Exception) -> str:
-    """Which of the causes in `sweeper.retries` an error of Tune's is."""
+    """Which of the causes in `sweeper.sweep.retries` an error of Tune's is."""
     reason = error.cause if isinstance(error, LostWorkerError) else error
     if isinstance(reason, BrokenWorkerError):
         return DEVICE_FAILED

@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sweeper.parameters import Choice, Float, Int
+from sweeper.space.parameters import Choice, Float, Int
 
 
 def recorded(parameter: Choice | Int | Float) -> BaseDistribution:

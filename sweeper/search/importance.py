@@ -14,10 +14,10 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, create_trial
 
-from sweeper import hyperparameters
-from sweeper.hyperparameters import Value
-from sweeper.parameters import Choice, Float, Int, nearest
 from sweeper.search import dimensions
+from sweeper.space import hyperparameters
+from sweeper.space.hyperparameters import Value
+from sweeper.space.parameters import Choice, Float, Int, nearest
 
 FEWEST = 20
 """Trials below which importances would be noise."""

@@ -18,9 +18,9 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import log_ndtr
 
+from sweeper.config.model import Sampler
 from sweeper.search import capping
-from sweeper.space import Coordinates
-from sweeper.spec.model import Sampler
+from sweeper.space.space import Coordinates
 
 Seen = Callable[[Coordinates], bool]
 """Whether coordinates mean a configuration that has been run, or is running."""

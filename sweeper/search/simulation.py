@@ -13,11 +13,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sweeper import objective
-from sweeper.objective import Observation
-from sweeper.outcomes import Event
 from sweeper.search.pruning import Pruner
 from sweeper.search.racing import Race
+from sweeper.stats import objective
+from sweeper.stats.events import Event
+from sweeper.stats.objective import Observation
 
 Numbers = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]

@@ -25,9 +25,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict
 
-from sweeper import hyperparameters
 from sweeper.errors import StorageError, UserError
-from sweeper.hyperparameters import Hyperparameters
+from sweeper.space import hyperparameters
+from sweeper.space.hyperparameters import Hyperparameters
 
 Phase = Literal["baseline", "search", "confirm"]
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from sweeper import hyperparameters
-from sweeper.hyperparameters import Hyperparameters
+from sweeper.config.model import Sampler
 from sweeper.search import dimensions
 from sweeper.search.sampler import Suggestions
 from sweeper.search.storage import Description, Journal, Phase, Recorded, Storage
-from sweeper.space import Coordinates, Space
-from sweeper.spec.model import Sampler
+from sweeper.space import hyperparameters
+from sweeper.space.hyperparameters import Hyperparameters
+from sweeper.space.space import Coordinates, Space
 
 _LARGEST_GRID = 100_000
 """Configurations up to which a space is listed, for the grid sampler and to notice that all have been run."""

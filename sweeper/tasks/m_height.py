@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, field_validator
 from pydantic.fields import FieldInfo
 
-from sweeper.hyperparameters import MODEL, Value
+from sweeper.space.hyperparameters import MODEL, Value
 from sweeper.tasks.task import LOSS, Task
 
 Triple = Annotated[tuple[int, int, int], Field(strict=False)]

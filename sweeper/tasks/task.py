@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from sweeper import hyperparameters
-from sweeper.hyperparameters import MODEL, Value
+from sweeper.space import hyperparameters
+from sweeper.space.hyperparameters import MODEL, Value
 
 LOSS = "loss"
 References = Mapping[str, Mapping[str, float]]
@@ -26,7 +26,7 @@ _TAKEN = (
 class Task(BaseModel):
     """The section `task` of a space.yaml: its fields are the keys, the name of the task first.
 
-    A subclass overrides what is different about it. `sweeper.training.tasks` has the half that trains.
+    A subclass overrides what is different about it. `sweeper.training.learners` has the half that trains.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from sweeper.errors import UserError
-from sweeper.paths import SweepFolder
+from sweeper.folder.layout import SweepFolder
 from sweeper.trackers import process
 from sweeper.trackers.protocol import Place, Trial
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from sweeper.training import kernels
+from sweeper.training.ops import kernels
 
 
 class AdamW:

@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sweeper.spec.model import Objective, Precision
+from sweeper.config.model import Objective, Precision
 from sweeper.tasks.task import LOSS
-from sweeper.training import draws
+from sweeper.training import rng
 from sweeper.training.adamw import AdamW
-from sweeper.training.course import Course
 from sweeper.training.graphs import Graphs
+from sweeper.training.learners.learner import Equipment, Learner, Run, Scores
+from sweeper.training.ops.dedup import merge
+from sweeper.training.ops.matmul import product_for
 from sweeper.training.parameters import Flat
-from sweeper.training.products import product_for
-from sweeper.training.repeats import merge
-from sweeper.training.tasks.learner import Equipment, Learner, Run, Scores
+from sweeper.training.schedules import Course
 from sweeper.trial import Columns
 
 SAMPLED_BATCHES = 8
@@ -41,8 +41,8 @@ class Techniques:
     """How training is made fast; none of them changes what is computed, up to rounding. For comparisons.
 
     Attributes:
-        share: compute rows that examples have in common once (`sweeper.training.prefixes`).
-        merge: compute an example once that a batch holds several times (`sweeper.training.repeats`); on CPUs.
+        share: compute rows that examples have in common once (`sweeper.training.ops.prefixes`).
+        merge: compute an example once that a batch holds several times (`sweeper.training.ops.dedup`); on CPUs.
         graphs: replay CUDA graphs (`sweeper.training.graphs`).
     """
 
@@ -163,7 +163,7 @@ class Cohort:
         clock = self._optimiser.updates
         asked = self._sizes.index_select(1, clock)
         rate, decay = self._rates.index_select(1, clock), self._decays.index_select(1, clock)
-        indices = draws.draw(self._seeds, draws.TRAIN, clock, width, self._train_counts)
+        indices = rng.draw(self._seeds, rng.TRAIN, clock, width, self._train_counts)
         rows = self._train_rows.gather(1, indices)
         counts: torch.Tensor = torch.arange(width, device=self._device) < asked
         if self._merge and not measure:
@@ -264,7 +264,7 @@ class Cohort:
         if self._sampled:
             clock = self._optimiser.updates
             total = SAMPLED_BATCHES * self._sizes.index_select(1, clock - 1)
-            indices = draws.draw(self._seeds, draws.VALIDATION, clock, SAMPLED_BATCHES * width, self._validation_counts)
+            indices = rng.draw(self._seeds, rng.VALIDATION, clock, SAMPLED_BATCHES * width, self._validation_counts)
             rows = rows.gather(1, indices)
         counts: torch.Tensor = torch.arange(rows.shape[1], device=self._device) < total
         if self._merge and self._sampled:

@@ -8,8 +8,8 @@ import sys
 
 import torch
 
-from sweeper.spec.model import Precision
-from sweeper.training import kernels
+from sweeper.config.model import Precision
+from sweeper.training.ops import kernels
 
 # Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3

@@ -7,7 +7,7 @@ averaged over time before their ratio is taken.
 
 from dataclasses import dataclass
 
-from sweeper.batch_schedules import BatchSchedule
+from sweeper.space.batch_schedules import BatchSchedule
 
 
 @dataclass

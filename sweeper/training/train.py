@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.seeds import seeds_of
 from sweeper.training.checkpoint import Pace, pack, unpack
 from sweeper.training.cohort import Cohort
 from sweeper.training.device import name_of, prepare
-from sweeper.training.tasks import loop
-from sweeper.training.tasks.learner import Learner, Run
-from sweeper.training.tasks.learners import learner_of
-from sweeper.training.tasks.loop import LoopTask
-from sweeper.trial import Assignment, Chunk, Columns, UnusableStateError
+from sweeper.training.learners import loop_task
+from sweeper.training.learners.learner import Learner, Run
+from sweeper.training.learners.loop_task import LoopTask
+from sweeper.training.learners.registry import learner_of
+from sweeper.trial import Assignment, Chunk, Columns, UnusableStateError, seeds_of
 
 CHUNK_SECONDS = 1.0
 """How long to train between two chunks: long enough to keep bookkeeping cheap, short enough to be stopped soon."""
@@ -29,7 +28,7 @@ def train(assignment: Assignment) -> Iterator[Chunk]:
     """
     device = prepare(assignment.cpu, assignment.precision)
     if isinstance(assignment.task, LoopTask):
-        yield from loop.train(assignment.task, assignment, device)
+        yield from loop_task.train(assignment.task, assignment, device)
         return
     learner = learner_of(assignment.task)
     resumed = None if assignment.state is None else unpack(assignment.state)

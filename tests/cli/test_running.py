@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import heartbeat
 from sweeper.cli.main import run
-from tests.ctrl_c import hears_ctrl_c
-from tests.launches import launched
-from tests.test_watching import in_training
+from sweeper.monitor import heartbeat
+from tests.fakes.ctrl_c import hears_ctrl_c
+from tests.fakes.launches import launched
+from tests.monitor.test_status import in_training
 
 
 @pytest.fixture(autouse=True)

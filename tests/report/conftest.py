@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.made_up import made_up
-from tests.test_director import Sweep
+from tests.fakes.sweeps import made_up
+from tests.sweep.test_director import Sweep
 
 
 @pytest.fixture(scope="session")

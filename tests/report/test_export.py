@@ -8,8 +8,8 @@ import pytest
 
 from sweeper.errors import UserError
 from sweeper.report import export
-from sweeper.report.choosing import choose
-from tests.test_director import Sweep
+from sweeper.report.select import choose
+from tests.sweep.test_director import Sweep
 
 
 @pytest.mark.parametrize("table", ["trials", "runs", "curves"])

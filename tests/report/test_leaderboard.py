@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweeper.outcomes import CLOCKS, Clock
+from sweeper.config.loading import load
 from sweeper.report.leaderboard import Leaderboard, leaderboard, render
-from sweeper.spec.loading import load
+from sweeper.stats.events import CLOCKS, Clock
 from sweeper.trial import Assignment, Chunk
 from tests.results.test_summary import chunk_of, curve
-from tests.test_director import CONFIRMATION_REPLICATES, PUBLISHED, QUESTION, Sweep, diverges, fails, follows, learns
+from tests.sweep.test_director import (
+    CONFIRMATION_REPLICATES,
+    PUBLISHED,
+    QUESTION,
+    Sweep,
+    diverges,
+    fails,
+    follows,
+    learns,
+)
 
 TOP = 10
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeper.paths import SweepFolder, write_text
+from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.report.live import Board, stamp_of
-from tests.report.made_up import made_up
+from tests.fakes.sweeps import made_up
 
 
 def shown(board: Board, folder: SweepFolder) -> str:

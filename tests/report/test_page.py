@@ -9,11 +9,11 @@ import pytest
 
 from sweeper.errors import UserError
 from sweeper.report import page
-from sweeper.report.account import Account, account
+from sweeper.report.document import Account, account
 from sweeper.report.figures.canvas import Figure
-from sweeper.report.grid import Grid
-from tests.browser import DESKTOP, PHONE, browser, console, needs_browser, picture, show
-from tests.test_director import Sweep
+from sweeper.report.table import Grid
+from tests.fakes.browser import DESKTOP, PHONE, browser, console, needs_browser, picture, show
+from tests.sweep.test_director import Sweep
 
 FIGURE = Figure(
     "survival",

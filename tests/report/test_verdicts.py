@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeper.comparison import compare, holm
 from sweeper.report.summaries import Runs
 from sweeper.report.verdicts import verdicts
+from sweeper.stats.comparison import compare, holm
 
 LIMIT = 100.0
 EIGHT = tuple(range(1000, 1008))

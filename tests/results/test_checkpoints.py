@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sweeper.paths import SweepFolder
+from sweeper.folder.layout import SweepFolder
 from sweeper.results.checkpoints import Checkpoint, Checkpoints, DamagedError
 from sweeper.trial import join
 from tests.results.test_summary import chunk_of, curve

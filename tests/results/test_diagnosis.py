@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.outcomes import Event
 from sweeper.results import diagnosis
 from sweeper.results.diagnosis import (
     Inversion,
@@ -20,6 +19,7 @@ from sweeper.results.diagnosis import (
     learning,
     spikes,
 )
+from sweeper.stats.events import Event
 
 ACCURATE = Event("val_accuracy", ">", 0.99)
 LOW = Event("val_loss", "<", 1.0)

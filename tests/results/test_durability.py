@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from sweeper.errors import StorageError
-from sweeper.paths import TABLES, SweepFolder
+from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.writer import Writer
+from tests.fakes.tables import MODULAR
 from tests.results.test_summary import Columns, curve
 from tests.results.test_writer import CLOCKS, ROWS, RUNS, curves_of, left_in, pending, per_trial, put, read
-from tests.tables import MODULAR
 
 PUTS = [(0, 2), (1, 2), (1, 3), (0, 3), (2, 2), (3, 2), (4, 2)]
 """Trials and their evaluations: into a part; pending; replaced there; replaced in its part; three pending; folded."""

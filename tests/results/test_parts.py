@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeper.errors import UserError
-from sweeper.paths import TABLES, SweepFolder
+from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.parts import table
-from sweeper.results.record import settled
+from sweeper.results.readback import settled
 from sweeper.results.schema import KNOWN, SCHEMA_VERSION
 from sweeper.results.writer import Writer
+from tests.fakes.tables import MODULAR, SCHEMAS
 from tests.results.test_writer import ROWS, put
-from tests.tables import MODULAR, SCHEMAS
 
 
 @pytest.fixture

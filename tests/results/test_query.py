@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeper.errors import UserError
-from sweeper.paths import TABLES, SweepFolder
+from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.query import frame, query, write
 from sweeper.results.schema import KNOWN, tables
 from sweeper.results.writer import Writer
 from sweeper.tasks.m_height import MHeight
+from tests.fakes.tables import MODULAR, SCHEMAS
 from tests.results.test_writer import ROWS, put, straight
-from tests.tables import MODULAR, SCHEMAS
 
 
 def begun(root: Path) -> SweepFolder:

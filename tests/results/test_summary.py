@@ -13,9 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sweeper.hyperparameters import Hyperparameters, canonical_form, from_flat
-from sweeper.objective import lower_bound
-from sweeper.outcomes import FINISHED, Ending
+from sweeper.config.model import Objective
 from sweeper.results.summary import (
     CUT_SHORT,
     TrialSummary,
@@ -27,11 +25,12 @@ from sweeper.results.summary import (
     summarise,
     trial_row,
 )
-from sweeper.seeds import seeds_of
-from sweeper.spec.model import Objective
+from sweeper.space.hyperparameters import Hyperparameters, canonical_form, from_flat
+from sweeper.stats.events import FINISHED, Ending
+from sweeper.stats.objective import lower_bound
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.trial import Assignment, Chunk, join
-from tests.tables import SCHEMAS, TASK
+from sweeper.trial import Assignment, Chunk, join, seeds_of
+from tests.fakes.tables import SCHEMAS, TASK
 
 EVERY = 10
 BATCH = 64

@@ -17,16 +17,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeper.errors import StorageError
-from sweeper.hyperparameters import Hyperparameters
-from sweeper.outcomes import FINISHED, Ending
-from sweeper.paths import TABLES, SweepFolder
+from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.schema import SCHEMA_VERSION
 from sweeper.results.summary import run_rows, trial_row
 from sweeper.results.writer import Writer
+from sweeper.space.hyperparameters import Hyperparameters
+from sweeper.stats.events import FINISHED, Ending
 from sweeper.trial import join
+from tests.fakes.tables import MEANINGS, MODULAR, SCHEMAS, TASK
 from tests.results.test_summary import Columns, assignment_of, chunk_of, curve, summary_of
-from tests.tables import MEANINGS, MODULAR, SCHEMAS, TASK
 
 RUNS, EVALUATIONS = 3, 4
 ROWS = {"trials": 1, "runs": RUNS, "curves": RUNS * EVALUATIONS}

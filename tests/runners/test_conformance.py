@@ -6,8 +6,8 @@ import pytest
 
 from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import Runner
-from tests.runners import training_functions
-from tests.runners.directors import Recording
+from tests.fakes import training_functions
+from tests.fakes.directors import Recording
 
 CAPPED_AFTER = 4
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes import Nodes, free_port
+from tests.fakes.nodes import Nodes, free_port
 
 
 def family(pid: int) -> dict[int, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runners.driver import driving
+from tests.fakes.driver import driving
 
 GB = 10**9
 

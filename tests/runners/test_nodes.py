@@ -1,4 +1,4 @@
-"""Nodes come and go while a sweep runs. Real nodes: see tests/nodes.py."""
+"""Nodes come and go while a sweep runs. Real nodes: see tests/fakes/nodes.py."""
 
 import os
 import shutil
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes import Nodes
-from tests.runners.driver import Driver, driving
+from tests.fakes.driver import Driver, driving
+from tests.fakes.nodes import Nodes
 
 MAY_HAVE_NETWORKS = os.geteuid() == 0 and shutil.which("ip") is not None
 

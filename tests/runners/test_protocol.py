@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sweeper.outcomes import DEVICE_FAILED, ERROR, OUT_OF_MEMORY, UNUSABLE_STATE
 from sweeper.runners.protocol import ending_of
+from sweeper.stats.events import DEVICE_FAILED, ERROR, OUT_OF_MEMORY, UNUSABLE_STATE
 from sweeper.trial import UnusableStateError
 
 Accelerator = getattr(torch, "AcceleratorError", RuntimeError)  # not in older versions

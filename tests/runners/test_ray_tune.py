@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import UserError
-from tests.runners import training_functions
-from tests.runners.directors import Meeting, Patient, Recording
+from tests.fakes import training_functions
+from tests.fakes.directors import Meeting, Patient, Recording
 
 
 def endings(director: Recording) -> dict[int, tuple[str, str]]:

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.hyperparameters import Hyperparameters
-from sweeper.parameters import Choice, Float, Int
+from sweeper.config.model import Sampler
 from sweeper.search.capping import Cap, good_side, places_that_matter
 from sweeper.search.racing import Race
 from sweeper.search.simulation import Ended, Raced, Recorded, Rule, Uncapped, replay
 from sweeper.search.study import Study
-from sweeper.space import Space
-from sweeper.spec.model import Sampler
-from tests.search.recordings import HORIZON, Landscape, question, value
+from sweeper.space.hyperparameters import Hyperparameters
+from sweeper.space.parameters import Choice, Float, Int
+from sweeper.space.space import Space
+from tests.fakes.recordings import HORIZON, Landscape, question, value
 
 values = st.lists(st.floats(-5, 5) | st.integers(-2, 2).map(float), min_size=1, max_size=40)
 

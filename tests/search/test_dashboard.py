@@ -12,12 +12,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from sweeper.launching import launch
-from tests import small
-from tests.launches import wait_for
-from tests.postgres import Server
-from tests.test_director import Sweep, by_depth, learns
-from tests.test_launch import quiet
+from sweeper.sweep.launch import launch
+from tests.fakes import small
+from tests.fakes.launches import wait_for
+from tests.fakes.postgres import Server
+from tests.sweep.test_director import Sweep, by_depth, learns
+from tests.sweep.test_launch import quiet
 
 pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
 COMMAND = "import sys; from optuna_dashboard._cli import main; sys.argv[0] = 'optuna-dashboard'; main()"

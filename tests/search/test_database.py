@@ -13,12 +13,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sweeper.config.model import Sampler
 from sweeper.errors import StorageError, UserError
 from sweeper.search.database import Database
 from sweeper.search.study import Study
-from sweeper.space import Choice, Float, Int, Space
-from sweeper.spec.model import Sampler
-from tests.postgres import PASSWORD, Server
+from sweeper.space.space import Choice, Float, Int, Space
+from tests.fakes.postgres import PASSWORD, Server
 
 SPACE = Space({"weight_decay": Float(float=(0.01, 0.1), log=True), "depth": Int(int=(1, 4))}, {}, (), 200)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sweeper.parameters import Choice, Float, Int
 from sweeper.search.importance import FEWEST, coordinate_of, importances
+from sweeper.space.parameters import Choice, Float, Int
 
 PARAMETERS: dict[str, Choice | Int | Float] = {
     "batch.shape": Choice(choice=["constant", "linear", "cyclic"]),

@@ -8,7 +8,7 @@ from sweeper.search.pruning import Pruner
 from sweeper.search.pruning import Rule as Name
 from sweeper.search.racing import Race
 from sweeper.search.simulation import Pruned, Raced, Recorded, Rule, replay
-from tests.search.recordings import HORIZON, NEVER, question, recorded
+from tests.fakes.recordings import HORIZON, NEVER, question, recorded
 
 RUNG = 10
 """The first one of a horizon of 640; the others are at 40 and 160."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sweeper.search.capping import Cap
 from sweeper.search.racing import Race, stages
 from sweeper.search.simulation import Ended, Raced, Recorded, Uncapped, replay
-from tests.search.recordings import NEVER, question, recorded
+from tests.fakes.recordings import NEVER, question, recorded
 
 numbers = st.floats(-5, 5) | st.integers(-2, 2).map(float)
 trials = st.lists(st.fixed_dictionaries({1: numbers, 2: numbers, 5: numbers}), max_size=20)

@@ -16,11 +16,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.config.model import Sampler
 from sweeper.search import sampler
 from sweeper.search.capping import good_side
 from sweeper.search.sampler import CANDIDATES, MODELLED, Suggestions
-from sweeper.space import Coordinates
-from sweeper.spec.model import Sampler
+from sweeper.space.space import Coordinates
 
 SMOOTH: dict[str, BaseDistribution] = {
     "decay": FloatDistribution(0.01, 1, log=True),

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper import objective
-from sweeper.objective import Observation
-from sweeper.outcomes import Event
 from sweeper.results.summary import observe
 from sweeper.search.pruning import Pruner
 from sweeper.search.racing import Race, stages
 from sweeper.search.simulation import Ended, Pruned, Question, Raced, Recorded, Rule, Uncapped, replay
+from sweeper.stats import objective
+from sweeper.stats.events import Event
+from sweeper.stats.objective import Observation
+from tests.fakes.recordings import EVENT, EVERY, HORIZON, NEVER, question, recorded, value
 from tests.results.test_summary import assignment_of, chunk_of, curve
-from tests.search.recordings import EVENT, EVERY, HORIZON, NEVER, question, recorded, value
 
 LAST = HORIZON // EVERY - 1
 ONE, TWO = question(1), question(2)

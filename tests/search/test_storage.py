@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from sweeper.config.model import Sampler
 from sweeper.errors import StorageError, UserError
 from sweeper.search.study import Study
-from sweeper.space import Choice, Float, Int, Space
-from sweeper.spec.model import Sampler
+from sweeper.space.space import Choice, Float, Int, Space
 
 SPACE = Space(
     {

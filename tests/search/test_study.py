@@ -21,14 +21,14 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.config.model import Sampler
 from sweeper.errors import UserError
-from sweeper.hyperparameters import Hyperparameters, identity, to_flat
 from sweeper.search import sampler
 from sweeper.search.database import Database
 from sweeper.search.storage import Storage
 from sweeper.search.study import Proposal, Study
-from sweeper.space import Choice, Float, Int, Space
-from sweeper.spec.model import Sampler
+from sweeper.space.hyperparameters import Hyperparameters, identity, to_flat
+from sweeper.space.space import Choice, Float, Int, Space
 
 HORIZON = 200
 

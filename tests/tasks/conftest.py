@@ -1,5 +1,5 @@
 """Folders with modules of a user's own."""
 
-from tests.tasks.modules import folder
+from tests.fakes.modules import folder
 
 __all__ = ["folder"]

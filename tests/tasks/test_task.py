@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from sweeper.hyperparameters import fields
+from sweeper.space.hyperparameters import fields
 from sweeper.tasks.m_height import MHeight
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.tasks.task import Task

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.paths import SweepFolder
+from sweeper.folder.layout import SweepFolder
 from sweeper.trackers import feeding
 from sweeper.trackers.feeding import NEEDS
-from tests.trackers.made_up import trial
+from tests.fakes.tracked import trial
 
 STAGES = tuple((step, 32 + step) for step in range(2000))
 TRIALS = [

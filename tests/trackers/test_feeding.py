@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import UserError
-from sweeper.launching import launch
-from sweeper.paths import SweepFolder, write_text
+from sweeper.folder.layout import SweepFolder, write_text
+from sweeper.sweep.launch import launch
 from sweeper.trackers import feeding
-from tests import small
-from tests.launches import launched, wait_for
-from tests.test_launch import quiet, table
-from tests.trackers.made_up import trial
+from tests.fakes import small
+from tests.fakes.launches import launched, wait_for
+from tests.fakes.tracked import trial
+from tests.sweep.test_launch import quiet, table
 
 
 @pytest.fixture(autouse=True)
 def _misbehaving(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the place of two trackers."""
     for name in ("mlflow", "wandb"):
-        monkeypatch.setitem(feeding.MODULES, name, "tests.trackers.misbehaving")
+        monkeypatch.setitem(feeding.MODULES, name, "tests.fakes.misbehaving_trackers")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.trackers.protocol import Place
-from tests.trackers.made_up import CONFIGURATION, FINISHED, OUTCOME, POINTS, STARTED, trial
+from tests.fakes.tracked import CONFIGURATION, FINISHED, OUTCOME, POINTS, STARTED, trial
 
 # Alembic, SQLAlchemy and MLflow deprecate each other.
 pytestmark = pytest.mark.filterwarnings("ignore")

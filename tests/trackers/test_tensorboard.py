@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.trackers.protocol import Place
-from tests.trackers.made_up import CONFIGURATION, FINISHED, OUTCOME, POINTS, trial
+from tests.fakes.tracked import CONFIGURATION, FINISHED, OUTCOME, POINTS, trial
 
 accumulator = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"

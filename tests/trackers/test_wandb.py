@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sweeper.trackers.protocol import Place
-from tests.trackers.made_up import CONFIGURATION, OUTCOME, POINTS, trial
+from tests.fakes.tracked import CONFIGURATION, OUTCOME, POINTS, trial
 
 pytest.importorskip("wandb", reason="wandb is not installed")
 _HEADER, _BLOCK = 7, 32 * 1024

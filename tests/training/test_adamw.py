@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sweeper.training import kernels
 from sweeper.training.adamw import AdamW
+from sweeper.training.ops import kernels
 
 RUNS, SIZE = 3, 7
 BETAS = [(0.9, 0.98), (0.8, 0.999), (0.0, 0.5)]

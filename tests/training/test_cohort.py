@@ -8,17 +8,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sweeper import hyperparameters
-from sweeper.batch_schedules import batch_sizes
-from sweeper.outcomes import FINISHED, Outcome, outcome_of
-from sweeper.seeds import seeds_of
-from sweeper.spec.model import Objective
+from sweeper.config.model import Objective
+from sweeper.space import hyperparameters
+from sweeper.space.batch_schedules import batch_sizes
+from sweeper.stats.events import FINISHED, Outcome, outcome_of
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.training import draws, kernels
+from sweeper.training import rng
 from sweeper.training.cohort import Cohort, Techniques, bucket
-from sweeper.training.tasks.learner import Run
-from sweeper.training.tasks.modular_arithmetic import Learner, Split, Table, build_table, split
-from tests.training.reference import PlainTransformer
+from sweeper.training.learners.learner import Run
+from sweeper.training.learners.modular_arithmetic import Learner, Split, Table, build_table, split
+from sweeper.training.ops import kernels
+from sweeper.trial import seeds_of
+from tests.fakes.reference import PlainTransformer
 
 CPU = torch.device("cpu")
 
@@ -63,7 +64,7 @@ def train_plainly(run: Run, updates: int) -> PlainTransformer:
     seeds, count = torch.tensor([run.seeds.order]), torch.tensor([[len(parts.train)]])
     for update in range(updates):
         optimiser.param_groups[0]["lr"] = s.learning_rate * min(update / s.warmup_steps, 1)
-        drawn = draws.draw(seeds, draws.TRAIN, update, int(sizes[update]), count)[0]
+        drawn = rng.draw(seeds, rng.TRAIN, update, int(sizes[update]), count)[0]
         rows = parts.train[drawn]
         loss = F.cross_entropy(model(table.tokens[rows]), table.targets[rows])
         optimiser.zero_grad()

@@ -11,9 +11,9 @@ import torch
 from sweeper.training.cohort import Cohort, Techniques
 from sweeper.training.device import prepare
 from sweeper.training.graphs import Graphs
-from sweeper.training.products import exact
-from sweeper.training.tasks.learner import Run
-from sweeper.training.tasks.modular_arithmetic import Learner
+from sweeper.training.learners.learner import Run
+from sweeper.training.learners.modular_arithmetic import Learner
+from sweeper.training.ops.matmul import exact
 from tests.training.test_cohort import make_run, objective, task
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sweeper.batch_schedules import BatchSchedule
+from sweeper.space.batch_schedules import BatchSchedule
 from sweeper.training.noise_scale import NoiseScale
 
 

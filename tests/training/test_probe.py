@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.hyperparameters import from_flat
-from sweeper.spec.model import Objective
+from sweeper.config.model import Objective
+from sweeper.space.hyperparameters import from_flat
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training import probe
 from sweeper.training.probe import Company, Probe, best, measure, next_size, verdict
 from sweeper.training.train import train
 from sweeper.trial import Assignment
-from tests.runners.training_functions import counted, dies_at_once, steady
+from tests.fakes.training_functions import counted, dies_at_once, steady
 
 GIB = 2**30
 ROOM = 80 * GIB

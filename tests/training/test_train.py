@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sweeper import hyperparameters
-from sweeper.spec.model import Objective, Precision
+from sweeper.config.model import Objective, Precision
+from sweeper.space import hyperparameters
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training.device import prepare
 from sweeper.training.train import train

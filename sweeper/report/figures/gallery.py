@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from sweeper.paths import SweepFolder
+from sweeper.config.model import SweepSpec
+from sweeper.folder.layout import SweepFolder
 from sweeper.report.figures import (
     importance,
     jump,
@@ -19,7 +20,6 @@ from sweeper.report.figures import (
 from sweeper.report.figures.canvas import Drawing, Figure, rendered
 from sweeper.report.figures.groups import grouped
 from sweeper.report.figures.subject import subject
-from sweeper.spec.model import SweepSpec
 
 Data = TypeVar("Data")
 

@@ -3,10 +3,10 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from sweeper import hyperparameters
-from sweeper.parameters import Choice
 from sweeper.report.figures.importance import weighed
 from sweeper.report.figures.subject import Row, Subject, counted, cut_short, label, listed
+from sweeper.space import hyperparameters
+from sweeper.space.parameters import Choice
 
 SHAPE = "batch.shape"
 ENOUGH = 3

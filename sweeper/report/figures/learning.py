@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sweeper.asked import references
-from sweeper.outcomes import Clock, Event
+from sweeper.config.saved import references
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.groups import Grouping
 from sweeper.report.figures.subject import Subject, counted, listed, numbered
 from sweeper.results.query import frame, query
 from sweeper.results.summary import COLUMN
+from sweeper.stats.events import Clock, Event
 
 PLACES = 300
 """Points of a curve, at most."""

@@ -6,14 +6,14 @@ from textwrap import fill
 
 import numpy as np
 
-from sweeper.hyperparameters import normal
-from sweeper.outcomes import Clock
-from sweeper.parameters import Choice, Float, Int
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.groups import value_of
 from sweeper.report.figures.points import Point, points
 from sweeper.report.figures.subject import Subject, counted, listed
+from sweeper.space.hyperparameters import normal
+from sweeper.space.parameters import Choice, Float, Int
+from sweeper.stats.events import Clock
 
 MOST = 500
 _ABSENT = -0.14

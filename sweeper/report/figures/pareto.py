@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.outcomes import CLOCKS, Clock
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing, Look
 from sweeper.report.figures.subject import Subject, counted, cut_short, listed, numbered
 from sweeper.results.query import frame
+from sweeper.stats.events import CLOCKS, Clock
 
 PAIRS: tuple[tuple[Clock, Clock], ...] = (("steps", "examples"), ("steps", "seconds"), ("examples", "seconds"))
 _STEEP = 8.0

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from sweeper.hyperparameters import Value
 from sweeper.report.figures.subject import Row, Subject, cut_short
+from sweeper.space.hyperparameters import Value
 
 Kind = Literal["reached", "restricted", "at least"]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.batch_schedules import BatchSchedule, batch_sizes
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.subject import Row, Subject, label, listed, numbered
 from sweeper.results.query import frame
+from sweeper.space.batch_schedules import BatchSchedule, batch_sizes
 
 _MOST, _MOST_BASELINES = 7, 3
 _STEEP = 8.0

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sweeper import heaviest
-from sweeper.hyperparameters import Value
-from sweeper.outcomes import Clock
-from sweeper.paths import SweepFolder
+from sweeper.config.model import SweepSpec
+from sweeper.folder.layout import SweepFolder
 from sweeper.results.query import query
-from sweeper.results.record import taken_up_again
+from sweeper.results.readback import taken_up_again
 from sweeper.results.summary import CUT_SHORT, column_of
-from sweeper.space import Space
-from sweeper.spec.model import SweepSpec
+from sweeper.space.hyperparameters import Value
+from sweeper.space.space import Space
+from sweeper.stats.events import Clock
 
 Row = dict[str, Any]
 
@@ -61,7 +60,7 @@ class Subject:
     @cached_property
     def limit(self) -> float:
         """Where restricted means are restricted, on that clock."""
-        return heaviest.limit(self.spec)
+        return self.spec.limit()
 
     @cached_property
     def space(self) -> Space:

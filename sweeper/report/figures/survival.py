@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sweeper.outcomes import Clock
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing, Look
 from sweeper.report.figures.groups import Group, Grouping
 from sweeper.report.figures.subject import Subject, cut_short, label, listed, numbered
 from sweeper.results.query import frame
 from sweeper.results.summary import COLUMN
-from sweeper.survival import Survival, kaplan_meier, restricted_mean
+from sweeper.stats.events import Clock
+from sweeper.stats.survival import Survival, kaplan_meier, restricted_mean
 
 _FINALISTS = 7
 _APART = 800

@@ -7,11 +7,11 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from sweeper.config.loading import load
 from sweeper.report.figures.canvas import Drawing, Figure, rendered
 from sweeper.report.figures.subject import Subject, subject
-from sweeper.spec.loading import load
 from sweeper.trial import Assignment
-from tests.test_director import CONFIRMATION_REPLICATES, QUESTION, Sweep, learns
+from tests.sweep.test_director import CONFIRMATION_REPLICATES, QUESTION, Sweep, learns
 
 TWO = {"task": {**QUESTION["task"], "operation": ["x_plus_y", "permutation"]}}
 SHAPES: dict[str, Any] = {

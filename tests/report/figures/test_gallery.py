@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from sweeper.config.loading import load
 from sweeper.report.figures.gallery import draw_all, drawings
 from sweeper.report.figures.subject import Subject
-from sweeper.spec.loading import load
 from tests.report.figures.looking import SHAPES, by_shape, fitting, launched
-from tests.test_director import Sweep, always, diverges, fails
+from tests.sweep.test_director import Sweep, always, diverges, fails
 
 EVERYTHING = [
     *("survival", "survival-confirmed", "learning", "learning-by-group", "slices", "parallel"),

@@ -11,7 +11,7 @@ import pytest
 from sweeper.report.figures import jump
 from sweeper.trial import Assignment, Chunk
 from tests.report.figures.looking import SHAPES, about, by_shape, launched, look
-from tests.test_director import Sweep, always, learns
+from tests.sweep.test_director import Sweep, always, learns
 
 
 def with_norms(assignment: Assignment) -> Iterator[Chunk]:

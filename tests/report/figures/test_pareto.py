@@ -11,7 +11,7 @@ from sweeper.report.figures import pareto
 from sweeper.report.figures.subject import Subject
 from tests.report.figures.looking import about, look
 from tests.report.test_leaderboard import BATCHES, by_batch
-from tests.test_director import Sweep
+from tests.sweep.test_director import Sweep
 
 
 def test_fewer_steps_for_more_examples(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sweeper.report.figures.subject import Contender, Subject, counted, listed
 from tests.report.figures.looking import SHAPES, about, launched
-from tests.test_director import Sweep, fails
+from tests.sweep.test_director import Sweep, fails
 
 
 def test_the_best_and_the_first_baseline_on_fresh_seeds(shapes: Subject) -> None:

@@ -1,0 +1,269 @@
+"""Checks that need more than one key: hyperparameters, conditions, requirements, and whether all can be met."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from random import Random
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweeper.config.model import SweepSpec
+from sweeper.config.reader import Document, KeyPath
+from sweeper.config.wording import message_of, short
+from sweeper.errors import Problem, nearest
+from sweeper.space import hyperparameters
+from sweeper.space.batch_schedules import ALIASES
+from sweeper.space.expressions import Expression
+from sweeper.space.parameters import Choice, Float, Int
+from sweeper.space.space import Space, condition
+from sweeper.tasks.task import Task
+
+Found = Iterator[tuple[KeyPath, str]]
+_SAMPLES = 50
+
+
+def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[Problem]:
+    """Every mistake that only shows across keys.
+
+    Args:
+        document: the file, for line numbers.
+        spec: the checked sections; those in `broken` are stand-ins and are not looked at.
+        broken: sections, and parameters under search, that already have mistakes.
+    """
+    checks: list[tuple[set[str], Callable[[SweepSpec], Found]]] = [
+        ({"task"}, _task),
+        ({"objective"}, _event),
+        ({"objective", "race", "stop"}, _race),
+        ({"search"}, _search),
+        ({"fixed"}, lambda s: _values(("fixed",), s.fixed, s)),
+        ({"search", "fixed"}, _twice),
+        ({"baselines"}, _baselines),
+        ({"search", "fixed"}, _conditions),
+        ({"require"}, _requirements),
+    ]
+    found: list[tuple[KeyPath, str]] = []
+    for needs, check in checks:
+        if not any((section,) in broken for section in needs):
+            found += check(spec)
+    if not found and not broken and not document.problems:
+        found += _together(spec)
+    return [document.problem(path, message) for path, message in dict.fromkeys(found)]
+
+
+def _task(spec: SweepSpec) -> Found:
+    for key, message in spec.task.mistakes():
+        yield ("task", key), message
+
+
+def _event(spec: SweepSpec) -> Found:
+    metric, known = spec.objective.event.metric, spec.task.metrics
+    if metric not in known:
+        yield ("objective", "until"), f"unknown metric {metric!r}{nearest(metric, known)}; logged: {', '.join(known)}"
+
+
+def _race(spec: SweepSpec) -> Found:
+    if spec.race is None:
+        return
+    if spec.stop != "cap":
+        yield ("race",), f"stop is {spec.stop}; a race needs stop: cap"
+    if spec.race.first >= spec.objective.replicates:
+        some = f"fewer replicates than objective.replicates ({spec.objective.replicates})"
+        yield ("race", "first"), f"got {spec.race.first}; a race begins with {some}"
+
+
+def _search(spec: SweepSpec) -> Found:
+    for key, parameter in spec.search.items():
+        path = ("search", key)
+        unknown = _unknown(key, spec.task)
+        if unknown:
+            yield path, unknown
+            continue
+        where = "choice" if isinstance(parameter, Choice) else "int" if isinstance(parameter, Int) else "float"
+        values = parameter.choice if isinstance(parameter, Choice) else parameter.bounds
+        for i, value in enumerate(values):
+            for place, message in _illegal(key, value, spec.task):
+                yield (*path, where, i, *place), message
+        if isinstance(parameter, Choice):
+            yield from (((*path, where), message) for message in _same(key, parameter.choice))
+
+
+def _values(path: KeyPath, values: Mapping[str, Any], spec: SweepSpec) -> Found:
+    for key, value in values.items():
+        unknown = _unknown(key, spec.task)
+        if unknown:
+            yield (*path, key), unknown
+        else:
+            for place, message in _illegal(key, value, spec.task):
+                yield (*path, key, *place), message
+
+
+def _twice(spec: SweepSpec) -> Found:
+    for key in spec.search.keys() & spec.fixed.keys():
+        yield ("fixed", key), "is also under search; keep it in one of the two"
+
+
+def _baselines(spec: SweepSpec) -> Found:
+    for name, values in spec.baselines.items():
+        yield from _values(("baselines", name), values, spec)
+
+
+def _conditions(spec: SweepSpec) -> Found:
+    for key, parameter in spec.search.items():
+        if parameter.when is None:
+            continue
+        path = ("search", key, "when")
+        expression, problem = _parsed(parameter.when, spec.task)
+        if expression is None:
+            yield path, problem
+            continue
+        if key in expression.names:
+            yield path, f"got {parameter.when!r}; a parameter cannot depend on itself"
+        yield from ((path, message) for message in _words(expression, spec))
+
+
+def _requirements(spec: SweepSpec) -> Found:
+    for i, text in enumerate(spec.require):
+        expression, problem = _parsed(text, spec.task)
+        if expression is None:
+            yield ("require", i), problem
+        else:
+            yield from ((("require", i), message) for message in _words(expression, spec))
+
+
+def _together(spec: SweepSpec) -> Found:
+    """Mistakes of whole configurations: circles, values that can never be, and settings that do not fit together."""
+    if not spec.search and not spec.baselines:
+        yield ("search",), "nothing to run; give parameters under search, configurations under baselines, or both"
+        return
+    space = spec.space
+    try:
+        space.order  # noqa: B018  # raises for a circle of conditions
+    except ValueError as error:
+        yield ("search",), str(error)
+        return
+    try:
+        impossible = [*_impossible(space), *_never_met(space, spec)]
+        yield from impossible or _conflicting(space, spec)
+    except (TypeError, KeyError) as error:
+        yield ("require",), f"a condition compares what cannot be compared: {error}"
+        return
+    if spec.sampler.name == "grid" and space.grid(100_000) is None:
+        yield ("sampler", "name"), "grid needs a space of at most 100,000 configurations; give every float a step"
+
+
+def _impossible(space: Space) -> Found:
+    for key, parameter in space.parameters.items():
+        if isinstance(parameter, Choice):
+            for value in space.impossible(key):
+                reason = _reason(space, key, value)
+                yield ("search", key, "choice", parameter.choice.index(value)), f"got {short(value)}; {reason}"
+
+
+def _never_met(space: Space, spec: SweepSpec) -> Found:
+    """Requirements about values that are not searched, and that those do not meet."""
+    for i, text in enumerate(spec.require):
+        requirement = condition(text, space.known)
+        if requirement.names & space.parameters.keys():
+            continue
+        unset = sorted(requirement.names - space.given.keys())
+        if unset:
+            yield ("require", i), f"got {text!r}; {unset[0]} has no value: put it under search or fixed"
+        elif not requirement.holds(space.given):
+            yield ("require",), "no configuration meets every requirement; loosen one, or widen a range"
+
+
+def _reason(space: Space, key: str, value: Any) -> str:
+    try:
+        settings = space.complete({**space.given, key: value})
+    except ValidationError:
+        return "no configuration can have this value under the requirements"
+    found = dict(hyperparameters.conflicts(settings))
+    return found.get(key, "no configuration can have this value under the requirements")
+
+
+def _conflicting(space: Space, spec: SweepSpec) -> Found:
+    """Settings that do not fit together in some configuration of the space, or in a baseline."""
+    random = Random(0)
+    if space.parameters:
+        for _ in range(_SAMPLES):
+            coordinates = {key: _anywhere(parameter, random) for key, parameter in space.parameters.items()}
+            try:
+                values = space.decode(coordinates)
+            except ValueError as error:
+                yield ("require",), f"{error}; loosen one, or widen a range"
+                return
+            for key, message in hyperparameters.conflicts(space.complete(values)):
+                yield _place(key, spec), message
+    for name, values in spec.baselines.items():
+        settings = space.complete(values)
+        for key, message in hyperparameters.conflicts(settings):
+            yield ("baselines", name, key), message
+        known = {key: value for key, value in hyperparameters.to_flat(settings).items() if value is not None}
+        for requirement in space.requirements:
+            if requirement.text in spec.require and requirement.names <= known.keys() and not requirement.holds(known):
+                yield ("baselines", name), f"does not meet {requirement.text!r}"
+
+
+def _anywhere(parameter: Choice | Int | Float, random: Random) -> Any:
+    if isinstance(parameter, Choice):
+        return random.randrange(len(parameter.choice))
+    low, high = parameter.bounds
+    if isinstance(parameter, Int):
+        return random.randrange(int(low), int(high) + 1, parameter.step or 1)
+    return random.choice(parameter.grid()) if parameter.step else random.uniform(low, high)
+
+
+def _place(key: str, spec: SweepSpec) -> KeyPath:
+    return ("fixed" if key in spec.fixed or not spec.search else "search", key)
+
+
+def _unknown(key: str, task: Task) -> str:
+    known = list(task.hyperparameters)
+    if key in known:
+        return ""
+    if key == "batch":
+        return "write the settings of the batch schedule with dots, as in batch.shape"
+    if key in task.without:
+        return f"the models of {task.name} have none; known: {', '.join(known)}"
+    return f"unknown hyperparameter{nearest(key, known)}; known: {', '.join(known)}"
+
+
+def _illegal(key: str, value: Any, task: Task) -> Iterator[tuple[KeyPath, str]]:
+    """(place within the value, message) of everything that is wrong with one value."""
+    try:
+        task.adapter(key).validate_python(value)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            place = tuple(part for part in details["loc"] if isinstance(part, int))
+            if details["type"] != "none_required":
+                yield place, message_of(details)
+
+
+def _same(key: str, values: Sequence[Any]) -> Iterator[str]:
+    normal = [hyperparameters.normal(key, value) for value in values]
+    for i, value in enumerate(normal):
+        if value in normal[:i]:
+            yield f"got both {short(values[normal.index(value)])} and {short(values[i])}, which are the same; list one"
+
+
+def _parsed(text: str, task: Task) -> tuple[Expression | None, str]:
+    try:
+        return condition(text, task.hyperparameters), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _words(expression: Expression, spec: SweepSpec) -> Iterator[str]:
+    """Complaints about words that are neither hyperparameters nor a value that one of the mentioned can have."""
+    for name in sorted(expression.names & hyperparameters.LISTS):
+        yield f"got {expression.text!r}; {name} is a list, and conditions compare none"
+    allowed: list[str] = []
+    for name in sorted(expression.names):
+        allowed += [value for value in spec.task.choices(name) if isinstance(value, str)]
+    unknown = sorted(expression.words - set(allowed) - set(ALIASES))
+    for word in unknown:
+        known = [*allowed, *spec.task.hyperparameters]
+        values = f"; values: {', '.join(allowed)}" if allowed else ""
+        yield f"unknown name {word!r} in {expression.text!r}{nearest(word, known)}{values}"
+    texts = [key for key in spec.task.hyperparameters if spec.task.choices(key)]
+    if not unknown and expression.mixes(texts):
+        yield f"got {expression.text!r}, which compares text with a number"

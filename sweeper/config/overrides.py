@@ -1,0 +1,38 @@
+"""`--set key.path=value`: change a space.yaml for one launch without editing it."""
+
+from typing import Any
+
+from sweeper.config.reader import Document, parse_value
+from sweeper.errors import UserError
+
+_FLAT = {"search": 1, "fixed": 1, "baselines": 2}
+"""Sections whose keys hold dots themselves, and how deep those keys lie."""
+
+
+def override(document: Document, settings: list[str]) -> None:
+    """Replace what the file says.
+
+    Raises:
+        UserError: a setting is not `key.path=value`, or leads through something that has no keys.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {setting}: write key.path=value, as in --set budget.trials=10")
+        path = _path(key.strip())
+        place: dict[str, Any] = document.data
+        for part in path[:-1]:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise UserError(f"--set {setting}: {part} has a value, not keys below it")
+        place[path[-1]] = parse_value(text, f"--set {setting}")
+        document.text = ""
+        document.replaced[tuple(path)] = f"--set {setting}"
+
+
+def _path(key: str) -> list[str]:
+    section, *rest = key.split(".")
+    depth = _FLAT.get(section)
+    if depth is None or len(rest) <= depth:
+        return [section, *rest]
+    return [section, *rest[: depth - 1], ".".join(rest[depth - 1 :])]

@@ -1,0 +1,119 @@
+"""Where results come from: commit and uncommitted diff, versions, host, command."""
+
+import getpass
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import UserError
+from sweeper.folder.layout import SweepFolder
+
+PACKAGES = ("sweeper", "torch", "ray", "optuna", "numpy", "pandas", "pyarrow", "duckdb", "pydantic")
+_LONGEST_DIFF = 1_000_000
+_PACKAGE = Path(__file__).parent.parent
+_OUTCOMES = ("training/**/*.py", "training/**/*.c", "tasks/*.py", "space/*.py", "stats/*.py", "trial.py")
+"""Files of the package that decide how a configuration trains and what is made of its curve."""
+
+
+def collect(space: Path, own: type) -> dict[str, Any]:
+    """What is known about this launch, as plain data.
+
+    Args:
+        space: its space.yaml.
+        own: the class of its task.
+
+    `sweeper` and `space` tell the commit, the uncommitted diff of tracked files and the untracked files of the
+    repository that holds the package and of the one that holds the space.yaml; null outside a git checkout.
+    """
+    return {
+        "launched": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "host": platform.node(),
+        "user": _user(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "versions": versions(),
+        "code": code(own),
+        "sweeper": _git(_PACKAGE),
+        "space": _git(space.resolve().parent),
+    }
+
+
+def launches(folder: SweepFolder) -> list[dict[str, Any]]:
+    """The record of every launch of a sweep so far, the first one first.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    if not folder.provenance.exists():
+        return []
+    try:
+        found = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{folder.provenance}: damaged ({error}); move it away to go on without it") from None
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise UserError(f"{folder.provenance}: damaged (not a list of launches); move it away to go on without it")
+    return found
+
+
+def versions() -> dict[str, str | None]:
+    """Installed version of every package that results depend on; null where it is not installed."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def code(own: type) -> dict[str, str]:
+    """What outcomes depend on besides the space.yaml: file -> hash of its content, and torch's version.
+
+    Of a user's own task it is the file of its class, and none of those that this one imports.
+    """
+    files = {str(path.relative_to(_PACKAGE)): path for pattern in _OUTCOMES for path in sorted(_PACKAGE.glob(pattern))}
+    file = getattr(sys.modules.get(own.__module__), "__file__", None)
+    if file is not None and not own.__module__.startswith("sweeper."):
+        files[own.__module__] = Path(file)
+    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for name, path in files.items()}
+    return {**hashes, "torch": _version("torch") or ""}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
+
+
+def _git(folder: Path) -> dict[str, Any] | None:
+    commit = _run(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    diff = _run(folder, "diff", "HEAD") or ""
+    return {
+        "commit": commit.strip(),
+        "diff": diff[:_LONGEST_DIFF],
+        "diff_cut": len(diff) > _LONGEST_DIFF,
+        "untracked": (_run(folder, "ls-files", "--others", "--exclude-standard") or "").splitlines()[:1000],
+    }
+
+
+def _run(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or None where there is no git or no repository."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,75 @@
+"""Finds sweeps by what people call them: a name in results/, a folder, an address in a store, or a folder of many."""
+
+from pathlib import Path
+
+from sweeper.errors import UserError
+from sweeper.folder.address import check, in_store
+from sweeper.folder.layout import SweepFolder
+from sweeper.folder.local_copy import explained, localised
+from sweeper.folder.object_store import Store
+
+RESULTS = "results"
+"""Where a sweep's name is looked up when it is not the path of one."""
+
+
+def find(called: str) -> SweepFolder | dict[str, SweepFolder]:
+    """One sweep, or every sweep in a folder or below an address, by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    one = _one(called)
+    if one is not None:
+        return one
+    return {name: localised(address) for name, address in addresses(called).items()}
+
+
+def addresses(called: str) -> dict[str, str]:
+    """Name -> address of a sweep, or of every sweep in a folder or below an address; none of them is looked at.
+
+    Raises:
+        UserError: there is none.
+    """
+    one = _one(called)
+    found = {one.root.name: called} if one is not None else _below(called)
+    if not found:
+        raise UserError(_nothing(called))
+    return found
+
+
+def find_sweep(called: str) -> SweepFolder:
+    """The folder of one sweep, or of a local copy of it.
+
+    Raises:
+        UserError: there is no such sweep, or there are several.
+    """
+    one = _one(called)
+    if one is not None:
+        return one
+    names = [] if in_store(called) else list(_below(called))
+    if names:
+        some = ", ".join(f"{called.rstrip('/')}/{name}" for name in names[:3])
+        raise UserError(f"{called}: holds {len(names)} sweeps; give one of them, such as {some}")
+    raise UserError(_nothing(called))
+
+
+def _one(called: str) -> SweepFolder | None:
+    named = Path(RESULTS) / called
+    here = "/" in called or Path(called).is_dir()
+    folder = localised(called if here or not named.is_dir() else str(named))
+    return folder if folder.space.is_file() else None
+
+
+def _below(called: str) -> dict[str, str]:
+    """Name -> address of every sweep that lies directly below."""
+    if in_store(called):
+        with explained(called):
+            names = Store(check(called)).folders_with(SweepFolder(Path()).space.name)
+        return {name: f"{called.rstrip('/')}/{name}" for name in names}
+    root = Path(called)
+    found = sorted(root.iterdir()) if root.is_dir() else []
+    return {path.name: str(path) for path in found if not path.is_symlink() and SweepFolder(path).space.is_file()}
+
+
+def _nothing(called: str) -> str:
+    return f"{called}: no sweep here; give the folder that `sweeper launch` named, or its name"

@@ -1,0 +1,244 @@
+"""Keeps an object store a copy of the folder that a sweep runs in.
+
+The store always holds the folder as it was at one instant, which is what a killed launch goes on from. Several objects
+cannot be replaced at once, so what changed is brought to a staging folder first; writing the manifest, one object, is
+the moment at which it counts; then it is copied, within the store, to where plain readers look for it. Whoever
+finds that the copying was not finished takes the staged objects for the others, or finishes it.
+docs/decisions/0013-mirror.md has the reasons.
+"""
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from sweeper.errors import StorageError, SweeperError, UserError
+from sweeper.folder.address import in_store
+from sweeper.folder.layout import SweepFolder, write_briefly, write_text
+from sweeper.folder.lease import Lease
+from sweeper.folder.local_copy import alone, at_once, explained, fetch, remembered, settle, stored
+from sweeper.folder.manifest import MANIFEST, Manifest, freeze, thaw
+from sweeper.folder.object_store import ERRORS, Store, reason
+
+LAG_SECONDS = 5.0
+"""How far the store is behind, and the beat of the lease."""
+LAG = "SWEEPER_LAG"
+"""Environment variable: another number of seconds."""
+_STAGING = ".staging"
+_LAST_TRIES = 3
+Say = Callable[[str], object]
+
+
+@contextmanager
+def mirrored(address: str, folder: SweepFolder, say: Say) -> Iterator["Mirror | None"]:
+    """Run a sweep whose results are in an object store: bring them here, keep the store up to date, and let go.
+
+    Args:
+        address: of the sweep; for a path there is nothing to do.
+        folder: the local folder it runs in, whose lock this process holds.
+        say: is told what a user should know before the sweep starts.
+
+    Raises:
+        UserError: the store cannot be used, or another launch runs the sweep.
+        StorageError: at the end, when the last results could not be brought to the store, or another launch took the
+            sweep over.
+    """
+    if not in_store(address):
+        yield None
+        return
+    lag = _lag()
+    with explained(address):
+        store = Store(address)
+        lease = Lease(store, lag)
+        lease.take(folder, say)
+    try:
+        mirror = Mirror(store, folder, lease, lag)
+        with explained(address):
+            mirror.restore(say)
+        mirror.start()
+        try:
+            yield mirror
+        except BaseException as error:
+            with suppress(StorageError):
+                mirror.close(tries=1 if isinstance(error, Exception) else 0)
+            raise
+        mirror.close()
+    finally:
+        lease.release()
+
+
+class Mirror:
+    """Brings a sweep's folder to its store.
+
+    Args:
+        store: where to.
+        folder: where from.
+        lease: held by this launch.
+        lag: seconds between two looks at the folder.
+
+    Attributes:
+        lag: the same.
+    """
+
+    def __init__(self, store: Store, folder: SweepFolder, lease: Lease, lag: float):
+        self._store, self._folder, self._lease, self.lag = store, folder, lease, lag
+        self._status = b""
+        self._there = Manifest()
+        self._settled = True
+        self._pushes = 0
+        self._failing = False
+        self._untold: list[str] = []
+        self._notice: Say = self._untold.append
+        self._stop: Say = lambda why: None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="mirror", daemon=True)
+
+    def restore(self, say: Say) -> None:
+        """Make the local folder equal to the store, unless it is what a launch here left behind.
+
+        Raises:
+            UserError: the store's record is damaged.
+            OSError, ArrowException: the store cannot be reached, or refuses.
+        """
+        with alone(self._folder):
+            there, local = stored(self._store), remembered(self._folder)
+            if there is None:
+                if local is not None:
+                    say(f"{self._store.uri} has nothing of this sweep; what {self._folder.root} has is brought there")
+                return
+            settle(self._store, there)
+            self._store.delete_folder(_STAGING)
+            if there.newer_than(local):
+                say(f"bringing what {self._store.uri} has to {self._folder.root}")
+                there = fetch(self._store, self._folder) or there
+                write_text(self._folder.root / MANIFEST, there.text())
+            self._there = there
+
+    def start(self) -> None:
+        """Bring what changes to the store from now on, in a thread of its own."""
+        self._thread.start()
+
+    def follow(self, notice: Say, stop: Say) -> None:
+        """Say from now on what a user should know, and end the sweep when another launch takes it over."""
+        self._notice, self._stop = notice, stop
+        for each in self._untold:
+            notice(each)
+        if self._lease.lost:
+            stop(self._lease.lost)
+
+    def push(self) -> None:
+        """Bring the store to what the folder holds now. Nothing is done when nothing changed.
+
+        Raises:
+            StorageError: another launch has taken the sweep over.
+            OSError, ArrowException: the store cannot be reached, or refuses.
+        """
+        try:
+            self._settle()
+            self._push()
+        finally:
+            thaw(self._folder.root)
+
+    def close(self, tries: int = _LAST_TRIES) -> None:
+        """Bring the rest to the store and stop.
+
+        Raises:
+            StorageError: that was not possible, or another launch has taken the sweep over.
+        """
+        self._done.set()
+        self._thread.join()
+        said = ""
+        for attempt in range(tries):
+            if attempt:
+                time.sleep(self.lag)
+            try:
+                self._lease.confirm()
+                self.push()
+                self._carry()
+                return
+            except ERRORS as error:
+                said = reason(error)
+        if tries:
+            raise StorageError(
+                f"{self._store.uri}: the last results could not be brought there ({said}). {self._folder.root} has "
+                "all of them; the same command on this machine brings them there and goes on"
+            )
+
+    def _push(self) -> None:
+        files, frozen = freeze(self._folder.root, self._there.files, self._folder.journal.name)
+        staged = tuple(name for name, stamp in files.items() if self._there.files.get(name) != stamp)
+        removed = tuple(name for name in self._there.files if name not in files)
+        if not staged and not removed:
+            return
+        self._pushes += 1
+        staging = f"{_STAGING}/{self._lease.token}-{self._pushes}"
+        at_once(lambda name: self._store.upload(frozen / name, f"{staging}/{name}"), staged)
+        new = Manifest(self._there.generation + 1, self._lease.token, files, staging, staged, removed)
+        # Here first: a launch that dies in between finds that its own folder is the newer one.
+        write_text(self._folder.root / MANIFEST, new.text())
+        self._confirm()
+        self._store.write(MANIFEST, new.text().encode())
+        self._there, self._settled = new, False
+        self._settle()
+
+    def _confirm(self) -> None:
+        """Look whether the store is still ours and as we left it: only what changed since is brought there."""
+        self._lease.confirm()
+        content = self._store.read(MANIFEST)
+        if content is None:
+            if self._there.launch:
+                self._there = Manifest(self._there.generation)
+                raise OSError(f"{MANIFEST} is gone; everything is brought again")
+        elif Manifest.parse(content, self._store.uri).launch not in (self._there.launch, self._lease.token):
+            raise self._lease.lose("another launch")
+
+    def _settle(self) -> None:
+        if not self._settled:
+            settle(self._store, self._there)
+            self._settled = True
+
+    def _carry(self) -> None:
+        """Take the heartbeat there and requests to stop here: each an object of its own, for no trial depends on it."""
+        request = self._store.read(self._folder.stop_request.name)
+        if request is not None:
+            write_briefly(self._folder.stop_request, request)
+            self._store.delete(self._folder.stop_request.name)
+        with suppress(FileNotFoundError):
+            status = self._folder.status.read_bytes()
+            if status != self._status:
+                self._store.write(self._folder.status.name, status)
+                self._status = status
+
+    def _follow(self) -> None:
+        while not self._done.wait(self.lag):
+            try:
+                self._lease.confirm()
+                self.push()
+                self._carry()
+            except SweeperError as error:
+                self._stop(str(error))
+                return
+            except ERRORS as error:
+                if not self._failing:
+                    self._notice(
+                        f"{self._store.uri} cannot be brought up to date ({reason(error)}); trying again, and "
+                        f"{self._folder.root} has everything"
+                    )
+                self._failing = True
+            else:
+                if self._failing:
+                    self._notice(f"{self._store.uri} is up to date again")
+                self._failing = False
+
+
+def _lag() -> float:
+    given = os.environ.get(LAG)
+    try:
+        lag = LAG_SECONDS if given is None else float(given)
+    except ValueError:
+        lag = 0.0
+    if not 0 < lag < math.inf:
+        raise UserError(f"{LAG}: got {given!r}; it must be a number of seconds, more than 0")
+    return lag

@@ -1,0 +1,138 @@
+"""One folder in an object store: S3 and whatever speaks its protocol, or Google Cloud Storage.
+
+Objects appear whole or not at all, and nobody can append to one or rename it. Everything here may be called from
+several threads, and raises one of ERRORS when the store cannot be reached or refuses.
+"""
+
+import json
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import fs
+
+from sweeper.folder.address import s3_endpoint
+
+Stamp = tuple[int, int]
+"""Size in bytes and time of the last change in nanoseconds: equal where a file has not changed."""
+ERRORS = (OSError, pa.ArrowException)
+_TRIES = 5
+_SMALLEST = 1024
+_CHUNK = 16 * 2**20
+"""Bytes a request when reading: each costs."""
+
+
+class Store:
+    """A folder in an object store.
+
+    Credentials, region and endpoint are those of the environment or of the machine's role.
+
+    Args:
+        uri: `s3://bucket/prefix` or `gs://bucket/prefix`.
+    """
+
+    def __init__(self, uri: str):
+        scheme, _, self._root = uri.partition("://")
+        bucket = self._root.partition("/")[0]
+        self._objects = _s3(bucket) if scheme == "s3" else _gs(bucket)
+        self.uri = uri
+
+    def read(self, name: str) -> bytes | None:
+        """A small object that holds JSON; None where there is none.
+
+        pyarrow asks for the size first and for that many bytes then. An object that was replaced by one of another size
+        in between comes cut: `write` makes that rare, and what is not JSON is asked for again.
+        """
+        content = b""
+        for _ in range(_TRIES):
+            try:
+                with self._objects.open_input_stream(self._path(name)) as stream:
+                    content = bytes(stream.read())
+                json.loads(content)
+                return content
+            except FileNotFoundError:
+                return None
+            except ValueError:
+                continue
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Make a small object hold this JSON, with blanks up to a size that hardly changes."""
+        size = max(_SMALLEST, 1 << (len(content) - 1).bit_length())
+        with self._objects.open_output_stream(self._path(name)) as stream:
+            stream.write(content.ljust(size))
+
+    def upload(self, file: Path, name: str) -> None:
+        """Make an object hold what a file holds.
+
+        Not with pyarrow's `copy_files`, which keeps to itself that closing an object, which is sending it, failed.
+        """
+        with open(file, "rb") as source, self._objects.open_output_stream(self._path(name)) as target:
+            shutil.copyfileobj(source, target, _CHUNK)
+
+    def download(self, name: str, file: Path) -> None:
+        """Make a file hold what an object holds. Raises FileNotFoundError where there is none."""
+        with self._objects.open_input_stream(self._path(name)) as source, open(file, "wb") as target:
+            shutil.copyfileobj(source, target, _CHUNK)
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object within the store: its bytes do not come by here."""
+        self._objects.copy_file(self._path(source), self._path(target))
+
+    def delete(self, name: str) -> None:
+        """Delete an object, if it is there."""
+        with suppress(FileNotFoundError):
+            self._objects.delete_file(self._path(name))
+
+    def delete_folder(self, name: str) -> None:
+        """Delete every object below a folder."""
+        try:
+            self._objects.delete_dir(self._path(name))
+        except OSError:  # where there are none, S3 and Google's store say so in different ways
+            if self.listing(name):
+                raise
+
+    def listing(self, name: str = "") -> dict[str, Stamp]:
+        """Every object below a folder, by its name there."""
+        folder = self._path(name).rstrip("/")
+        selected = fs.FileSelector(folder, recursive=True, allow_not_found=True)
+        found = self._objects.get_file_info(selected)
+        return {
+            each.path.removeprefix(f"{folder}/"): (each.size, each.mtime_ns)
+            for each in found
+            if each.type == fs.FileType.File
+        }
+
+    def folders_with(self, name: str) -> list[str]:
+        """Names of the folders directly below that hold an object of this name."""
+        found = self._objects.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
+        below = sorted(each.base_name for each in found if each.type == fs.FileType.Directory)
+        infos = self._objects.get_file_info([self._path(f"{each}/{name}") for each in below])
+        return [each for each, info in zip(below, infos, strict=True) if info.type == fs.FileType.File]
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+
+def _s3(bucket: str) -> fs.FileSystem:
+    endpoint = s3_endpoint()
+    return fs.S3FileSystem(
+        endpoint_override=endpoint,
+        region=None if endpoint else fs.resolve_s3_region(bucket),
+        # A small object is then one request instead of an upload in parts, which some servers refuse without any.
+        allow_delayed_open=True,
+        # A server that hangs is given up after about 10 s, not 100: the lease's beat waits for it.
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=3),
+    )
+
+
+def _gs(bucket: str) -> fs.FileSystem:
+    return fs.FileSystem.from_uri(f"gs://{bucket}?retry_limit_seconds=10")[0]
+
+
+def reason(error: Exception) -> str:
+    """What a store said, short enough to be read."""
+    said = re.sub(r"\s*\(Request ID: [^)]*\)", "", str(error)).strip().rstrip(".")
+    return said if len(said) <= 300 else f"{said[:297]}..."

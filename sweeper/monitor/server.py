@@ -1,0 +1,191 @@
+"""A running sweep on a page for a browser: `sweeper watch --web`. It listens on 127.0.0.1 alone, and changes nothing.
+
+A page elsewhere must not read it through the user's browser. Such a page can make its own name lead to 127.0.0.1 (DNS
+rebinding), but the browser then says that name in the Host header, and is refused.
+"""
+
+import html
+import io
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from sweeper.errors import UserError
+from sweeper.folder.layout import SweepFolder
+from sweeper.monitor.status import Status, Watcher, render
+from sweeper.report import page as report
+from sweeper.report.document import account
+from sweeper.report.live import Board, Stamp, stamp_of
+
+HOST = "127.0.0.1"
+_EVERY, _SELDOM = 2, 10
+"""Seconds after which the page asks again, of a sweep that runs and of one that may be resumed."""
+_WIDE = 160
+_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">{refresh}<title>{title}</title>
+<style>body {{ margin: 2em; background: #fff; color: #111 }}
+pre {{ font: 14px/1.35 monospace; overflow-x: auto }}</style>
+</head><body>{body}</body></html>
+"""
+
+
+def content(folder: SweepFolder) -> bytes:
+    """The full report of a sweep as a page, made once whenever its tables have changed."""
+    return report.html(account(folder)).encode()
+
+
+class Pages:
+    """What the server shows of one sweep.
+
+    Args:
+        called: the sweep's name, folder or address.
+    """
+
+    def __init__(self, called: str):
+        self._watcher, self._board = Watcher(called), Board()
+        self._report: tuple[Stamp, bytes] | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def now(self) -> bytes:
+        """Whether it runs, how far it is, and the leaderboard; refreshes itself. Raises UserError."""
+        with self._one_at_a_time:
+            found = self._watcher.look()
+            console = _console()
+            parts = [picture(each, console) for each in self._parts(found, console)]
+        link = '<p><a href="/report">the full report</a></p>'
+        return _page(found.sweep, "".join(parts) + link, _EVERY if found.running else _SELDOM)
+
+    def report(self) -> bytes:
+        """The full report, as `content` made it from the tables as they are. Raises UserError."""
+        with self._one_at_a_time:
+            folder = SweepFolder(self._watcher.look().folder)
+            stamp = stamp_of(folder)
+            if self._report is None or self._report[0] != stamp:
+                self._report = (stamp, content(folder))
+            return self._report[1]
+
+    def _parts(self, found: Status, console: Console) -> tuple[RenderableType, ...]:
+        return render(found), self._board.render(SweepFolder(found.folder), console)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves the pages of one sweep on 127.0.0.1.
+
+    Args:
+        called: the sweep's name, folder or address.
+        port: 0 takes a free one.
+
+    Raises:
+        UserError: there is no such sweep, or the port is taken.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, called: str, port: int = 0):
+        pages = Pages(called)
+        pages.now()
+        self.routes: dict[str, Callable[[], bytes]] = {"/": pages.now, "/report": pages.report}
+        try:
+            super().__init__((HOST, port), _Handler)
+        except OSError as error:
+            raise UserError(f"--port {port}: cannot be used ({error.strerror}); give another, or 0") from None
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that went away; of a bug, what it was."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://{HOST}:{self.server_port}/"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a browser on this machine says in the Host header."""
+        return tuple(f"{name}:{self.server_port}" for name in (HOST, "localhost"))
+
+
+def serve(called: str, port: int = 0, *, say: Callable[[str], object] = print, open_browser: bool = False) -> None:
+    """Serve the page until Ctrl-C; the sweep is left alone.
+
+    Args:
+        called: the sweep's name, folder or address.
+        port: 0 takes a free one.
+        say: is told the page's address.
+        open_browser: whether to open the page there.
+
+    Raises:
+        UserError: there is no such sweep, or the port is taken.
+    """
+    with Server(called, port) as server:
+        say(f"{server.url} shows {called}; Ctrl-C ends the page, not the sweep")
+        if open_browser:
+            webbrowser.open(server.url)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("the page is closed; the sweep is left alone")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    server_version, sys_version = "sweeper", ""
+    timeout = 30
+
+    def do_GET(self) -> None:
+        """Answer with a page."""
+        if self.headers.get("Host") not in self.server.names:
+            self._answer(HTTPStatus.FORBIDDEN, _page("no", f"this page is at {self.server.url}"))
+            return
+        page = self.server.routes.get(self.path)
+        if page is None:
+            self._answer(HTTPStatus.NOT_FOUND, _page("no", "there is no such page"))
+            return
+        try:
+            self._answer(HTTPStatus.OK, page())
+        except UserError as error:
+            body = f"<pre>{html.escape(str(error))}</pre>"
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, _page("trouble", body, _EVERY))
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing: a page that refreshes itself would fill the terminal."""
+
+    def _answer(self, status: HTTPStatus, page: bytes) -> None:
+        self.send_response(status)
+        for name, value in (*_HEADERS.items(), ("Content-Length", str(len(page)))):
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(page)
+
+
+def picture(what: RenderableType, console: Console) -> str:
+    """What would be on a terminal, as HTML."""
+    console.print(what)
+    return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+
+def _console() -> Console:
+    return Console(file=io.StringIO(), record=True, width=_WIDE, force_terminal=True, color_system="truecolor")
+
+
+def _page(title: str, body: str, every: int | None = None) -> bytes:
+    refresh = "" if every is None else f'<meta http-equiv="refresh" content="{every}">'
+    return _PAGE.format(title=html.escape(title), body=body, refresh=refresh).encode()

@@ -1,0 +1,137 @@
+"""Two trials compared on equal seeds, whichever sweeps they are from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.errors import UserError
+from sweeper.report.leaderboard import limit_on
+from sweeper.report.select import Chosen
+from sweeper.report.summaries import Runs, runs_on
+from sweeper.results.summary import CUT_SHORT
+from sweeper.stats.comparison import FEWEST, Comparison, compare, verdict
+from sweeper.stats.events import Clock
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A comparison of two trials.
+
+    Attributes:
+        clock: on which times are.
+        a, b: the trials' names.
+        trials: their numbers, of the confirmations where these were compared.
+        comparison: ratio, interval, p and what else would be needed.
+        sentence: all of it in words.
+        caveats: what to bear in mind.
+        runs: one row for each pair of runs: operation, replicate, the two times, and whether each reached the event.
+    """
+
+    clock: Clock
+    a: str
+    b: str
+    trials: tuple[int, int]
+    comparison: Comparison
+    sentence: str
+    caveats: tuple[str, ...]
+    runs: list[dict[str, Any]]
+
+
+def pair(a: Chosen, b: Chosen, clock: Clock | None = None) -> Pair:
+    """Compare two trials, paired on their replicates; on fresh seeds where both were confirmed.
+
+    Raises:
+        UserError: they do not answer one question, or share no replicate.
+    """
+    _same_question(a, b)
+    asked = clock or a.spec.objective.minimize
+    both_confirmed = a.confirmation is not None and b.confirmation is not None
+    rows = [each.confirmation if both_confirmed and each.confirmation else each.row for each in (a, b)]
+    limit = max(limit_on(each.folder, each.spec, asked) for each in (a, b))
+    found = [_runs(each, row, asked, limit) for each, row in zip((a, b), rows, strict=True)]
+    shared = tuple(sorted(set(found[0].replicates) & set(found[1].replicates)))
+    if not shared:
+        raise UserError(
+            f"{a.label} and {b.label} share no replicate: they have {found[0].replicates} and {found[1].replicates}"
+        )
+    first, second = (_only(runs, shared) for runs in found)
+    comparison = compare(first.restricted, second.restricted)
+    names = _names(a, b)
+    return Pair(
+        asked,
+        *names,
+        (rows[0]["trial"], rows[1]["trial"]),
+        comparison,
+        verdict(*names, comparison),
+        tuple(_caveats(both_confirmed, rows, names, len(shared))),
+        [
+            {
+                "operation": operation,
+                "replicate": replicate,
+                "a": float(first.times[i, j]),
+                "a_reached": bool(first.reached[i, j]),
+                "b": float(second.times[i, j]),
+                "b_reached": bool(second.reached[i, j]),
+            }
+            for i, operation in enumerate(sorted(a.spec.task.operations))
+            for j, replicate in enumerate(shared)
+        ],
+    )
+
+
+def render(found: Pair) -> RenderableType:
+    """The comparison for people: the sentence, the runs, and what to bear in mind."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("operation", "seed", f"{found.a} ({found.clock})", f"{found.b} ({found.clock})", "ratio"):
+        table.add_column(heading, justify="left" if heading == "operation" else "right")
+    for run in found.runs:
+        ratio = f"{run['a'] / run['b']:.2f}" if run["a_reached"] and run["b_reached"] else ""
+        times = (("" if run[f"{side}_reached"] else "> ") + f"{run[side]:,.0f}" for side in ("a", "b"))
+        table.add_row(run["operation"], str(run["replicate"]), *times, ratio)
+    notes = [Text(f"Note: {each}.", style="yellow") for each in found.caveats]
+    return Group(Text(f"{found.sentence}.", style="bold"), Text(), table, *notes)
+
+
+def _same_question(a: Chosen, b: Chosen) -> None:
+    for what, ours, theirs in (
+        ("task", a.spec.task, b.spec.task),
+        ("objective.until", a.spec.objective.until, b.spec.objective.until),
+        ("objective.horizon", a.spec.objective.horizon, b.spec.objective.horizon),
+    ):
+        if ours != theirs:
+            raise UserError(f"{a.sweep} and {b.sweep} do not ask the same: {what} is {ours} there and {theirs} here")
+
+
+def _runs(chosen: Chosen, row: dict[str, Any], clock: Clock, limit: float) -> Runs:
+    found = runs_on(chosen.folder, clock, limit, [row["trial"]])
+    if row["trial"] not in found:
+        raise UserError(f"{chosen.folder.table('runs')}: damaged; it has no run of trial {row['trial']}")
+    return found[row["trial"]]
+
+
+def _only(runs: Runs, replicates: tuple[int, ...]) -> Runs:
+    kept = [runs.replicates.index(each) for each in replicates]
+    return Runs(replicates, runs.times[:, kept], runs.reached[:, kept], runs.limit)
+
+
+def _names(a: Chosen, b: Chosen) -> tuple[str, str]:
+    if a.sweep == b.sweep:
+        return a.label, b.label
+    return f"{a.label} of {a.sweep}", f"{b.label} of {b.sweep}"
+
+
+def _caveats(confirmed: bool, rows: list[dict[str, Any]], names: tuple[str, str], replicates: int) -> list[str]:
+    found = []
+    if not confirmed:
+        found.append("these are the search's own seeds: whoever was chosen by them looks better than it is")
+    found += [
+        f"{name} was cut short ({row['state']}): a run that had not reached the event by then counts at the limit"
+        for row, name in zip(rows, names, strict=True)
+        if row["state"] in CUT_SHORT
+    ]
+    if replicates < FEWEST:
+        found.append(f"{replicates} pairs are too few for any p below 0.05; {FEWEST} are the fewest")
+    return found

@@ -1,0 +1,205 @@
+"""A sweep's report as data: the answer in words, tables, figures and where it all comes from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sweeper.config.model import SweepSpec
+from sweeper.config.saved import asked, references
+from sweeper.environment import provenance
+from sweeper.errors import UserError
+from sweeper.folder.layout import SweepFolder
+from sweeper.report.compare import pair
+from sweeper.report.figures.canvas import Figure
+from sweeper.report.figures.gallery import draw_all
+from sweeper.report.leaderboard import Leaderboard, bound, grids, leaderboard
+from sweeper.report.select import choose
+from sweeper.report.table import Grid
+from sweeper.results.query import query
+from sweeper.results.summary import CUT_SHORT
+
+_TOP = 20
+_STATES = ("finished", *CUT_SHORT, "failed")
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a report says, before it is a page or a write-up.
+
+    Attributes:
+        name: of the sweep.
+        question: what was asked, in a sentence.
+        verdict: the answer, in sentences; the first one is the most important.
+        cautions: what to bear in mind.
+        counts: a sentence on what was trained.
+        grids: the leaderboard, confirmations, and the best of each schedule shape.
+        figures: in reading order.
+        space: the space.yaml.
+        launches: one row for each launch.
+        made: when the report was made, UTC.
+    """
+
+    name: str
+    question: str
+    verdict: tuple[str, ...]
+    cautions: tuple[str, ...]
+    counts: str
+    grids: tuple[Grid, ...]
+    figures: tuple[Figure, ...]
+    space: str
+    launches: Grid
+    made: datetime
+
+
+def account(folder: SweepFolder) -> Account:
+    """Read a sweep's tables and draw its figures.
+
+    Raises:
+        UserError: a table or the space.yaml is damaged.
+    """
+    spec = asked(folder)
+    board = leaderboard(folder, spec, _TOP)
+    verdict, cautions = _answer(folder, spec, board)
+    return Account(
+        spec.name,
+        _question(spec),
+        verdict,
+        (*cautions, *_beside(folder, spec)),
+        _counts(folder, spec),
+        tuple(grid for grid in (*grids(board), _by_shape(folder, board)) if grid.rows),
+        tuple(draw_all(folder, spec)),
+        folder.space.read_text(encoding="utf-8"),
+        _launches(folder),
+        datetime.now(UTC),
+    )
+
+
+def _question(spec: SweepSpec) -> str:
+    objective = spec.objective
+    horizon = f"{objective.horizon:,} steps"
+    searched = ", ".join(spec.search) or "nothing"
+    return (
+        f"Which configuration brings {objective.until} in the fewest {objective.minimize}, within {horizon}? Task: "
+        f"{spec.task.title}. Searched: {searched}; {objective.replicates} seeds each."
+    )
+
+
+def _answer(folder: SweepFolder, spec: SweepSpec, board: Leaderboard) -> tuple[tuple[str, ...], list[str]]:
+    """The verdict and what to bear in mind about it."""
+    cautions = list(_warnings(spec))
+    if not board.rows:
+        return ("No trial has finished yet.",), cautions
+    if board.verdicts:
+        return tuple(f"{each.sentence}." for each in board.verdicts), cautions
+    if not any(row["reached"] for row in board.rows):
+        return (f"No run reached {board.until}: raise the horizon, or widen the space.",), cautions
+    best = board.rows[0]
+    said = [f"The best so far is {_named(best)}, with a mean of {best['mean']:,.0f} {board.clock}."]
+    baseline = next(iter(spec.baselines), None)
+    if baseline is not None and not best["baseline"]:
+        try:
+            found = pair(choose(f"{folder.root}:{best['trial']}"), choose(f"{folder.root}:{baseline}"))
+        except UserError:  # the baseline has not been run, or failed
+            return tuple(said), cautions
+        said.insert(0, f"{found.sentence}.")
+        cautions += found.caveats
+    return tuple(said), cautions
+
+
+def _warnings(spec: SweepSpec) -> Iterator[str]:
+    if spec.stop == "asha":
+        yield "stop: asha is inexact: it stops trials that bloom late, the best one perhaps"
+    if spec.race is not None:
+        yield "race is inexact: a trial that is unlucky with its first seeds is lost, the best one perhaps"
+
+
+def _beside(folder: SweepFolder, spec: SweepSpec) -> Iterator[str]:
+    """What results have to be seen beside."""
+    metric = spec.objective.event.metric
+    found = references(folder, metric)
+    if found:
+        values = " and ".join(f"{value:.3g} by {name}" for name, value in found.items())
+        yield f"without learning more than means, {metric} is {values}"
+
+
+def _named(row: dict[str, Any]) -> str:
+    return str(row["baseline"]) or f"trial {row['trial']}"
+
+
+def _counts(folder: SweepFolder, spec: SweepSpec) -> str:
+    (row,) = query(
+        folder,
+        f"""
+        SELECT count(*) AS trials, sum(runs)::BIGINT AS runs, sum(reached)::BIGINT AS reached,
+               sum(steps_trained)::BIGINT AS steps, sum(seconds) AS seconds,
+               {", ".join(f"count(*) FILTER (state = '{state}') AS {state}" for state in _STATES)}
+        FROM trials
+        """,
+    ).to_pylist()
+    if not row["trials"]:
+        return "Nothing has finished yet."
+    states = ", ".join(f"{row[state]:,} {state}" for state in _STATES if row[state])
+    return (
+        f"{row['trials']:,} trials ({states}) of {row['runs']:,} runs, of which {row['reached']:,} reached "
+        f"{spec.objective.until}; {row['steps']:,} model steps in {_length(row['seconds'])} of training."
+    )
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:,.1f} minutes"
+
+
+def _by_shape(folder: SweepFolder, board: Leaderboard) -> Grid:
+    """The best trial of each schedule shape, and how often its runs reached the event."""
+    rows = query(
+        folder,
+        """
+        SELECT batch_shape AS shape, count(*) AS trials, sum(reached) || '/' || sum(runs) AS reached,
+               arg_min({trial: trial, mean: rmst, error: rmst_error, state: state, reached: reached, runs: runs}, value)
+                   AS best
+        FROM trials WHERE phase <> 'confirm' AND state <> 'failed' GROUP BY batch_shape ORDER BY min(value)
+        """,
+    ).to_pylist()
+    baseline = next((row["mean"] for row in board.rows if row["baseline"]), None)
+    return Grid(
+        "the best of each schedule shape",
+        ("shape", "trials", "runs that reached it", "best trial", f"mean {board.clock}", "±", "x baseline"),
+        tuple(
+            (
+                str(row["shape"]),
+                f"{row['trials']:,}",
+                row["reached"],
+                str(row["best"]["trial"]),
+                f"{bound(row['best'])}{row['best']['mean']:,.0f}",
+                "" if row["best"]["error"] is None else f"{row['best']['error']:,.0f}",
+                "" if baseline is None else f"{row['best']['mean'] / baseline:.2f}",
+            )
+            for row in (rows if len(rows) > 1 else ())
+        ),
+        left=frozenset({"shape"}),
+    )
+
+
+def _launches(folder: SweepFolder) -> Grid:
+    rows = []
+    for each in provenance.launches(folder):
+        versions, code = (_fields(each.get(name)) for name in ("versions", "sweeper"))
+        changed = each.get("changed")
+        dirty = " with changes" if code.get("diff") else ""
+        rows.append(
+            (
+                str(each.get("launched", "")),
+                str(each.get("host", "")),
+                f"{str(code.get('commit', ''))[:10]}{dirty}",
+                ", ".join(f"{name} {version}" for name, version in versions.items() if version),
+                "; ".join(map(str, changed)) if isinstance(changed, list) else "",
+            )
+        )
+    headings = ("launched", "host", "commit", "versions", "went on although")
+    return Grid("where it comes from", headings, tuple(rows), left=frozenset(headings))
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """What should be an object; nothing where an older version, or somebody else, wrote another thing."""
+    return value if isinstance(value, dict) else {}

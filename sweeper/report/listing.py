@@ -1,0 +1,121 @@
+"""The sweeps that lie in a folder: what each asked, how far it is, and its best trial."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.config.saved import asked
+from sweeper.errors import UserError
+from sweeper.folder.layout import SweepFolder
+from sweeper.folder.local_copy import is_running, localised
+from sweeper.results.query import query
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sweep.
+
+    Attributes:
+        running: whether a launch on this machine is running it.
+        trials: finished trials of the baselines and the search, and how many were asked for, None without a limit.
+        confirmed: finished confirmations.
+        best: number of the best trial, with its restricted mean and how many of its runs reached the event.
+        finished: when the last trial ended.
+        damage: why it cannot be read; empty where it can.
+    """
+
+    sweep: str
+    folder: str
+    running: bool = False
+    minimizes: str = ""
+    until: str = ""
+    trials: int = 0
+    asked: int | None = None
+    confirmed: int = 0
+    failed: int = 0
+    best: int | None = None
+    mean: float | None = None
+    reached: str = ""
+    finished: datetime | None = None
+    damage: str = ""
+
+
+def catalogue(addresses: Mapping[str, str]) -> list[Entry]:
+    """Look at every sweep, the one that changed last first. One that is damaged is listed all the same.
+
+    Args:
+        addresses: name -> folder or s3:// address.
+    """
+    found = []
+    for name, address in addresses.items():
+        try:
+            found.append(_entry(name, localised(address)))
+        except UserError as error:
+            found.append(Entry(name, address, damage=str(error)))
+    return sorted(found, key=lambda each: each.finished.timestamp() if each.finished else 0.0, reverse=True)
+
+
+def _entry(name: str, folder: SweepFolder) -> Entry:
+    spec = asked(folder)
+    (row,) = query(
+        folder,
+        """
+        SELECT count(*) FILTER (phase <> 'confirm') AS trials, count(*) FILTER (phase = 'confirm') AS confirmed,
+               count(*) FILTER (state = 'failed') AS failed, max(finished) AS finished,
+               arg_min({trial: trial, mean: rmst, reached: reached || '/' || runs}, value)
+                   FILTER (phase <> 'confirm') AS best
+        FROM trials
+        """,
+    ).to_pylist()
+    best = row.pop("best") or {"trial": None, "mean": None, "reached": ""}
+    return Entry(
+        name,
+        str(folder.root),
+        is_running(folder),
+        spec.objective.minimize,
+        spec.objective.until,
+        asked=spec.budget.trials,
+        best=best["trial"],
+        mean=best["mean"],
+        reached=best["reached"],
+        **row,
+    )
+
+
+def render(entries: list[Entry]) -> RenderableType:
+    """The list for people."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in (
+        "sweep",
+        "state",
+        "trials",
+        "confirmed",
+        "failed",
+        "best",
+        "mean",
+        "reached",
+        "until",
+        "last trial",
+    ):
+        left = heading in ("sweep", "state", "until", "last trial")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "until")
+    for each in entries:
+        if each.damage:
+            continue
+        table.add_row(
+            Text(each.sweep, style="bold"),
+            "running" if each.running else "",
+            f"{each.trials}" + (f"/{each.asked}" if each.asked else ""),
+            str(each.confirmed or ""),
+            Text(str(each.failed or ""), style="red"),
+            "" if each.best is None else str(each.best),
+            "" if each.mean is None else f"{each.mean:,.0f} {each.minimizes}",
+            each.reached,
+            each.until,
+            "" if each.finished is None else f"{each.finished:%Y-%m-%d %H:%M}",
+        )
+    return Group(table, *(Text(f"{each.sweep}: {each.damage}", style="red") for each in entries if each.damage))

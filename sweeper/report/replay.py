@@ -1,0 +1,189 @@
+"""`sweeper replay`: what a sweep would have cost, and whom it would have stopped, under other rules for stopping.
+
+The trials, their order and their curves are those of the record; only who trains how long is decided again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.config.model import Race as RaceSpec
+from sweeper.config.model import SweepSpec
+from sweeper.config.saved import asked
+from sweeper.errors import UserError
+from sweeper.folder.layout import SweepFolder
+from sweeper.results import readback
+from sweeper.search import capping, simulation
+from sweeper.search.pruning import Pruner
+from sweeper.search.racing import Race, stages
+from sweeper.search.simulation import Pruned, Question, Raced, Recorded, Rule, Uncapped
+from sweeper.stats.events import Event
+
+RuleName = Literal["none", "cap", "race", "asha", "median"]
+RULES: tuple[RuleName, ...] = get_args(RuleName)
+_PACE = 100
+"""Steps between two looks at a trial: about what trains in a second, which is how often a launch looks."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A sweep under another rule.
+
+    Attributes:
+        rule: its name.
+        steps: model updates that all runs together train.
+        stopped: trials that the rule stopped.
+        winner_stopped: whether the best trial of the record was among them.
+        chosen: the trial that would have won; None when every trial was stopped.
+    """
+
+    rule: RuleName
+    steps: int
+    stopped: int
+    winner_stopped: bool
+    chosen: int | None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A recorded sweep under several rules.
+
+    Attributes:
+        trials: how many were replayed.
+        cut: trials of the record without whole curves, which were left out.
+        at_once: trials that train at the same time.
+        winner: the best trial of the record.
+        results: one for each rule.
+    """
+
+    trials: int
+    cut: int
+    at_once: int
+    winner: int
+    results: tuple[Replayed, ...]
+
+
+def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int = 1) -> Replay:
+    """Replay a recorded sweep under each rule.
+
+    Args:
+        folder: the sweep's folder.
+        rules: which rules.
+        at_once: trials that train at the same time.
+
+    Raises:
+        UserError: no trial has whole curves.
+    """
+    spec = asked(folder)
+    posed = question(spec)
+    trials, cut = recorded(folder, spec)
+    if not trials:
+        raise UserError(f"{folder.root}: no trial has whole curves to replay; record some with stop: none")
+    places = capping.places_that_matter(len(trials), spec.confirm.top if spec.confirm else 1)
+    values = {trial.number: _value(trial, posed) for trial in trials}
+    winner = min(values, key=values.__getitem__)
+    results = []
+    for name in rules:
+        rule = rule_of(name, posed, places, spec.race or RaceSpec())
+        pace = max(_PACE // posed.every, 1)
+        ended = list(simulation.replay(partial(next, iter(trials), None), rule, at_once, pace))
+        stopped = {each.trial.number for each in ended if each.stopped}
+        whole = [number for number in values if number not in stopped]
+        chosen = min(whole, key=values.__getitem__, default=None)
+        results.append(Replayed(name, round(ended[-1].total), len(stopped), winner in stopped, chosen))
+    return Replay(len(trials), cut, at_once, winner, tuple(results))
+
+
+def question(spec: SweepSpec) -> Question:
+    """What all trials of a sweep have in common."""
+    asked = spec.objective
+    return Question(asked.event, spec.limit(), asked.horizon, asked.evaluate_every, asked.replicates)
+
+
+def rule_of(name: RuleName, asked: Question, places: int, race: RaceSpec) -> Rule:
+    """A rule by its name, with nothing learned yet."""
+    match name:
+        case "none":
+            return Uncapped(asked)
+        case "cap":
+            return Raced(asked, Race((asked.replicates,), places))
+        case "race":
+            return Raced(asked, Race(stages(race.first, asked.replicates), places, race.slack))
+        case "asha" | "median":
+            return Pruned(asked, Pruner(name, asked.horizon, asked.event.comparison == ">"))
+
+
+def recorded(folder: SweepFolder, spec: SweepSpec) -> tuple[list[Recorded], int]:
+    """The trials of the baselines and the search that have whole curves, in order; and how many have not."""
+    rows = readback.curves(folder, spec.objective.minimize, spec.objective.event.metric)
+    whole = rows["state"] == "finished"
+    trials = [_recorded(mine, spec) for _, mine in rows[whole].groupby("trial")]
+    return trials, int(rows.loc[~whole, "trial"].nunique())
+
+
+def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> Recorded:
+    """One trial's rows as arrays [operation, replicate, evaluation], the last evaluation of a run repeated."""
+    asked, limit = spec.objective, spec.limit()
+    shape = (len(spec.task.operations), asked.replicates, -(-asked.horizon // asked.evaluate_every))
+    elapsed, spent, metric = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    last, reached = np.zeros(shape[:2], dtype=np.int64), np.zeros(shape[:2], dtype=np.bool_)
+    for _, run in rows.groupby(["operation", "replicate"]):
+        o, r = spec.task.operations.index(run["operation"].iloc[0]), int(run["replicate"].iloc[0])
+        values = run["metric"].to_numpy()
+        crossed = asked.event.crossing(values)
+        end = len(values) - 1
+        last[o, r], reached[o, r] = end, crossed is not None
+        at = np.minimum(np.arange(shape[2]), end)
+        clock = np.minimum(run["clock"].to_numpy(), limit)
+        elapsed[o, r] = clock[_counted(asked.event, values, crossed)[at]]
+        spent[o, r], metric[o, r] = run["step"].to_numpy()[at], values[at]
+    exempt = rows["phase"].iloc[0] == "baseline"
+    return Recorded(int(rows["trial"].iloc[0]), last, elapsed, spent, metric, reached, exempt)
+
+
+def _counted(event: Event, values: npt.NDArray[np.float64], crossed: int | None) -> npt.NDArray[np.int64]:
+    """For each evaluation of a run the one whose time counts: while a streak lasts the first of it, as it may be long
+    enough one day; that of the event from then on.
+    """
+    places = np.arange(len(values))
+    streak = np.maximum.accumulate(np.where(event.holds(values), -1, places)) + 1
+    counted: npt.NDArray[np.int64] = np.minimum(streak, places)
+    if crossed is not None:
+        counted[crossed:] = crossed
+    return counted
+
+
+def _value(trial: Recorded, asked: Question) -> float:
+    return trial.value(asked, 0, asked.replicates, trial.elapsed.shape[2] - 1)
+
+
+def render(found: Replay) -> RenderableType:
+    """The replay for people."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("rule", "steps", "of none", "stopped", "winner"):
+        table.add_column(heading, justify="left" if heading in ("rule", "winner") else "right")
+    uncapped = next((each.steps for each in found.results if each.rule == "none"), None)
+    for each in found.results:
+        winner = (
+            "kept"
+            if not each.winner_stopped
+            else "stopped; " + (f"trial {each.chosen} would have won" if each.chosen is not None else "every trial was")
+        )
+        share = "" if not uncapped else f"{each.steps / uncapped:.0%}"
+        table.add_row(each.rule, f"{each.steps:,}", share, f"{each.stopped} of {found.trials}", winner)
+    at_once = "one at a time" if found.at_once == 1 else f"{found.at_once} at once"
+    trials = "1 trial" if found.trials == 1 else f"{found.trials} trials"
+    parts: list[RenderableType] = [Text(f"{trials}, {at_once}; trial {found.winner} is the best"), table]
+    if found.cut == 1:
+        parts.append(Text("1 trial was cut short and is left out: its curves are not whole."))
+    elif found.cut:
+        parts.append(Text(f"{found.cut} trials were cut short and are left out: their curves are not whole."))
+    return Group(*parts)

@@ -1,0 +1,81 @@
+"""Finds the trial that somebody names: `quickstart:23`, `quickstart:constant-128`, or `quickstart` for its best."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.config.model import SweepSpec
+from sweeper.config.saved import asked
+from sweeper.errors import UserError
+from sweeper.folder.find import find_sweep
+from sweeper.folder.layout import SweepFolder
+from sweeper.results.query import query
+from sweeper.results.readback import taken_up_again
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One trial of a sweep.
+
+    Attributes:
+        sweep: as it was named.
+        row: of `trials`.
+        confirmation: the row of the trial that repeats it on fresh seeds, None without one.
+    """
+
+    sweep: str
+    folder: SweepFolder
+    spec: SweepSpec
+    row: dict[str, Any]
+    confirmation: dict[str, Any] | None
+
+    @property
+    def label(self) -> str:
+        """`trial 23`, or the baseline's name."""
+        row = self.row
+        return str(row["name"]) if row["phase"] == "baseline" else f"trial {row['trial']}"
+
+
+def choose(called: str, among: Chosen | None = None) -> Chosen:
+    """Find a trial.
+
+    Args:
+        called: `SWEEP:TRIAL`, the trial by its number or a baseline's name; without a trial the best of the sweep.
+        among: another trial, in whose sweep a number or a baseline's name alone is looked up.
+
+    Raises:
+        UserError: there is no such sweep or trial.
+    """
+    sweep, trial = _parts(called)
+    if trial is None and among is not None and (sweep.isdecimal() or sweep in among.spec.baselines):
+        sweep, trial = among.sweep, sweep
+    folder = find_sweep(sweep)
+    rows = query(folder, "SELECT * FROM trials ORDER BY value, trial").to_pylist()
+    if not rows:
+        raise UserError(f"{sweep}: no trial has finished yet")
+    replaced = taken_up_again(rows)
+    row = next((each for each in rows if _is_meant(each, trial, replaced)), None)
+    if row is None:
+        raise UserError(f"{sweep}: no trial {trial}; there are {_listed(rows)}")
+    repeats = (each for each in rows if each["phase"] == "confirm" and each["name"] == str(row["trial"]))
+    return Chosen(sweep, folder, asked(folder), row, next(repeats, None))
+
+
+def _parts(called: str) -> tuple[str, str | None]:
+    found = re.fullmatch(r"(.+):([^/:]+)", called)
+    return (found[1], found[2]) if found else (called, None)
+
+
+def _is_meant(row: dict[str, Any], trial: str | None, replaced: set[int]) -> bool:
+    if trial is None:
+        return row["phase"] != "confirm" and row["trial"] not in replaced
+    return str(row["trial"]) == trial or (row["phase"] == "baseline" and row["name"] == trial)
+
+
+def _listed(rows: list[dict[str, Any]]) -> str:
+    numbers = sorted(row["trial"] for row in rows)
+    names = [row["name"] for row in rows if row["phase"] == "baseline"]
+    some = ", ".join(map(str, numbers[:_SHOWN])) + (f", ... {numbers[-1]}" if len(numbers) > _SHOWN else "")
+    return some + (f", and the baselines {', '.join(names)}" if names else "")

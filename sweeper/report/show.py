@@ -1,0 +1,132 @@
+"""Everything about one trial on one page: what it was, what became of each run, and how its metric went."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.report.select import Chosen
+from sweeper.results.query import query
+from sweeper.results.summary import ACCURACY, column_of
+
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 40
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One trial.
+
+    Attributes:
+        label: `trial 23`, or a baseline's name.
+        trial: its row of `trials`.
+        confirmation: that of the trial that repeats it on fresh seeds, None without one.
+        runs: its rows of `runs`, the confirmation's after its own.
+        rises: operation and replicate -> the event's metric at 40 equally spaced steps up to the horizon, as far as it
+            was seen; NaN before the first evaluation.
+        searched: columns of the searched hyperparameters.
+        learnt: what training is past at `train_first_steps`, in a few letters.
+    """
+
+    label: str
+    trial: dict[str, Any]
+    confirmation: dict[str, Any] | None
+    runs: list[dict[str, Any]]
+    rises: dict[str, list[float]]
+    searched: tuple[str, ...]
+    learnt: str
+
+
+def sheet(chosen: Chosen) -> Sheet:
+    """Read one trial's page."""
+    numbers = [each["trial"] for each in (chosen.row, chosen.confirmation) if each is not None]
+    wanted = ", ".join(map(str, numbers))
+    runs = query(
+        chosen.folder, f"SELECT * FROM runs WHERE trial IN ({wanted}) ORDER BY trial, operation, replicate"
+    ).to_pylist()
+    metric, horizon = chosen.spec.objective.event.metric, chosen.spec.objective.horizon
+    rising = query(
+        chosen.folder,
+        f"""
+        SELECT operation || ' ' || replicate AS run, least({_WIDTH - 1}, step * {_WIDTH} // {horizon}) AS place,
+               avg({metric})::DOUBLE AS height
+        FROM curves WHERE trial = {numbers[0]} GROUP BY ALL ORDER BY run, place
+        """,
+    ).to_pylist()
+    rises: dict[str, list[float]] = {}
+    for each in rising:
+        heights = rises.setdefault(each["run"], [])
+        before = heights[-1] if heights else math.nan
+        heights += [before] * (int(each["place"]) - len(heights)) + [each["height"]]
+    searched = tuple(column_of(key) for key in chosen.spec.search)
+    event = chosen.spec.objective.event
+    learnt = "99 %" if ACCURACY in chosen.spec.task.scores else f"{event.comparison} {event.threshold:g}"
+    return Sheet(chosen.label, chosen.row, chosen.confirmation, runs, rises, searched, learnt)
+
+
+def render(page: Sheet, console: Console) -> RenderableType:
+    """The page for people."""
+    row = page.trial
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (page.label, "bold"), f", {row['phase']}: {row['state']}" + (f" ({row['why']})" if row["why"] else "")
+        ),
+        Text("  ".join(f"{name}={_cell(row[name])}" for name in page.searched if row[name] is not None)),
+        Text(
+            f"{row['reached']} of {row['runs']} runs reached the event; restricted mean {row['rmst']:,.0f}"
+            + (f" ± {row['rmst_error']:,.0f}" if row["rmst_error"] is not None else "")
+            + f"; {row['steps_trained']:,} model steps in {row['seconds']:,.0f} s on {row['device'] or 'no device'}"
+        ),
+    ]
+    if page.confirmation is not None:
+        again = page.confirmation
+        counts = f"{again['reached']} of {again['runs']}"
+        parts.append(Text(f"on fresh seeds (trial {again['trial']}): {counts}, restricted mean {again['rmst']:,.0f}"))
+    parts += [Text(f"started again: {why}", style="yellow") for why in row["retries"] or ()]
+    parts += [Text(), _runs(page)]
+    if row["detail"]:
+        parts += [Text(), Text(row["detail"].rstrip(), style="red")]
+    return Group(*parts)
+
+
+def _runs(page: Sheet) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading, justify in (("operation", "left"), ("seed", "right"), ("outcome", "left"), ("step", "right")):
+        table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
+    for heading in (f"train {page.learnt}", "best", "label"):
+        table.add_column(heading, justify="left" if heading == "label" else "right", no_wrap=True)
+    table.add_column("from step 0 to the horizon", no_wrap=True)
+    for run in page.runs:
+        own = run["trial"] == page.trial["trial"]
+        why = f" ({run['why']})" if run["why"] else ""
+        table.add_row(
+            run["operation"],
+            str(run["replicate"]),
+            f"{run['outcome']}{why}",
+            _cell(run["outcome_step"]),
+            _cell(run["train_first_steps"]),
+            _cell(run["best_metric"]),
+            run["label"] or "",
+            _bars(page.rises.get(f"{run['operation']} {run['replicate']}", ())) if own else "",
+        )
+    return table
+
+
+def _bars(heights: Sequence[float]) -> str:
+    """A line of block characters, from the least to the greatest."""
+    seen = [each for each in heights if math.isfinite(each)]
+    if not seen:
+        return ""
+    low, high = min(seen), max(seen)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((each - low) * scale)] if math.isfinite(each) else " " for each in heights)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

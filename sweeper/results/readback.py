@@ -1,0 +1,90 @@
+"""A sweep's tables read back, for those who decide: what became of each trial, and its whole curves."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import pandas as pd
+
+from sweeper.folder.layout import SweepFolder
+from sweeper.results.parts import rows
+from sweeper.results.summary import COLUMN
+from sweeper.stats.events import Clock, Ending
+from sweeper.stats.objective import Observation
+
+Observations = Mapping[str, Sequence[Observation]]
+"""Operation -> what became of each run, by replicate."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A trial that is over for good.
+
+    Attributes:
+        value: what the sampler was told.
+        state: how it ended.
+        bound: where it was cut short, the least that its value could have become.
+        observations: what became of its runs.
+    """
+
+    value: float
+    state: str
+    bound: float | None
+    observations: Observations
+
+
+def settled(folder: SweepFolder, clock: Clock) -> dict[int, Settled]:
+    """Trial -> what the tables hold of every trial that is over for good.
+
+    Raises:
+        UserError: a part is damaged.
+    """
+    trials = _rows(folder, "trials", ["trial", "state", "why", "value", "bound"])
+    over = [row for row in trials if Ending(row["state"], row["why"]).final]
+    runs: dict[int, dict[str, list[Observation]]] = {row["trial"]: {} for row in over}
+    at = f"sustained_{clock}"
+    rows = _rows(folder, "runs", ["trial", "operation", "replicate", at, "best_metric"])
+    for row in sorted(rows, key=itemgetter("replicate")):
+        if row["trial"] in runs:
+            # How long a run that did not reach the event was watched is not kept: no value depends on it.
+            best = math.nan if row["best_metric"] is None else row["best_metric"]
+            seen = Observation(row[at] or 0.0, row[at] is not None, best)
+            runs[row["trial"]].setdefault(row["operation"], []).append(seen)
+    return {
+        row["trial"]: Settled(
+            row["value"], row["state"], row["bound"], {name: tuple(seen) for name, seen in runs[row["trial"]].items()}
+        )
+        for row in over
+    }
+
+
+def curves(folder: SweepFolder, clock: Clock, metric: str) -> pd.DataFrame:
+    """Every evaluation of the baselines and the search: trial, phase, operation, replicate, step, clock, metric.
+
+    Trials that failed are left out: they have no curves to speak of. So are those that another has taken up again.
+    """
+    listed = rows(folder, "trials", ["trial", "phase", "name", "state"])
+    trials = listed.to_pandas()
+    asked = ["trial", "operation", "replicate", "step", COLUMN[clock], metric]
+    found = rows(folder, "curves", list(dict.fromkeys(asked))).to_pandas()
+    found = found.assign(clock=found[COLUMN[clock]].astype(float), metric=found[metric].astype(float))
+    replaced = trials["trial"].isin(taken_up_again(listed.to_pylist()))
+    asked_for = trials[(trials["phase"] != "confirm") & (trials["state"] != "failed") & ~replaced]
+    kept: pd.DataFrame = found.merge(asked_for.drop(columns="name"), on="trial")
+    return kept.sort_values(["trial", "operation", "replicate", "step"], ignore_index=True)
+
+
+def taken_up_again(trials: Iterable[Mapping[str, Any]]) -> set[int]:
+    """Numbers of the trials that a later one of the search has taken up again.
+
+    Args:
+        trials: rows of `trials`, with `phase` and `name`, which of such a later one is the earlier one's number.
+    """
+    return {int(row["name"]) for row in trials if row["phase"] == "search" and row["name"]}
+
+
+def _rows(folder: SweepFolder, name: str, columns: list[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = rows(folder, name, columns).to_pylist()
+    return found

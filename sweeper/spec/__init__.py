@@ -1,1 +1,0 @@
-"""The space.yaml: reading it, checking it, and the records it becomes."""

@@ -1,0 +1,85 @@
+"""What hardware and versions were found, and whether they fit together."""
+
+import platform
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.environment import machine, provenance
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Facts in the order to show them, and warnings."""
+
+    facts: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+def examine() -> Diagnosis:
+    """Look at this machine; imports torch to ask it what it sees."""
+    here = machine.look()
+    names = machine.gpu_names()
+    facts = {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "CPU": f"{here.cores} cores",
+        "memory": f"{here.memory / 2**30:.0f} GiB",
+        "NVIDIA GPUs": ", ".join(names) or (str(here.gpus) if here.gpus else "none"),
+    }
+    facts |= {name: version or "not installed" for name, version in provenance.versions().items()}
+    build, sees = _torch()
+    facts["torch sees"] = sees
+    facts["C kernels"] = _kernels()
+    return Diagnosis(facts, _warnings(here.gpus or len(names), build, sees, facts))
+
+
+def _torch() -> tuple[str, str]:
+    """The CUDA version torch was built for, empty for a CPU build, and the devices it sees."""
+    try:
+        import torch  # noqa: PLC0415  # slow to import, and its absence is a finding
+    except ImportError as error:
+        return "", f"nothing ({error})"
+    if not torch.cuda.is_available():
+        return torch.version.cuda or "", f"the CPU, {torch.get_num_threads()} threads"
+    count = torch.cuda.device_count()
+    return torch.version.cuda or "", ", ".join(torch.cuda.get_device_name(i) for i in range(count))
+
+
+def _kernels() -> str:
+    """Whether the kernels that speed up training on the CPU can be had."""
+    try:
+        from sweeper.training.ops import kernels  # noqa: PLC0415  # imports torch
+    except ImportError:
+        return "not without torch"
+    found = kernels.library() is not None
+    return "compiled" if found else "none (no working C compiler): training on the CPU is slower, results are the same"
+
+
+def _warnings(gpus: int, build: str, sees: str, facts: dict[str, str]) -> tuple[str, ...]:
+    found = []
+    if gpus and not build:
+        found.append(
+            f"This machine has {gpus} NVIDIA GPU, but torch {facts['torch']} is a CPU-only build: every trial would "
+            "train on the CPU. Install a CUDA build: pip install --force-reinstall torch"
+        )
+    elif gpus and sees.startswith("the CPU"):
+        found.append(
+            f"This machine has {gpus} NVIDIA GPU and torch is built for CUDA {build}, but torch sees none: "
+            "look at the driver (nvidia-smi) and at CUDA_VISIBLE_DEVICES."
+        )
+    missing = [name for name in provenance.PACKAGES if facts[name] == "not installed"]
+    if missing:
+        found.append(f"Not installed: {', '.join(missing)}. Install with pip install -c constraints.txt .")
+    return tuple(found)
+
+
+def render(diagnosis: Diagnosis) -> RenderableType:
+    """The diagnosis for people."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in diagnosis.facts.items():
+        table.add_row(Text(name, style="bold"), value)
+    warnings = [Text(f"WARNING: {warning}", style="bold red") for warning in diagnosis.warnings]
+    return Group(table, *(warnings or [Text("All fits together.", style="green")]))

@@ -1,0 +1,126 @@
+"""What a sweep is going to do, told before it does it: `sweeper check`."""
+
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.config.loading import Loaded
+from sweeper.environment.machine import Machine
+from sweeper.folder.address import address_of, in_store, working_folder
+from sweeper.folder.layout import SweepFolder
+from sweeper.space.parameters import Choice, Float, Int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan as data.
+
+    Attributes:
+        loaded: the checked space.
+        address: where results go.
+        folder: the folder that the sweep runs in.
+        machine: what this machine has.
+        at_once: trials that fit on it together; at most, where the share of a GPU is measured at launch.
+        runs_a_trial: operations x replicates.
+        most_steps: updates of single models, if no run ended before its horizon; None without a limit on trials.
+    """
+
+    loaded: Loaded
+    address: str
+    folder: SweepFolder
+    machine: Machine
+    at_once: int
+    runs_a_trial: int
+    most_steps: int | None
+
+
+def plan(loaded: Loaded, machine: Machine) -> Plan:
+    """Work out a plan."""
+    spec = loaded.spec
+    at_once = int(machine.cores / spec.resources.cpu)
+    share = spec.resources.gpu
+    if share and share != "auto":
+        fits = machine.gpus * int(1 / share + 1e-6) if share <= 1 else machine.gpus // int(share)
+        at_once = min(at_once, fits)
+    runs = len(spec.task.operations) * spec.objective.replicates
+    trials = spec.budget.trials if spec.search else len(spec.baselines)
+    confirmed = (spec.confirm.top + len(spec.baselines)) * spec.confirm.replicates if spec.confirm else 0
+    most = None
+    if trials is not None:
+        most = (trials * runs + confirmed * len(spec.task.operations)) * spec.objective.horizon
+    address = address_of(spec.results, spec.name)
+    return Plan(loaded, address, SweepFolder(working_folder(address)), machine, at_once, runs, most)
+
+
+def render(plan: Plan) -> RenderableType:
+    """The plan for people."""
+    spec, machine = plan.loaded.spec, plan.machine
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold")
+    facts.add_column(overflow="fold")
+    _fact(facts, "sweep", spec.name)
+    _fact(facts, "task", spec.task.title)
+    objective = spec.objective
+    _fact(facts, "objective", f"fewest {objective.minimize} until {objective.until}, up to {objective.horizon:,} steps")
+    _fact(facts, "trials", _trials(plan))
+    if spec.confirm:
+        again = f"the {spec.confirm.top} best and the baselines again, {spec.confirm.replicates} fresh seeds each"
+        _fact(facts, "confirm", again)
+    if plan.most_steps:
+        _fact(facts, "steps", f"at most {plan.most_steps:,} model updates")
+    _fact(facts, "resources", _resources(plan))
+    if spec.resources.gpu == "auto":
+        here = f"{machine.gpus} GPU" if machine.gpus else "no GPU, so 0"
+        _fact(facts, "gpu", f"auto: measured at launch; this machine has {here}")
+    state = " (exists: launch continues it)" if plan.folder.space.exists() else ""
+    through = f", through {plan.folder.root}" if in_store(plan.address) else ""
+    _fact(facts, "results", f"{plan.address}{through}{state}")
+    parts: list[RenderableType] = [facts]
+    if spec.search:
+        parts += [Text(), _dimensions(plan.loaded)]
+    if plan.at_once < 1:
+        parts.append(Text("No trial fits on this machine; a cluster may have room for it.", style="bold red"))
+    return Group(*parts)
+
+
+def _fact(facts: Table, name: str, words: str) -> None:
+    facts.add_row(name, Text(words))
+
+
+def _trials(plan: Plan) -> str:
+    spec = plan.loaded.spec
+    limit = spec.budget.trials if spec.search else len(spec.baselines)
+    count = "as many as fit" if limit is None else f"{limit}"
+    hours = f" in at most {spec.budget.hours:g} hours" if spec.budget.hours else ""
+    listed = f", {len(spec.baselines)} of them baselines" if spec.baselines else ""
+    return f"{count}{listed}{hours}, {plan.runs_a_trial} runs each"
+
+
+def _resources(plan: Plan) -> str:
+    asked, machine = plan.loaded.spec.resources, plan.machine
+    share = f" and {asked.gpu:g} GPU" if asked.gpu and asked.gpu != "auto" else ""
+    has = f"{machine.cores} CPU, {machine.gpus} GPU, {machine.memory / 2**30:.0f} GiB"
+    at_once = f"{'at most ' if asked.gpu == 'auto' and machine.gpus else ''}{plan.at_once} at once"
+    return f"{asked.cpu:g} CPU{share} a trial; this machine has {has}: {at_once}"
+
+
+def _dimensions(loaded: Loaded) -> RenderableType:
+    count = len(loaded.spec.search)
+    title = f"{count} dimension{'' if count == 1 else 's'}"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("parameter", "values", "when"):
+        table.add_column(column, overflow="fold")
+    for key, parameter in loaded.space.parameters.items():
+        table.add_row(key, Text(_values(parameter)), Text(parameter.when or ""))
+    return table
+
+
+def _values(parameter: Choice | Int | Float) -> str:
+    if isinstance(parameter, Choice):
+        return " | ".join(map(str, parameter.choice))
+    low, high = parameter.bounds
+    kind = "whole" if isinstance(parameter, Int) else "real"
+    how = ", log" if parameter.log else f", step {parameter.step:g}" if parameter.step else ""
+    return f"{low:g} to {high:g} ({kind}{how})"

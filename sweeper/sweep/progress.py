@@ -1,0 +1,175 @@
+"""Progress while a sweep runs: a live panel on a terminal, one line a finished trial everywhere else.
+
+Both look at the director from a thread of their own, a few times a second; nothing calls back.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress import Progress
+
+from sweeper.config.model import SweepSpec
+from sweeper.monitor import panel
+from sweeper.monitor.heartbeat import Standing, Training
+from sweeper.monitor.panel import duration
+from sweeper.results.summary import CUT_SHORT
+from sweeper.runners.protocol import Runner
+from sweeper.search.study import Proposal
+from sweeper.space import hyperparameters
+from sweeper.sweep.director import Finished, SweepDirector
+
+_EVERY = 0.5
+
+
+@contextmanager
+def progress(director: SweepDirector, spec: SweepSpec, runner: Runner, console: Console) -> Iterator[None]:
+    """Show progress until the block ends: live on a terminal, plain lines when piped."""
+    if console.is_terminal:
+
+        def picture() -> RenderableType:
+            return panel.render(standing(director, spec, runner), " (Ctrl-C again stops at once)")
+
+        with Live(get_renderable=picture, console=console, refresh_per_second=2, transient=True):
+            yield
+        return
+    done = threading.Event()
+    lines = _Lines(director, spec, runner, console)
+    thread = threading.Thread(target=lines.follow, args=(done,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def preparing(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show how far a task's data are, until the block ends: a bar on a terminal, a line when piped.
+
+    Yields:
+        What is to be told how much is done and how much there is to do.
+    """
+    began = time.monotonic()
+    told = 0
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"preparing {name}", total=None)
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            told = total
+            bar.update(task, completed=done, total=total)
+
+        yield tell
+    if told:
+        gone = duration(time.monotonic() - began)
+        console.print(f"prepared {name}: {told:,} in {gone}", soft_wrap=True, highlight=False, markup=False)
+
+
+def standing(director: SweepDirector, spec: SweepSpec, runner: Runner) -> Standing:
+    """How far the sweep is. Safe to call from another thread."""
+    tally, gone = director.tally, director.elapsed()
+    training = [
+        Training(
+            each.proposal.number,
+            each.proposal.phase,
+            _role(each.proposal) if each.proposal.name else "",
+            each.step,
+            None if math.isnan(each.metric) else each.metric,
+        )
+        for each in director.running()
+    ]
+    return Standing(
+        spec.name,
+        metric=spec.objective.event.metric,
+        horizon=spec.objective.horizon,
+        gone=gone,
+        left=seconds_left(director, spec, runner.places),
+        finished=director.earlier - director.earlier_confirmed + tally.searched,
+        asked=spec.budget.trials,
+        confirmed=director.earlier_confirmed + tally.trials - tally.searched,
+        runs=dict(tally.runs),
+        rate=director.steps_trained / max(gone, 1e-9),
+        best="" if tally.best is None else sentence(tally.best, spec),
+        running=tuple(training),
+        notice=director.notices[-1] if director.notices else "",
+        stopping=director.stopping,
+    )
+
+
+def seconds_left(director: SweepDirector, spec: SweepSpec, places: int) -> float | None:
+    """A guess from the trials that have finished; None before there is one or without a limit to count to."""
+    limits = []
+    tally = director.tally
+    if spec.budget.trials is not None and tally.searched:
+        remaining = max(spec.budget.trials - director.earlier + director.earlier_confirmed - tally.searched, 0)
+        limits.append(tally.seconds / tally.searched * remaining / max(places, 1))
+    if spec.budget.hours is not None:
+        limits.append(max(spec.budget.hours * 3600 - director.elapsed(), 0.0))
+    return min(limits) if limits else None
+
+
+def sentence(finished: Finished, spec: SweepSpec) -> str:
+    """One finished trial in a line."""
+    summary, proposal = finished.summary, finished.proposal
+    label = f"trial {proposal.number}"
+    label += f" ({_role(finished.proposal)})" if proposal.name else ""
+    reached, runs = summary.count("reached"), len(summary.runs)
+    bound = "" if reached == runs else "≤ " if summary.ending.kind in CUT_SHORT else "≥ "
+    mean = f"{bound}{summary.overall.mean:,.0f} {spec.objective.minimize}"
+    others = [f"{summary.count(kind)} {kind}" for kind in ("censored", "diverged", "failed") if summary.count(kind)]
+    state = "" if summary.ending.kind == "finished" else f" [{summary.ending.kind}]"
+    detail = ", ".join([f"reached {reached}/{runs}", f"mean {mean}", *others])
+    return f"{label}: {detail}{state}  {configuration(finished, spec)}"
+
+
+def _role(proposal: Proposal) -> str:
+    """What a trial with a name is for."""
+    return f"{proposal.name} again" if proposal.phase == "search" else f"{proposal.phase} {proposal.name}"
+
+
+def configuration(finished: Finished, spec: SweepSpec) -> str:
+    """The searched hyperparameters of a trial that have an effect."""
+    flat = hyperparameters.described(finished.proposal.settings, spec.task.hyperparameters)
+    shown = {key: flat[key] for key in spec.search if flat[key] is not None}
+    return " ".join(
+        f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items()
+    )
+
+
+class _Lines:
+    """A line for each finished trial, and one every minute in between."""
+
+    def __init__(self, director: SweepDirector, spec: SweepSpec, runner: Runner, console: Console):
+        self._director, self._spec, self._runner, self._console = director, spec, runner, console
+        self._told = self._noticed = 0
+        self._quiet_since = 0.0
+
+    def follow(self, done: threading.Event) -> None:
+        """Print what is new until `done`, and once more after."""
+        while not done.wait(_EVERY):
+            self._tell()
+        self._tell()
+
+    def _tell(self) -> None:
+        director = self._director
+        ended, finished, notices = director.tally.trials, list(director.finished), list(director.notices)
+        for notice in notices[self._noticed :]:
+            self._print(f"[{duration(director.elapsed())}] {notice}")
+        self._noticed = len(notices)
+        for each in finished[len(finished) - min(ended - self._told, len(finished)) :]:
+            left = duration(seconds_left(director, self._spec, self._runner.places))
+            self._print(f"[{duration(director.elapsed())}, {left} left] {sentence(each, self._spec)}")
+        self._told = ended
+        if director.elapsed() - self._quiet_since > 60:
+            steps = ", ".join(f"trial {each.proposal.number} at step {each.step:,}" for each in director.running())
+            self._print(f"[{duration(director.elapsed())}] training: {steps or 'nothing yet'}")
+
+    def _print(self, line: str) -> None:
+        self._quiet_since = self._director.elapsed()
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,166 @@
+"""Whether a launch may go on with what lies in a sweep's folder: is it the same question, asked of the same code?"""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sweeper.config.loading import Loaded
+from sweeper.config.model import SweepSpec
+from sweeper.config.reader import text_of
+from sweeper.config.saved import DESCRIPTION, asked
+from sweeper.environment import provenance
+from sweeper.errors import UserError
+from sweeper.folder import integrity
+from sweeper.folder.layout import SweepFolder, write_text
+from sweeper.results.readback import Settled
+from sweeper.search import capping
+from sweeper.search.storage import Journal, Storage
+from sweeper.search.study import Study
+
+_MAY_CHANGE = {"name", "budget", "resources", "confirm", "results", "trackers"}
+"""Sections that may differ when a sweep is continued; its name, because folders are moved."""
+_TRIES, _BETWEEN_TRIES_S = 5, 0.1
+
+
+@contextmanager
+def locked(folder: SweepFolder) -> Iterator[None]:
+    """Let one launch at a time run a sweep; a lock dies with its process.
+
+    Raises:
+        UserError: the folder is in use, or cannot be written.
+    """
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        if folder.lock.exists() and not folder.lock.is_file():
+            raise UserError(f"{folder.lock}: not a file; move it away to go on")
+        lock = open(folder.lock, "a")  # noqa: SIM115  # it is held, not read
+    except OSError as error:
+        raise UserError(f"results: {folder.root} cannot be written ({error.strerror})") from None
+    with lock:
+        if not _taken(lock):
+            raise UserError(f"{folder.root}: another launch is running this sweep; wait for it, or change name")
+        yield
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Whether the lock is ours now. Those who only look whether a sweep runs hold it for an instant."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(_BETWEEN_TRIES_S)
+        else:
+            return True
+    return False
+
+
+def changes(folder: SweepFolder, loaded: Loaded) -> list[str]:
+    """What is not as it was when the sweep was last launched: keys of its space.yaml, files and versions of the code.
+
+    Raises:
+        UserError: what is written of earlier launches is damaged, or the folder holds what no sweep leaves there.
+    """
+    integrity.check(folder)
+    if not folder.space.exists():
+        return []
+    before = asked(folder)
+    earlier = provenance.launches(folder)
+    code = _different(earlier[-1].get("code", {}), provenance.code(type(loaded.spec.task))) if earlier else []
+    return [*_different(_flat(before), _flat(loaded.spec)), *(f"code: {each}" for each in code)]
+
+
+def refuse(changed: list[str], folder: SweepFolder, space: Path) -> None:
+    """Raise UserError, with the ways out, where anything changed."""
+    if changed:
+        raise UserError(
+            "\n".join([f"{space}: this is not what {folder.root} began with:", *(f"  {each}" for each in changed)])
+            + "\nundo that, give this sweep another name (--set name=...), or go on all the same with --resume anyway: "
+            "finished trials stay as they are"
+        )
+
+
+@contextmanager
+def study_of(folder: SweepFolder, loaded: Loaded) -> Iterator[Study]:
+    """The sweep's study. Raises UserError where it is another sweep's, or damaged."""
+    spec, new = loaded.spec, not folder.space.exists()
+    places = capping.places_that_matter(spec.budget.trials, spec.confirm.top if spec.confirm else 1)
+    with closing(_storage(folder, spec)) as storage:
+        study = Study(storage, loaded.space, spec.sampler, places)
+        if new and study.trials:
+            trials = "1 trial" if study.trials == 1 else f"{study.trials} trials"
+            raise UserError(
+                f"{storage.where}: holds a sweep {spec.name} with {trials} already, and {folder.root} is new; give "
+                "this one another name, or put the folder back that belongs to it"
+            )
+        yield study
+
+
+def belong_together(folder: SweepFolder, known: Mapping[int, Settled], study: Study) -> None:
+    """Check that the study knows every trial of the tables. Raises UserError."""
+    unknown = sorted(number for number in known if number >= study.trials)
+    if unknown:
+        raise UserError(
+            f"{folder.root}: its tables hold trial {unknown[0]}, which {study.where} does not; put that back which "
+            "belongs to them, or give this sweep another name"
+        )
+
+
+def write_down(folder: SweepFolder, loaded: Loaded, space: Path, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Write down what is launched.
+
+    Args:
+        folder: the sweep's.
+        loaded: what is asked.
+        space: the file that asks it.
+        measured: what else to keep of this launch.
+
+    Returns:
+        This launch's provenance.
+    """
+    task = loaded.spec.task
+    record = provenance.collect(space, type(task)) | {DESCRIPTION: task.description()} | dict(measured)
+    write_text(folder.provenance, json.dumps([*provenance.launches(folder), record], indent=1))
+    write_text(folder.space, text_of(loaded.document))
+    return record
+
+
+def _storage(folder: SweepFolder, spec: SweepSpec) -> Storage:
+    if spec.storage is None:
+        return Journal(folder.journal)
+    from sweeper.search.database import Database  # noqa: PLC0415  # most sweeps need no SQLAlchemy
+
+    return Database(spec.storage, spec.name)
+
+
+def _flat(spec: SweepSpec) -> dict[str, Any]:
+    """Key path -> value, without the sections that may change."""
+    found: dict[str, Any] = {}
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, dict) and value:
+            for key, each in value.items():
+                walk(f"{path}.{key}" if path else key, each)
+        else:
+            found[path] = value
+
+    walk("", spec.model_dump(mode="json", exclude=_MAY_CHANGE))
+    return found
+
+
+def _different(before: Any, now: Mapping[str, Any]) -> list[str]:
+    """A line for each key whose value changed."""
+    if not isinstance(before, dict):
+        return []
+    return [
+        f"{key}: began with {_word(before, key)}, is now {_word(now, key)}"
+        for key in dict.fromkeys([*before, *now])
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _word(values: Mapping[str, Any], key: str) -> str:
+    return "nothing" if values.get(key) is None else json.dumps(values[key], ensure_ascii=False)

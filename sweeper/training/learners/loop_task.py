@@ -1,0 +1,159 @@
+"""Training loops of one's own: a generator that trains one run and yields its metrics, for what cannot be stacked."""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sweeper.space.hyperparameters import Hyperparameters, Value
+from sweeper.tasks.task import LOSS, Task
+from sweeper.training.device import name_of
+from sweeper.training.schedules import Course
+from sweeper.trial import Assignment, Chunk, Seeds, seeds_of
+
+_CHUNK_SECONDS = 1.0
+_LOSSES = (f"train_{LOSS}", f"val_{LOSS}")
+
+
+@dataclass(frozen=True)
+class PlainRun:
+    """One run of a `LoopTask`.
+
+    Attributes:
+        operation, replicate: which one.
+        settings: all hyperparameters.
+        model: those of the task's own models, without `model.`.
+        seeds: of its parameters, its data and the order of its examples.
+        batch_sizes: int64 [H], examples in the batch of each update.
+        learning_rates: float64 [H].
+        weight_decays: float64 [H], AdamW's: the share of the parameters that an update removes, by its learning rate.
+        evaluate_every: updates between two evaluations.
+        device: where to train.
+    """
+
+    operation: str
+    replicate: int
+    settings: Hyperparameters
+    model: Mapping[str, Value]
+    seeds: Seeds
+    batch_sizes: npt.NDArray[np.int64]
+    learning_rates: npt.NDArray[np.float64]
+    weight_decays: npt.NDArray[np.float64]
+    evaluate_every: int
+    device: torch.device
+
+
+class LoopTask(Task, ABC):
+    """A task that brings its own training loop. Runs train one after the other, and from the start after a crash.
+
+    Schedules of the kind `noise_scale` stay at their smallest batch: a loop does not measure for them.
+    """
+
+    @abstractmethod
+    def train(self, run: PlainRun) -> Generator[Mapping[str, float], None, None]:
+        """Train a run: yield after every `evaluate_every` updates what `metrics` lists, both losses at least.
+
+        It is closed when the run is over, or asked for more until the horizon.
+        """
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Its scores and diagnostics."""
+        return (*self.logged_scores, *self.diagnostics)
+
+
+def train(task: LoopTask, assignment: Assignment, device: torch.device) -> Iterator[Chunk]:
+    """Train every run of a trial, one after the other.
+
+    Raises:
+        ValueError: the loop ends too early, or yields what it should not.
+    """
+    for operation in task.operations:
+        for replicate in assignment.replicates:
+            rows: list[dict[str, Any]] = []
+            since = time.perf_counter()
+            for row in _evaluations(task, assignment, operation, replicate, device):
+                rows.append(row)
+                if time.perf_counter() - since >= _CHUNK_SECONDS:
+                    yield _chunk(rows, device)
+                    rows, since = [], time.perf_counter()
+            if rows:
+                yield _chunk(rows, device)
+
+
+def plain_run(assignment: Assignment, operation: str, replicate: int, device: torch.device) -> PlainRun:
+    """One run of a trial, as its loop is given it."""
+    asked, settings = assignment.objective, assignment.settings
+    course = Course([settings], asked.horizon)
+    (sizes,), (rates,), (decays,) = course.sizes, course.rates, course.decays
+    return PlainRun(
+        operation,
+        replicate,
+        settings,
+        dict(settings.model),
+        seeds_of(replicate),
+        sizes,
+        rates,
+        np.divide(decays, rates, out=np.full(len(rates), settings.weight_decay), where=rates > 0),
+        asked.evaluate_every,
+        device,
+    )
+
+
+def _evaluations(
+    task: LoopTask, assignment: Assignment, operation: str, replicate: int, device: torch.device
+) -> Iterator[dict[str, Any]]:
+    """The rows of one run, until it is over."""
+    asked, event = assignment.objective, assignment.objective.event
+    run = plain_run(assignment, operation, replicate, device)
+    step, streak, crossed, began = 0, 0, -1, time.perf_counter()
+    loop = task.train(run)
+    try:
+        while step < asked.horizon:
+            said = next(loop, None)
+            last, step = step, min(step + asked.evaluate_every, asked.horizon)
+            if said is None:
+                if last + asked.evaluate_every > asked.horizon:
+                    return  # what is left of the horizon is shorter than the way to an evaluation
+                raise ValueError(f"{task.name}: train ended after {last} updates; the horizon is {asked.horizon}")
+            seconds = time.perf_counter() - began
+            row: dict[str, Any] = {
+                "operation": operation,
+                "replicate": replicate,
+                "step": step,
+                "examples": int(run.batch_sizes[:step].sum()),
+                "seconds": seconds,
+                **_checked(task, said),
+                "batch_size": int(run.batch_sizes[step - 1]),
+                "learning_rate": float(run.learning_rates[step - 1]),
+            }
+            yield row
+            streak = streak + 1 if event.holds(row[event.metric]) else 0
+            if crossed < 0 and streak == event.sustained:
+                crossed = step
+            over = crossed >= 0 and step >= crossed + asked.tail
+            late = asked.horizon_seconds is not None and seconds >= asked.horizon_seconds
+            if over or late or not all(math.isfinite(row[name]) for name in _LOSSES):
+                return
+    finally:
+        loop.close()
+
+
+def _checked(task: LoopTask, said: Mapping[str, float]) -> dict[str, float]:
+    """Every metric, NaN where it was left out."""
+    unknown, missing = sorted(said.keys() - set(task.metrics)), sorted(set(_LOSSES) - said.keys())
+    if unknown or missing:
+        wrong = [f"unknown: {', '.join(unknown)}"] * bool(unknown) + [f"missing: {', '.join(missing)}"] * bool(missing)
+        raise ValueError(f"{task.name}: train yielded {sorted(said)} ({'; '.join(wrong)}); known: {list(task.metrics)}")
+    return {name: float(said.get(name, math.nan)) for name in task.metrics}
+
+
+def _chunk(rows: list[dict[str, Any]], device: torch.device) -> Chunk:
+    return Chunk({name: np.array([row[name] for row in rows]) for name in rows[0]}, name_of(device))

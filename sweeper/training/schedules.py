@@ -1,0 +1,86 @@
+"""What changes from update to update in a stack of runs: batch sizes, learning rates and decays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sweeper.space.batch_schedules import batch_sizes
+from sweeper.space.hyperparameters import Hyperparameters
+from sweeper.training.noise_scale import NoiseScale
+
+
+class Course:
+    """The course of R runs over a horizon of H updates.
+
+    Attributes:
+        sizes: int64 [R, H], examples in each update's batch.
+        rates: float64 [R, H], learning rate of each update.
+        decays: float64 [R, H], share of the parameters removed by each update.
+    """
+
+    def __init__(self, runs: Sequence[Hyperparameters], horizon: int):
+        self._runs = list(runs)
+        self._adaptive = [NoiseScale(run.batch) if run.batch.shape == "noise_scale" else None for run in runs]
+        self.sizes = np.stack([batch_sizes(run.batch, horizon) for run in runs])
+        self.rates = np.empty(self.sizes.shape)
+        self.decays = np.empty(self.sizes.shape)
+        for row, adaptive in enumerate(self._adaptive):
+            if adaptive is not None:
+                self.sizes[row] = adaptive.batch
+            self._set_rates(row, 0)
+
+    def measures(self, update: int) -> bool:
+        """Whether this update is to measure the gradient noise of some run."""
+        return any(a is not None and update % a.schedule.every == 0 for a in self._adaptive)
+
+    def measured(self, update: int, whole: npt.NDArray[np.float64], half: npt.NDArray[np.float64]) -> None:
+        """Set the batch sizes after `update` from squared gradient norms [R], on batches and on their halves."""
+        for row, adaptive in enumerate(self._adaptive):
+            due = adaptive is not None and update % adaptive.schedule.every == 0
+            if adaptive is not None and due and np.isfinite(whole[row]) and np.isfinite(half[row]):
+                adaptive.measure(int(self.sizes[row, update]), float(whole[row]), float(half[row]))
+                self.sizes[row, update + 1 :] = adaptive.batch
+                self._set_rates(row, update + 1)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop the runs that are not in `rows`."""
+        self._runs = [self._runs[row] for row in rows]
+        self._adaptive = [self._adaptive[row] for row in rows]
+        self.sizes = self.sizes[list(rows)]
+        self.rates, self.decays = self.rates[list(rows)], self.decays[list(rows)]
+
+    def state(self) -> list[dict[str, Any] | None]:
+        """What measurements have changed: of each adaptive run its moving averages and its batch sizes.
+
+        Sizes are a tensor: lists of a horizon's length take seconds to pack and to unpack.
+        """
+        return [
+            None
+            if adaptive is None
+            else {"averages": [adaptive.signal, adaptive.noise, adaptive.weight], "sizes": torch.from_numpy(sizes)}
+            for adaptive, sizes in zip(self._adaptive, self.sizes, strict=True)
+        ]
+
+    def restore(self, state: Sequence[Mapping[str, Any] | None]) -> None:
+        """Go on from what `state` gave of the same runs. Raises LookupError, TypeError or ValueError for others."""
+        for row, (adaptive, kept) in enumerate(zip(self._adaptive, state, strict=True)):
+            if (adaptive is None) != (kept is None):
+                raise ValueError("measurements are kept of adaptive runs, and of no others")
+            if adaptive is not None and kept is not None:
+                adaptive.signal, adaptive.noise, adaptive.weight = map(float, kept["averages"])
+                self.sizes[row] = np.asarray(kept["sizes"], dtype=np.int64)
+                self._set_rates(row, 0)
+
+    def _set_rates(self, row: int, first: int) -> None:
+        """Learning rates and decays from update `first` on: warm-up times the coupling to the batch size."""
+        run, sizes = self._runs[row], self.sizes[row, first:]
+        updates = np.arange(first, self.sizes.shape[1])
+        warm = np.minimum(updates / run.warmup_steps, 1.0) if run.warmup_steps else np.ones(len(updates))
+        ratio = sizes / run.reference_batch
+        factor = {"none": np.ones(len(updates)), "linear": ratio, "sqrt": np.sqrt(ratio)}[run.coupling]
+        uncoupled = run.learning_rate * warm
+        self.rates[row, first:] = uncoupled * factor
+        self.decays[row, first:] = (uncoupled if run.hold_decay else uncoupled * factor) * run.weight_decay

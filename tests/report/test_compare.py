@@ -1,0 +1,77 @@
+"""Two trials compared, as data and as printed."""
+
+from io import StringIO
+from textwrap import dedent
+
+import pytest
+from rich.console import Console
+
+from sweeper.errors import UserError
+from sweeper.report import compare
+from sweeper.report.select import choose
+from tests.fakes.sweeps import train
+from tests.sweep.test_director import QUESTION, Sweep
+
+
+def printed(pair: compare.Pair) -> str:
+    console = Console(width=120, file=StringIO())
+    console.print(compare.render(pair))
+    assert isinstance(console.file, StringIO)
+    return "\n" + "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def test_confirmed_trials_are_compared_on_their_fresh_seeds(made_up_sweep: Sweep) -> None:
+    best = choose(str(made_up_sweep.folder.root))
+    pair = compare.pair(best, choose("published", among=best))
+    assert (pair.a, pair.b, pair.trials, pair.caveats) == ("trial 1", "published", (6, 8), ())
+    assert pair.runs[0] == {
+        "operation": "x_plus_y",
+        "replicate": 1000,
+        "a": 30.0,
+        "a_reached": True,
+        "b": 100.0,
+        "b_reached": False,
+    }
+    assert printed(pair) == dedent("""
+        trial 1 is faster than published by 67 % (95 % interval 58 to 74 %), p = 0.016, 7 replicates.
+
+        operation  seed  trial 1 (steps)  published (steps)  ratio
+        x_plus_y   1000               30              > 100
+        x_plus_y   1001               40                 90   0.44
+        x_plus_y   1002               20              > 100
+        x_plus_y   1003               30                 80   0.38
+        x_plus_y   1004               40              > 100
+        x_plus_y   1005               20                 70   0.29
+        x_plus_y   1006               30              > 100
+        """)
+
+
+def test_trials_of_the_search_are_compared_on_its_own_seeds_with_a_warning(made_up_sweep: Sweep) -> None:
+    first = choose(f"{made_up_sweep.folder.root}:3")
+    pair = compare.pair(first, choose("0", among=first))
+    assert (pair.trials, pair.comparison.replicates, [run["replicate"] for run in pair.runs]) == ((3, 0), 2, [0, 1])
+    assert pair.caveats == (
+        "these are the search's own seeds: whoever was chosen by them looks better than it is",
+        "2 pairs are too few for any p below 0.05; 6 are the fewest",
+    )
+
+
+def test_trials_of_two_sweeps_are_named_with_their_sweep(made_up_sweep: Sweep, sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 2}}
+    sweep.launch(train)
+    here, there = str(made_up_sweep.folder.root), str(sweep.folder.root)
+    pair = compare.pair(choose(f"{here}:1"), choose(f"{there}:1"))
+    assert (pair.a, pair.b) == (f"trial 1 of {here}", f"trial 1 of {there}")
+
+
+def test_sweeps_that_ask_something_else_are_not_compared(made_up_sweep: Sweep, sweep: Sweep) -> None:
+    sweep.changes = {"objective": QUESTION["objective"] | {"horizon": 50}, "budget": {"trials": 1}}
+    sweep.launch(train)
+    with pytest.raises(UserError, match=r"do not ask the same: objective.horizon is 100 there and 50 here"):
+        compare.pair(choose(str(made_up_sweep.folder.root)), choose(str(sweep.folder.root)))
+
+
+def test_trials_without_a_common_seed_are_not_compared(made_up_sweep: Sweep) -> None:
+    first = choose(f"{made_up_sweep.folder.root}:3")
+    with pytest.raises(UserError, match="share no replicate"):
+        compare.pair(first, choose("6", among=first))

@@ -1,0 +1,42 @@
+"""Which trial a name means."""
+
+import pytest
+
+from sweeper.errors import UserError
+from sweeper.report.select import choose
+from tests.sweep.test_director import Sweep
+
+
+@pytest.mark.parametrize(
+    ("trial", "number", "label", "confirmation"),
+    [("", 1, "trial 1", 6), (":3", 3, "trial 3", None), (":published", 0, "published", 8), (":6", 6, "trial 6", None)],
+)
+def test_a_sweep_means_its_best_trial_and_a_colon_another(
+    trial: str, number: int, label: str, confirmation: int | None, made_up_sweep: Sweep
+) -> None:
+    chosen = choose(f"{made_up_sweep.folder.root}{trial}")
+    again = chosen.confirmation
+    assert (chosen.row["trial"], chosen.label, again and again["trial"]) == (number, label, confirmation)
+
+
+@pytest.mark.parametrize(("called", "number"), [("3", 3), ("published", 0)])
+def test_a_number_or_a_baseline_alone_is_of_the_other_ones_sweep(
+    called: str, number: int, made_up_sweep: Sweep
+) -> None:
+    first = choose(str(made_up_sweep.folder.root))
+    assert choose(called, among=first).row["trial"] == number
+
+
+def test_a_trial_that_is_not_there_is_named_with_those_that_are(made_up_sweep: Sweep) -> None:
+    root = made_up_sweep.folder.root
+    with pytest.raises(UserError) as caught:
+        choose(f"{root}:77")
+    expected = f"{root}: no trial 77; there are 0, 1, 2, 3, 4, 5, 6, 7, 8, and the baselines published"
+    assert str(caught.value) == expected
+
+
+def test_a_sweep_without_trials_has_none_to_show(sweep: Sweep) -> None:
+
+    sweep.open()
+    with pytest.raises(UserError, match="no trial has finished yet"):
+        choose(str(sweep.folder.root))

@@ -1,0 +1,66 @@
+"""After which failures a trial is started again, and that it is written down everywhere."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.stats import events
+from sweeper.stats.events import FINISHED, OUT_OF_MEMORY, Ending
+from sweeper.sweep import retries
+from sweeper.sweep.retries import DEAD_DEVICE, RETRIES, retried
+
+CAUSES = {value for name, value in vars(events).items() if name.isupper() and isinstance(value, str) and name[0] != "_"}
+TIMES = {1: "", 2: "twice", 10: "ten times"}
+PAGE = (Path(__file__).parents[2] / "docs" / "failures.md").read_text()
+
+
+def table(text: str) -> dict[str, str]:
+    """First cell -> last cell of every row."""
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {first.strip().strip("`"): last.strip() for first, *_, last in rows}
+
+
+def test_the_causes_are_these() -> None:
+    assert sorted(CAUSES) == [
+        *("device failed", "error", "node lost", "out of host memory", "out of memory"),
+        *("unusable checkpoint", "worker killed"),
+    ]
+    assert RETRIES.keys() < CAUSES
+
+
+@pytest.mark.parametrize("text", [retries.__doc__ or "", PAGE], ids=["retries.py", "failures.md"])
+def test_every_cause_is_in_the_table(text: str) -> None:
+    rows = table(text)
+    assert rows.keys() >= CAUSES
+    assert rows.keys() - CAUSES <= {"cause", "---", "a loss that is not finite", "disk full, or not writable"}
+    assert {cause for cause in CAUSES if "again" in rows[cause]} == {*RETRIES, OUT_OF_MEMORY}
+
+
+def test_the_page_says_how_often() -> None:
+    rows = table(PAGE)
+    for cause, times in RETRIES.items():
+        assert TIMES[times] in rows[cause], cause
+    assert "three in a row end the launch" in rows["device failed"]
+    assert DEAD_DEVICE == 3
+
+
+@pytest.mark.parametrize("cause", sorted(CAUSES))
+def test_a_trial_is_started_again_as_often_as_the_table_says(cause: str) -> None:
+    ending, others = Ending("failed", cause), sorted(CAUSES - {cause}) * 20
+    allowed = RETRIES.get(cause, 0)
+    assert [retried(ending, [cause] * times + others) for times in range(allowed + 3)] == [True] * allowed + [False] * 3
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [FINISHED, Ending("stopped", "Ctrl-C"), Ending("capped", "node lost"), Ending("failed", "something new")],
+    ids=lambda ending: ending.kind,
+)
+def test_no_other_ending_starts_a_trial_again(ending: Ending) -> None:
+    assert not retried(ending, [])
+
+
+def test_only_what_may_work_elsewhere_is_left_to_the_next_launch() -> None:
+    left = {cause for cause in CAUSES if not Ending("failed", cause).final}
+    assert left == {"node lost", "device failed"}
+    assert all("next" in table(PAGE)[cause] for cause in left)
