@@ -1,23 +1,24 @@
-"""Every error that sweeper raises on purpose, and the exit code each one means.
+"""Every error that sweeper raises on purpose, the exit code of each, and the phrases that messages share.
 
 SweeperError
-├── UserError (2)         something the user wrote or asked for; carries one Problem or many
-│   └── SpecError         ... in a space.yaml
-├── SweepFailed (1)       the sweep ran and could not give an answer
-├── StorageError (1)      files or objects could not be written: a full disk, a store that is away
+├── UserError (2)         a mistake of the user
+│   └── SpecError         ... in a space.yaml; carries one Problem or several
+├── SweepFailed (1)       the sweep ran and gave no answer
+├── StorageError (1)      files or objects could not be written: a full disk, an unreachable store
 └── Interrupted (130)     Ctrl-C
 
-Anything else that reaches the command line is a bug of ours: exit code 3 and a log file.
+Any other exception that reaches the command line is a bug in sweeper: exit code 3 and a log file.
 """
 
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One mistake: where it stands (line 0: not in a file), what was got, what is allowed and what to do."""
+    """One mistake: its position (line 0: not in a file), the value found, the allowed values and the remedy."""
 
     line: int
     key: str
@@ -30,19 +31,19 @@ class Problem:
 
 
 class SweeperError(Exception):
-    """The root: its text is for the user, its `exit_code` for the shell."""
+    """Root of the tree: the text is for the user, `exit_code` for the shell."""
 
     exit_code = 3
 
 
 class UserError(SweeperError):
-    """Something the user can put right; the text says how."""
+    """A mistake that the user can correct; the text says how."""
 
     exit_code = 2
 
 
 class SpecError(UserError):
-    """A space.yaml with mistakes, all of them, in the order of their lines."""
+    """All mistakes of a space.yaml, in the order of their lines."""
 
     def __init__(self, problems: Iterable[Problem]):
         self.problems = sorted(set(problems))
@@ -50,24 +51,34 @@ class SpecError(UserError):
 
 
 class SweepFailed(SweeperError):
-    """The sweep ended without an answer, such as when every trial failed."""
+    """The sweep ended without an answer, for example because every trial failed."""
 
     exit_code = 1
 
 
 class StorageError(SweeperError):
-    """Something could not be written, removed or brought to its store; nothing that was written before is harmed."""
+    """A file or object could not be written, removed or uploaded; earlier files are intact."""
 
     exit_code = 1
 
 
 class Interrupted(SweeperError):
-    """The user pressed Ctrl-C; what was computed is kept."""
+    """The user pressed Ctrl-C; finished work is kept."""
 
     exit_code = 130
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """The words to add after an unknown name: ` (did you mean 'x'?)`, or nothing."""
+    """A hint to append to an unknown name: ` (did you mean 'x'?)`, or the empty string."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def damaged(path: Path, why: object) -> UserError:
+    """The error for a file that cannot be used; the sweep can continue without it."""
+    return UserError(f"{path}: damaged ({why}); move it away to continue without it")
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 trial`, `2,000 trials`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

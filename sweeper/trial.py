@@ -1,4 +1,4 @@
-"""The records that pass between the search, the runners and training: what to train, and pieces of what came out."""
+"""Records between the search, the runners and training: an assignment goes in, chunks of its curve come out."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ from sweeper.tasks.task import Task
 
 @dataclass(frozen=True)
 class Seeds:
-    """Seeds of a run: its initial parameters, its split into training and validation, the order of its examples."""
+    """Seeds of a run: initial parameters, split into training and validation, order of examples."""
 
     init: int
     data: int
@@ -40,7 +40,7 @@ class Assignment:
         replicates: replicate numbers; each stands for three seeds (`seeds_of`).
         cpu: cores this trial may use.
         precision: of matrix products.
-        state: where an earlier start of this trial had got to, as training gave it; None from the beginning.
+        state: training state to resume from, as an earlier chunk carried it; None to start from step 0.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Assignment:
     state: bytes | None = None
 
     def to_json(self) -> str:
-        """The assignment without its state as text, for crossing process boundaries."""
+        """Serialise the assignment without its state, to cross process boundaries."""
         return json.dumps(
             {
                 "number": self.number,
@@ -86,18 +86,18 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Evaluations of about a second of training: one row an evaluation of a run.
+    """The evaluations of about one second of training: one row per evaluation of a run.
 
     Attributes:
         columns: name -> [rows]; `operation`, `replicate`, `step`, `examples`, `seconds`, then metrics and diagnostics.
             `weight_norm_blocks` is [rows, blocks].
-        device: where it was trained.
-        state: what training needs to go on after this chunk in another process; None where it was not kept.
-        last: whether it is known that nothing comes after this chunk: saves asking once more. Whoever passes chunks of
-            another function on and has more to do must not pass this on.
+        device: the device that trained it.
+        state: training state to resume after this chunk in another process; None if it was not saved.
+        last: whether this is known to be the trial's last chunk, which saves one more call. A function that wraps
+            another one and yields chunks of its own after these must clear it.
     """
 
-    columns: Columns = field(repr=False)  # Ray Tune writes results down as text when it logs them, or would
+    columns: Columns = field(repr=False)  # Ray Tune formats results as text when it logs them
     device: str
     state: bytes | None = field(default=None, repr=False)
     last: bool = False
@@ -107,20 +107,19 @@ class Chunk:
 
 
 class UnusableStateError(Exception):
-    """Training cannot go on from the state that it was given."""
+    """Training cannot resume from the given state."""
 
 
 def join(chunks: list[Chunk]) -> dict[str, npt.NDArray[Any]]:
-    """All rows of a trial's chunks, column by column."""
+    """Concatenate a trial's chunks, column by column."""
     if not chunks:
         return {}
     return {name: np.concatenate([chunk.columns[name] for chunk in chunks]) for name in chunks[0].columns}
 
 
 Train = Callable[[Assignment], Iterator[Chunk]]
-"""A training function: yields chunks until every run's outcome is known. Where it raises, that is the outcome.
+"""A training function: yields chunks until every run's outcome is known. An exception that it raises fails the trial.
 
-A function that gives chunks a state takes it up again from `Assignment.state`: it then yields what comes after that
-chunk, and nothing of what came before. One that never does is started from the beginning. For a state that it cannot
-take up it raises UnusableStateError.
+A function whose chunks carry a state must resume from `Assignment.state`: it then yields only what follows that chunk,
+or raises UnusableStateError. A function whose chunks carry none is restarted from step 0.
 """

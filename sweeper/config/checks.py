@@ -153,7 +153,7 @@ def _together(spec: SweepSpec) -> Found:
 def _impossible(space: Space) -> Found:
     for key, parameter in space.parameters.items():
         if isinstance(parameter, Choice):
-            for value in space.impossible(key):
+            for value in space.impossible_values(key):
                 reason = _reason(space, key, value)
                 yield ("search", key, "choice", parameter.choice.index(value)), f"got {short(value)}; {reason}"
 
@@ -239,7 +239,7 @@ def _illegal(key: str, value: Any, task: Task) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _same(key: str, values: Sequence[Any]) -> Iterator[str]:
-    normal = [hyperparameters.normal(key, value) for value in values]
+    normal = [hyperparameters.normalize(key, value) for value in values]
     for i, value in enumerate(normal):
         if value in normal[:i]:
             yield f"got both {short(values[normal.index(value)])} and {short(values[i])}, which are the same; list one"
@@ -265,5 +265,5 @@ def _words(expression: Expression, spec: SweepSpec) -> Iterator[str]:
         values = f"; values: {', '.join(allowed)}" if allowed else ""
         yield f"unknown name {word!r} in {expression.text!r}{nearest(word, known)}{values}"
     texts = [key for key in spec.task.hyperparameters if spec.task.choices(key)]
-    if not unknown and expression.mixes(texts):
+    if not unknown and expression.compares_text_with_number(texts):
         yield f"got {expression.text!r}, which compares text with a number"

@@ -86,7 +86,7 @@ def importances(
 def coordinate_of(key: str, parameter: Choice | Int | Float, value: Value) -> Value | None:
     """Where a value from the tables lies in its parameter: of a choice the index; None outside of it."""
     if isinstance(parameter, Choice):
-        choices = [_plain(hyperparameters.normal(key, each)) for each in parameter.choice]
+        choices = [_plain(hyperparameters.normalize(key, each)) for each in parameter.choice]
         return choices.index(_plain(value)) if _plain(value) in choices else None
     if isinstance(parameter, Int):
         return value if value in parameter.every() else None

@@ -1,8 +1,8 @@
 """Batch-size schedules: shape -> batch size at every step, as pure functions.
 
 A schedule runs from `start` to `end` while its clock u goes from 0 to 1, and holds `end` from then on. Rising schedules
-start at `min`, falling ones at `max`. The realised batch is truncated to an integer. The `noise_scale` shape is the one
-that needs measurements: see `sweeper.training.noise_scale`; here it only has its bounds.
+start at `min`, falling ones at `max`. The realised batch is truncated to an integer. Only the `noise_scale` shape needs
+measurements (see `sweeper.training.noise_scale`); here it only has its bounds.
 
 Sources: sample_ramp is Megatron-LM's rampup-batch-size; noise_scale is McCandlish et al. 2018, arXiv:1812.06162.
 """
@@ -53,9 +53,9 @@ class BatchSchedule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     shape: Annotated[Shape, BeforeValidator(_resolve_alias)] = Field(
-        "constant", description="How the batch size moves."
+        "constant", description="How the batch size changes during training."
     )
-    min: BatchSize | None = Field(None, description="Smallest batch; a constant schedule has none.")
+    min: BatchSize | None = Field(None, description="Smallest batch; unused by a constant schedule.")
     max: BatchSize = Field(512, description="Largest batch; the batch of a constant schedule.")
     direction: Literal["rising", "falling"] = Field("rising", description="Start at min (rising) or at max (falling).")
     clock: Literal["steps", "examples"] = Field("steps", description="What drives the schedule.")
@@ -92,12 +92,12 @@ class BatchSchedule(BaseModel):
 
     @property
     def largest(self) -> int:
-        """The largest batch the schedule can ask for."""
+        """The largest batch the schedule can reach."""
         return max((size for _, size in self.stages), default=self.max) if self.shape == "step" else self.max
 
     @property
     def low(self) -> int:
-        """The smallest batch; that of a constant schedule where none is given."""
+        """The smallest batch; `max` if `min` is not given."""
         return self.max if self.min is None else self.min
 
 
@@ -161,14 +161,14 @@ def smooth_size(schedule: BatchSchedule, u: npt.ArrayLike) -> RealArray:
 
 
 def truncate(sizes: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Sizes as whole examples, at least 1. A hair is added first, so that 80 computed as 79.999... stays 80."""
+    """Round sizes down to whole examples, at least 1. 1e-9 is added first: 80 computed as 79.999... stays 80."""
     return np.maximum(np.floor(np.asarray(sizes, dtype=np.float64) + 1e-9), 1).astype(np.int64)
 
 
 def batch_sizes(schedule: BatchSchedule, horizon: int) -> npt.NDArray[np.int64]:
     """Batch size of every update 0 .. horizon-1, int64 [horizon].
 
-    A `noise_scale` schedule gets its smallest batch throughout: training overwrites it as it measures.
+    A `noise_scale` schedule has its smallest batch throughout: training overwrites it as it measures.
     """
     steps = np.arange(horizon)
     match schedule.shape:
@@ -194,7 +194,7 @@ def batch_sizes(schedule: BatchSchedule, horizon: int) -> npt.NDArray[np.int64]:
 
 
 def _sample_ramp(schedule: BatchSchedule, u: float) -> float:
-    """Megatron's ramp: equal numbers of examples are spent at each size on the way."""
+    """Megatron's ramp: every size on the way consumes the same number of examples."""
     increments = abs(schedule.end - schedule.start) / schedule.increment
     sign = 1 if schedule.end >= schedule.start else -1
     size = schedule.start + sign * schedule.increment * math.floor(u * increments + 1e-9)
@@ -205,7 +205,7 @@ def _sample_ramp(schedule: BatchSchedule, u: float) -> float:
 def _by_examples(
     schedule: BatchSchedule, horizon: int, size_at: Callable[[BatchSchedule, float], float]
 ) -> npt.NDArray[np.int64]:
-    """Sizes of a schedule whose clock is the number of examples consumed before the step."""
+    """Sizes of a schedule driven by the number of examples consumed before each step."""
     if schedule.period is None:
         raise ValueError(f"a {schedule.shape} schedule on the examples clock needs batch.period")
     sizes = np.empty(horizon, dtype=np.int64)
@@ -219,7 +219,7 @@ def _by_examples(
 
 
 def mistakes(schedule: BatchSchedule) -> list[tuple[str, str]]:
-    """(setting, what is wrong) for everything about the schedule that cannot work together."""
+    """(setting, message) for every contradiction between the schedule's settings."""
     found = []
     if schedule.shape != "step" and schedule.min is not None and schedule.min > schedule.max:
         found.append(("min", f"{schedule.min} is larger than batch.max ({schedule.max})"))
@@ -231,13 +231,13 @@ def mistakes(schedule: BatchSchedule) -> list[tuple[str, str]]:
             found.append(("stages", f"got steps {starts}; list them from 0 upwards, as in [[0, 32], [1000, 64]]"))
     on_examples = schedule.shape == "sample_ramp" or (schedule.shape in SMOOTH and schedule.clock == "examples")
     if on_examples and schedule.period is None:
-        found.append(("period", "missing: on the examples clock, say over how many examples the schedule runs"))
+        found.append(("period", "missing: on the examples clock, give the number of examples the schedule runs over"))
     return found
 
 
 def canonical(schedule: BatchSchedule, horizon: int) -> BatchSchedule:
-    """The one spelling of a schedule: settings its shape does not read are back at their defaults, and a schedule
-    that never moves is `constant`."""
+    """The canonical form of a schedule: settings its shape does not read have their defaults, and a schedule whose size
+    never changes is `constant`."""
     used: dict[str, Any] = {"shape": schedule.shape, "max": schedule.max}
     used |= {name: getattr(schedule, name) for name in USED_BY[schedule.shape]}
     if schedule.shape == "polynomial" and schedule.power == 1:

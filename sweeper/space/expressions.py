@@ -1,8 +1,8 @@
-"""The small language of `when` and `require`: comparisons and arithmetic over hyperparameters, and nothing else.
+"""The language of `when` and `require`: comparisons and arithmetic over hyperparameters, and nothing else.
 
 `batch.min <= batch.max`, `width % heads == 0`, `batch.shape in [linear, cyclic]`, `depth == 1 or heads > 2`. A name
-that is not a hyperparameter is a word: `batch.shape != constant`. Text is parsed by Python's own parser into a tree
-whose every node is checked against the list below; nothing is ever executed.
+that is not a hyperparameter is a word: `batch.shape != constant`. Python's own parser turns the text into a tree, and
+every node is checked against the list below; nothing is executed.
 """
 
 import ast
@@ -46,7 +46,7 @@ class Expression:
     Attributes:
         text: as the user wrote it.
         names: the hyperparameters it mentions.
-        words: the other names in it, which stand for themselves.
+        words: the other names in it: literal text without quotes.
     """
 
     text: str
@@ -55,8 +55,12 @@ class Expression:
     _tree: ast.expr
     _aliases: Mapping[str, str]
 
-    def mixes(self, texts: Collection[str]) -> bool:
-        """Whether it compares text with a number; `texts` are the hyperparameters whose values are words."""
+    def compares_text_with_number(self, texts: Collection[str]) -> bool:
+        """Whether any comparison has text on one side and a number on the other.
+
+        Args:
+            texts: the hyperparameters whose values are words.
+        """
         comparisons = [node for node in ast.walk(self._tree) if isinstance(node, ast.Compare)]
         return any(len({self._is_text(side, texts) for side in _sides(node)}) > 1 for node in comparisons)
 
@@ -69,9 +73,11 @@ class Expression:
         return False
 
     def holds(self, values: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
-        """Whether the condition holds, element by element where values are arrays (they broadcast).
+        """Evaluate the condition, elementwise if values are arrays (they broadcast).
 
-        Raises TypeError where the types cannot be compared, and KeyError for a name without a value.
+        Raises:
+            TypeError: values of these types cannot be compared.
+            KeyError: a name has no value.
         """
         with np.errstate(all="ignore"):
             return np.asarray(self._value(self._tree, values), dtype=np.bool_)
@@ -105,15 +111,15 @@ class Expression:
 
 
 def parse(text: str, known: Collection[str], aliases: Mapping[str, str] | None = None) -> Expression:
-    """Read a condition.
+    """Parse a condition.
 
     Args:
         text: as the user wrote it.
         known: the hyperparameters.
-        aliases: other spellings of words.
+        aliases: alternative spelling -> canonical word.
 
     Raises:
-        ValueError: says what is not allowed.
+        ValueError: the text is not in the language; the message is for the user.
     """
     if len(text) > _LONGEST:
         raise ValueError(f"got {len(text)} characters; a condition has at most {_LONGEST}")
@@ -133,7 +139,7 @@ def parse(text: str, known: Collection[str], aliases: Mapping[str, str] | None =
             if hint := nearest(name, list(known)):
                 raise ValueError(f"unknown name {name!r} in {text!r}{hint}")
         raise ValueError(f"got {text!r}, which mentions no hyperparameter")
-    if not isinstance(tree, ast.Compare | ast.BoolOp) and not _is_not(tree):
+    if not isinstance(tree, ast.Compare | ast.BoolOp) and not _is_negation(tree):
         raise ValueError(f"got {text!r}, which is not a comparison; write one such as 'batch.min <= batch.max'")
     words = frozenset(names - mentioned)
     _check_arithmetic(tree, words, text)
@@ -141,7 +147,7 @@ def parse(text: str, known: Collection[str], aliases: Mapping[str, str] | None =
 
 
 def _sides(node: ast.Compare) -> list[ast.expr]:
-    """What is compared with each other; the members of a list after `in` one by one."""
+    """All operands of a comparison; a list after `in` contributes its members."""
     sides = [node.left, *node.comparators]
     return [each for side in sides for each in (side.elts if isinstance(side, ast.List | ast.Tuple) else [side])]
 
@@ -156,7 +162,7 @@ def _check_arithmetic(tree: ast.expr, words: Collection[str], text: str) -> None
                 raise ValueError(f"got {text!r}; there is no arithmetic with words")
 
 
-def _is_not(node: ast.expr) -> bool:
+def _is_negation(node: ast.expr) -> bool:
     return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
 
 
@@ -169,7 +175,7 @@ def _dotted(node: ast.expr) -> str:
 
 
 def _check(node: ast.expr, names: set[str], text: str) -> None:
-    """Collect the names below a node; refuse whatever is not in the language."""
+    """Collect the names below a node. Raises ValueError for a node that is not in the language."""
     match node:
         case ast.Name() | ast.Attribute():
             names.add(_dotted(node))
@@ -181,7 +187,7 @@ def _check(node: ast.expr, names: set[str], text: str) -> None:
         case ast.List() | ast.Tuple():
             for child in node.elts:
                 _check(child, names, text)
-            raise ValueError(f"got {text!r}; a list stands only after `in`")
+            raise ValueError(f"got {text!r}; a list is only allowed after `in`")
         case ast.BinOp() if type(node.op) in _ARITHMETIC:
             children = [node.left, node.right]
         case ast.UnaryOp(op=ast.Not() | ast.USub()):

@@ -1,7 +1,7 @@
-"""Everything a trial can set, with its type, range and default: one list for the spec, the tables and training.
+"""All hyperparameters with type, range and default: one list for the spec, the tables and training.
 
-A *configuration* is flat: dotted key -> value, as in `{"batch.shape": "linear", "depth": 2}`. What only the models of
-one task have is called `model.NAME`; the task says which there are (`sweeper.tasks.task`).
+A *configuration* is flat: dotted key -> value, as in `{"batch.shape": "linear", "depth": 2}`. Hyperparameters of the
+models of one task only are named `model.NAME`; the task declares them (`sweeper.tasks.task`).
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from sweeper.space.batch_schedules import ALIASES, USED_BY, BatchSchedule, Batch
 Value = Any
 Configuration = Mapping[str, Value]
 
-_REMEMBERED = 1000
-"""Configurations whose identity is remembered: it is asked for when a trial is drawn, opened and told."""
+_CACHED = 1000
+"""Configurations whose identity is cached: it is needed when a trial is drawn, opened and recorded."""
 
 MODEL = "model."
-"""What hyperparameters that only some task's models have begin with."""
+"""Prefix of the hyperparameters that only one task's models have."""
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -56,56 +56,56 @@ class Hyperparameters(BaseModel):
         "none", description="How the learning rate follows the batch: rate x k or rate x sqrt k, k = batch / reference."
     )
     coupling_batch: BatchSize | None = Field(
-        None, description="Batch size at which learning_rate holds; by default batch.max."
+        None, description="Batch size at which learning_rate applies unscaled; by default batch.max."
     )
     hold_decay: bool = Field(
         False,
-        description="Keep learning rate x weight decay as if uncoupled: coupling then leaves the decay clock alone.",
+        description="Keep learning rate x weight decay as without coupling: the decay then does not follow the batch.",
     )
     batch: BatchSchedule = Field(BatchSchedule())
     model: tuple[tuple[str, bool | int | float | str], ...] = ()
 
     @property
     def reference_batch(self) -> int:
-        """The batch at which `learning_rate` holds."""
+        """The batch size at which `learning_rate` applies unscaled."""
         return self.batch.max if self.coupling_batch is None else self.coupling_batch
 
 
 @cache
 def fields() -> dict[str, FieldInfo]:
-    """Dotted key -> pydantic field of everything that can be set, whatever the task."""
+    """Dotted key -> pydantic field of every hyperparameter that all tasks share."""
     own = {name: field for name, field in Hyperparameters.model_fields.items() if name not in ("batch", "model")}
     return own | {f"batch.{name}": field for name, field in BatchSchedule.model_fields.items()}
 
 
 @cache
 def adapter(key: str) -> TypeAdapter[Any]:
-    """The check of one key's value."""
+    """The validator of one key's value."""
     return adapter_of(fields()[key])
 
 
 def adapter_of(field: FieldInfo) -> TypeAdapter[Any]:
-    """The check of one field's value."""
+    """The validator of one field's value."""
     kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
     return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
 LISTS = frozenset({"betas", "batch.stages"})
-"""Keys whose values are lists; conditions cannot be about them."""
+"""Keys whose values are lists; conditions cannot mention them."""
 
 
-def normal(key: str, value: Value) -> Value:
-    """A legal value in its own spelling: `geometric` for `exponential`."""
+def normalize(key: str, value: Value) -> Value:
+    """The canonical spelling of a legal value: `geometric` for `exponential`."""
     return ALIASES.get(value, value) if key == "batch.shape" and isinstance(value, str) else value
 
 
 def choices_of(field: FieldInfo) -> tuple[Value, ...]:
-    """The words a field can have; empty for numbers."""
+    """The words that a field allows; empty for numbers."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
 def from_flat(configuration: Configuration) -> Hyperparameters:
-    """A configuration with the defaults filled in. Raises pydantic.ValidationError."""
+    """Fill in the defaults of a configuration. Raises pydantic.ValidationError."""
     batch = {key.removeprefix("batch."): value for key, value in configuration.items() if key.startswith("batch.")}
     model = {key.removeprefix(MODEL): value for key, value in configuration.items() if key.startswith(MODEL)}
     own = {key: value for key, value in configuration.items() if not key.startswith(("batch.", MODEL))}
@@ -122,7 +122,7 @@ def to_flat(settings: Hyperparameters) -> dict[str, Value]:
 
 
 def described(settings: Hyperparameters, known: Collection[str] | None = None) -> dict[str, Value]:
-    """The canonical form as people and tables should see it: None for every setting that has no effect.
+    """Dotted key -> value for people and tables, with None for every setting that has no effect.
 
     Args:
         settings: in canonical form.
@@ -138,7 +138,7 @@ def described(settings: Hyperparameters, known: Collection[str] | None = None) -
 
 
 def conflicts(settings: Hyperparameters) -> list[tuple[str, str]]:
-    """(key, what is wrong) for settings that are legal alone but not together."""
+    """(key, message) for settings that are legal one by one but not together."""
     found = [(f"batch.{name}", message) for name, message in mistakes(settings.batch)]
     if settings.width % settings.heads:
         legal = [h for h in range(1, settings.width + 1) if settings.width % h == 0]
@@ -149,22 +149,22 @@ def conflicts(settings: Hyperparameters) -> list[tuple[str, str]]:
 
 
 def canonical_form(settings: Hyperparameters, horizon: int) -> Hyperparameters:
-    """The one spelling of a set of hyperparameters: what has no effect is back at its default."""
+    """The canonical form of a set of hyperparameters: settings without effect have their defaults."""
     batch = canonical(settings.batch, horizon)
     changes: dict[str, Value] = {"batch": batch}
     reference = settings.reference_batch
-    still = batch.shape != "noise_scale" and bool((batch_sizes(batch, horizon) == reference).all())
-    if settings.coupling == "none" or still:
+    unscaled = batch.shape != "noise_scale" and bool((batch_sizes(batch, horizon) == reference).all())
+    if settings.coupling == "none" or unscaled:
         changes |= {"coupling": "none", "coupling_batch": None, "hold_decay": False}
     else:
         changes |= {"coupling_batch": reference, "hold_decay": settings.hold_decay and settings.weight_decay > 0}
     return settings.model_copy(update=changes)
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED)
 def identity(settings: Hyperparameters, horizon: int) -> str:
-    """A key that two sets of hyperparameters share exactly when they train the same: schedules count by the batch
-    sizes they realise, however they are spelt."""
+    """A hash that two sets of hyperparameters share exactly if they train identically: schedules are compared by the
+    batch sizes that they realise."""
     plain = canonical_form(settings, horizon)
     flat = {key: value for key, value in to_flat(plain).items() if not key.startswith("batch.")}
     if plain.batch.shape == "noise_scale":

@@ -1,4 +1,4 @@
-"""The three kinds of parameter of a search space: a choice, a whole number, a real number."""
+"""The three kinds of parameter in a search space: a choice, an integer, a real number."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from sweeper.space.hyperparameters import Value
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 _MOST_STEPS = 10_000
 _FINEST = 1001
-"""Values at which a float, or an int of a wide range, that takes part in a requirement is tried."""
+"""Grid points of a float, or of an int with a wide range, that takes part in a requirement."""
 
 
 class _Parameter(BaseModel):
@@ -32,11 +32,11 @@ class Choice(_Parameter):
         return self
 
     def grid(self) -> tuple[Value, ...]:
-        """The values that are tried against requirements: all of them."""
+        """The values that requirements are checked on: all of them."""
         return self.choice
 
     def every(self) -> Sequence[Value]:
-        """All values."""
+        """All legal values."""
         return self.choice
 
 
@@ -58,7 +58,7 @@ class _Range(_Parameter):
 
 
 class Int(_Range):
-    """A whole number between two bounds, both included."""
+    """An integer between two bounds, both included."""
 
     bounds: tuple[Whole, Whole] = Field(alias="int", strict=False, description="[smallest, largest].")
     step: Annotated[Whole, Field(ge=1)] | None = Field(None, description="Distance between values; 1 by default.")
@@ -69,12 +69,12 @@ class Int(_Range):
         return self
 
     def every(self) -> range:
-        """All values."""
+        """All legal values."""
         low, high = self.bounds
         return range(low, high + 1, self.step or 1)
 
     def grid(self) -> tuple[int, ...]:
-        """Every value, or `_FINEST` of them, evenly placed, when there are many more."""
+        """All legal values, or `_FINEST` evenly spaced ones if there are many more."""
         (low, high), every = self.bounds, self.every()
         if len(every) <= 4 * _FINEST:
             return tuple(every)
@@ -98,11 +98,11 @@ class Float(_Range):
         return self
 
     def every(self) -> Sequence[float] | None:
-        """All values of a stepped range; None for a continuous one."""
+        """All legal values of a stepped range; None for a continuous one."""
         return None if self.step is None else self.grid()
 
     def grid(self) -> tuple[float, ...]:
-        """The values of a stepped range; otherwise `_FINEST` values, evenly placed."""
+        """All legal values of a stepped range; otherwise `_FINEST` evenly spaced ones."""
         low, high = self.bounds
         if self.step is not None:
             count = int((high - low) / self.step + 1e-9) + 1
@@ -129,12 +129,12 @@ Parameter = Annotated[
 
 
 def nearest(grid: Sequence[float], value: float) -> int:
-    """Index of the grid's value nearest to a number."""
+    """Index of the grid value nearest to a number."""
     return int(np.abs(np.asarray(grid, dtype=np.float64) - value).argmin())
 
 
-def place(parameter: Choice | Int | Float, grid: Sequence[Value], value: Value) -> int | None:
-    """Index of a value on the grid, or of the nearest one; None when the parameter cannot have it."""
+def index_of(parameter: Choice | Int | Float, grid: Sequence[Value], value: Value) -> int | None:
+    """Index of a value on the grid, or of the nearest grid value; None if the parameter does not allow the value."""
     if isinstance(parameter, Choice):
         return next((i for i, each in enumerate(grid) if each == value and type(each) is type(value)), None)
     low, high = parameter.bounds

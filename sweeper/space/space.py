@@ -1,9 +1,9 @@
-"""The search space: parameters, when they exist, and what must hold between them, met by construction.
+"""The search space: parameters, their conditions, and requirements that every configuration meets by construction.
 
 A sampler works in fixed coordinates: one for every parameter, always present, over its whole range. `decode` turns
 coordinates into a legal configuration and never fails: a parameter that does not apply is left out, and one that others
-restrict is moved to the same relative place among its legal values. `encode` goes back, so that baselines can be
-offered to the sampler.
+restrict is moved to the same relative position among its legal values. `encode` is the inverse, so that baselines can
+be offered to the sampler.
 """
 
 import math
@@ -20,14 +20,13 @@ from sweeper.space import hyperparameters
 from sweeper.space.batch_schedules import ALIASES
 from sweeper.space.expressions import Expression, parse
 from sweeper.space.hyperparameters import Hyperparameters, Value
-from sweeper.space.parameters import Choice, Float, Int, nearest
-from sweeper.space.parameters import place as place_of
+from sweeper.space.parameters import Choice, Float, Int, index_of, nearest
 
 BUILT_IN = ("width % heads == 0", "batch.min <= batch.max")
-"""Requirements that hold in every space, written or not."""
+"""Requirements of every space."""
 
 _ATTEMPTS = 2000
-"""Assignments tried before a space counts as having no legal configuration near the coordinates."""
+"""Partial assignments tried before a space counts as having no legal configuration near the coordinates."""
 
 
 Coordinates = dict[str, Any]
@@ -35,7 +34,7 @@ Coordinates = dict[str, Any]
 
 
 def condition(text: str, known: Collection[str]) -> Expression:
-    """A `when` or a requirement about known hyperparameters, parsed. Raises ValueError."""
+    """Parse a `when` or a requirement about known hyperparameters. Raises ValueError."""
     return parse(text, known, ALIASES)
 
 
@@ -45,11 +44,11 @@ class Space:
 
     Attributes:
         parameters: key -> parameter, in the order of the file.
-        fixed: key -> value of what is not searched.
-        require: conditions besides the built-in ones.
-        horizon: steps in a run; schedules without a period of their own run over it.
-        known: the hyperparameters that there are.
-        defaults: key -> value of those that have another default than everybody's.
+        fixed: key -> value of hyperparameters that are not searched.
+        require: requirements in addition to the built-in ones.
+        horizon: steps in a run; also the period of schedules that have none.
+        known: the names of all hyperparameters.
+        defaults: key -> task-specific default, where it differs from the common one.
     """
 
     parameters: Mapping[str, Choice | Int | Float]
@@ -61,14 +60,14 @@ class Space:
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """Parameters, each after those its `when` mentions. Raises ValueError for conditions that go in a circle."""
+        """Parameters, each after those its `when` mentions. Raises ValueError for conditions that form a cycle."""
         placed: list[str] = []
         waiting = list(self.parameters)
         while waiting:
             ready = [key for key in waiting if not (self._parents(key) & set(waiting)) - {key}]
             ready = [key for key in ready if key not in self._parents(key)]
             if not ready:
-                raise ValueError(f"the conditions of {', '.join(waiting)} depend on each other in a circle")
+                raise ValueError(f"the conditions of {', '.join(waiting)} form a cycle")
             placed.append(ready[0])
             waiting.remove(ready[0])
         return tuple(placed)
@@ -87,9 +86,9 @@ class Space:
 
     @cached_property
     def grids(self) -> dict[str, tuple[Value, ...]]:
-        """Key -> the values of a parameter that are tried against requirements."""
+        """Key -> the values of a parameter that requirements are checked on."""
         return {
-            key: tuple(hyperparameters.normal(key, value) for value in parameter.grid())
+            key: tuple(hyperparameters.normalize(key, value) for value in parameter.grid())
             for key, parameter in self.parameters.items()
         }
 
@@ -101,12 +100,18 @@ class Space:
     def given(self) -> dict[str, Value]:
         """Values of the hyperparameters that are not searched: fixed ones, and defaults that are not None."""
         known = {key: value for key, value in {**self._defaults, **self.fixed}.items() if value is not None}
-        return {key: hyperparameters.normal(key, value) for key, value in known.items() if key not in self.parameters}
+        return {
+            key: hyperparameters.normalize(key, value) for key, value in known.items() if key not in self.parameters
+        }
 
     def decode(self, coordinates: Coordinates) -> dict[str, Value]:
-        """The legal values at some coordinates: parameter -> value of every parameter that applies.
+        """Turn coordinates into legal values: parameter -> value of every parameter that applies.
 
-        Raises ValueError when the space has no legal configuration.
+        With `heads: {choice: [1, 2, 4, 8]}`, width 4 and the requirement `width % heads == 0`, the legal heads are 1,
+        2 and 4: index 3, the last of four, decodes to 4, the last of three.
+
+        Raises:
+            ValueError: the space has no legal configuration.
         """
         attempts = iter(range(_ATTEMPTS))
         found = self._assign(0, dict(self.given), frozenset(), coordinates, attempts)
@@ -115,7 +120,7 @@ class Space:
         return found
 
     def encode(self, values: Mapping[str, Value]) -> Coordinates | None:
-        """Coordinates that decode to these values; None where the values lie outside the space."""
+        """Coordinates that decode to these values; None if the values lie outside the space."""
         coordinates: Coordinates = {}
         known = dict(self.given)
         absent: frozenset[str] = frozenset()
@@ -124,36 +129,36 @@ class Space:
             grid = self.grids[key]
             if not self._active(key, known, absent) or key not in values:
                 coordinates[key] = len(grid) // 2 if isinstance(parameter, Choice) else grid[len(grid) // 2]
-                known, absent = self._left_out(key, known), absent | {key}
+                known, absent = self._with_default(key, known), absent | {key}
                 continue
-            value = hyperparameters.normal(key, values[key])
-            place = place_of(parameter, grid, value)
-            if place is None:
+            value = hyperparameters.normalize(key, values[key])
+            index = index_of(parameter, grid, value)
+            if index is None:
                 return None
             mask = self._legal(key, known)
             legal = np.flatnonzero(mask)
             if not self._meets(key, known | {key: value}):
                 return None
-            if not mask.all() and mask[place]:
-                rank = int(np.searchsorted(legal, place))
-                place = round(rank / max(len(legal) - 1, 1) * (len(grid) - 1))
-                coordinates[key] = place if isinstance(parameter, Choice) else grid[place]
+            if not mask.all() and mask[index]:
+                rank = int(np.searchsorted(legal, index))
+                index = round(rank / max(len(legal) - 1, 1) * (len(grid) - 1))
+                coordinates[key] = index if isinstance(parameter, Choice) else grid[index]
             else:
-                coordinates[key] = place if isinstance(parameter, Choice) else value
+                coordinates[key] = index if isinstance(parameter, Choice) else value
             known[key] = value
         wanted = {key: known[key] for key in self.order if key not in absent}
         return coordinates if self.decode(coordinates) == wanted else None
 
     def settings(self, values: Mapping[str, Value]) -> Hyperparameters:
-        """Values over fixed values over defaults, in canonical form. Raises pydantic.ValidationError."""
+        """Complete values by fixed values and defaults, in canonical form. Raises pydantic.ValidationError."""
         return hyperparameters.canonical_form(self.complete(values), self.horizon)
 
     def complete(self, values: Mapping[str, Value]) -> Hyperparameters:
-        """The same as it is spelt. Raises pydantic.ValidationError."""
+        """Complete values by fixed values and defaults, as written. Raises pydantic.ValidationError."""
         return hyperparameters.from_flat({**self.defaults, **self.fixed, **values})
 
     def grid(self, limit: int) -> Iterator[dict[str, Value]] | None:
-        """Every configuration's values, each once; None for a continuous space, or one of over `limit` points."""
+        """The values of every configuration, each once; None if the space is continuous or has over `limit` points."""
         grids = []
         for key in self.order:
             parameter = self.parameters[key]
@@ -166,15 +171,15 @@ class Space:
         decoded = (self.decode(dict(zip(self.order, point, strict=True))) for point in product(*grids))
         return iter({repr(sorted(values.items())): values for values in decoded}.values())
 
-    def impossible(self, key: str) -> list[Value]:
+    def impossible_values(self, key: str) -> list[Value]:
         """Values of a choice that no configuration can have."""
         legal = self._legal(key, self.given)
-        return [value for value, fine in zip(self.grids[key], legal, strict=True) if not fine]
+        return [value for value, possible in zip(self.grids[key], legal, strict=True) if not possible]
 
     @cached_property
     def _defaults(self) -> dict[str, Value]:
-        everybodys = hyperparameters.to_flat(Hyperparameters())
-        return {**{key: value for key, value in everybodys.items() if key in self.known}, **self.defaults}
+        common = hyperparameters.to_flat(Hyperparameters())
+        return {**{key: value for key, value in common.items() if key in self.known}, **self.defaults}
 
     def _parents(self, key: str) -> set[str]:
         condition = self.conditions.get(key)
@@ -186,8 +191,8 @@ class Space:
             return True
         return not condition.names & absent and condition.names <= known.keys() and bool(condition.holds(known))
 
-    def _left_out(self, key: str, known: dict[str, Value]) -> dict[str, Value]:
-        """What is known once a parameter does not apply: it has its default, where there is one."""
+    def _with_default(self, key: str, known: dict[str, Value]) -> dict[str, Value]:
+        """The known values plus the default, if any, of a parameter that does not apply."""
         default = self._defaults[key]
         return known if default is None else known | {key: default}
 
@@ -199,15 +204,15 @@ class Space:
         coordinates: Coordinates,
         attempts: Iterator[int],
     ) -> dict[str, Value] | None:
-        """Give values to parameters `index` and later, nearest first, going back where nothing is left."""
+        """Give values to parameters `index` and later, nearest first, with backtracking."""
         if index == len(self.order):
             return {key: known[key] for key in self.order if key not in absent}
         key = self.order[index]
         if not self._active(key, known, absent):
-            left = self._left_out(key, known)
-            if not self._meets(key, left):
+            with_default = self._with_default(key, known)
+            if not self._meets(key, with_default):
                 return None
-            return self._assign(index + 1, left, absent | {key}, coordinates, attempts)
+            return self._assign(index + 1, with_default, absent | {key}, coordinates, attempts)
         for value in self._candidates(key, known, coordinates[key]):
             if next(attempts, None) is None:
                 return None
@@ -217,12 +222,12 @@ class Space:
         return None
 
     def _meets(self, key: str, known: Mapping[str, Value]) -> bool:
-        """Whether the requirements about a parameter hold, as far as the values they mention are known."""
+        """Whether all requirements that mention a parameter, and only known values besides, hold."""
         about = [each for each in self.requirements if key in each.names and each.names <= known.keys()]
         return all(bool(each.holds(known)) for each in about)
 
     def _candidates(self, key: str, known: Mapping[str, Value], coordinate: Any) -> Iterator[Value]:
-        """Legal values of a parameter, the one at the coordinate's relative place first, then its neighbours."""
+        """Legal values of a parameter, the one at the coordinate's relative position first, then its neighbours."""
         parameter = self.parameters[key]
         restricted = any(key in requirement.names for requirement in self.requirements)
         grid = self.grids[key]
@@ -233,13 +238,13 @@ class Space:
         if mask.all() and not isinstance(parameter, Choice) and self._meets(key, {**known, key: coordinate}):
             yield coordinate
         legal = np.flatnonzero(mask)
-        place = coordinate if isinstance(parameter, Choice) else nearest(grid, coordinate)
-        target = place / max(len(grid) - 1, 1) * max(len(legal) - 1, 0)
+        position = coordinate if isinstance(parameter, Choice) else nearest(grid, coordinate)
+        target = position / max(len(grid) - 1, 1) * max(len(legal) - 1, 0)
         for rank in sorted(range(len(legal)), key=lambda rank: abs(rank - target)):
             yield grid[legal[rank]]
 
     def _legal(self, key: str, known: Mapping[str, Value]) -> npt.NDArray[np.bool_]:
-        """Which values of the grid leave every requirement satisfiable, looking one parameter ahead."""
+        """Mask of the grid values that leave every requirement satisfiable, looking one parameter ahead."""
         column = self._columns[key]
         mask = np.ones(len(column), dtype=np.bool_)
         for requirement in self.requirements:
@@ -257,7 +262,7 @@ class Space:
 
 
 def _as_column(values: Sequence[Value]) -> npt.NDArray[Any]:
-    """[n, 1]; values that are not numbers or words are kept as objects."""
+    """Values as an array [n, 1], of objects unless all are numbers or all are words."""
     plain = all(isinstance(value, int | float | str) for value in values)
     if plain and len({isinstance(value, str) for value in values}) == 1:
         return np.asarray(values)[:, None]

@@ -478,7 +478,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "circle_of_when": (
         space("search: {depth: {int: [1, 2], when: heads == 2}, heads: {choice: [2, 4], when: depth == 1}}"),
-        "space.yaml:4: search: the conditions of depth, heads depend on each other in a circle",
+        "space.yaml:4: search: the conditions of depth, heads form a cycle",
     ),
     "when_compares_text_with_a_number": (
         space("search: {batch.shape: {choice: [constant]}, depth: {int: [1, 2], when: batch.shape > 3}}"),
@@ -490,7 +490,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "require_compares_with_a_list": (
         space("require: ['depth == [1, 2, 3]']"),
-        "space.yaml:6: require[0]: got 'depth == [1, 2, 3]'; a list stands only after `in`",
+        "space.yaml:6: require[0]: got 'depth == [1, 2, 3]'; a list is only allowed after `in`",
     ),
     "require_mentions_a_hyperparameter_that_is_a_list": (
         space("require: ['heads != batch.stages']"),

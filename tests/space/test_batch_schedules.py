@@ -377,7 +377,7 @@ def test_the_canonical_form_of_a_canonical_form_is_itself(shape: str, data: st.D
 
 
 MISSING_MIN = "missing: a {} schedule moves between batch.min and batch.max"
-MISSING_PERIOD = "missing: on the examples clock, say over how many examples the schedule runs"
+MISSING_PERIOD = "missing: on the examples clock, give the number of examples the schedule runs over"
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_a_quoted_word_may_be_another_spelling_too() -> None:
     ],
 )
 def test_text_compared_with_numbers_is_noticed(text: str, mixed: bool) -> None:
-    assert parse(text, KNOWN).mixes({"batch.shape"}) is mixed
+    assert parse(text, KNOWN).compares_text_with_number({"batch.shape"}) is mixed
 
 
 ARRAYS: dict[str, Any] = {
@@ -310,9 +310,9 @@ REFUSED = [
     ("linear % depth == 1", "there is no arithmetic with words"),
     ("-linear == depth", "there is no arithmetic with words"),
     ("not (depth == 1 and heads // 'a' == 1)", "there is no arithmetic with words"),
-    ("depth == [1, 2]", "a list stands only after `in`"),
-    ("depth in [1, [2]]", "a list stands only after `in`"),
-    ("[1, 2] == [1, depth]", "a list stands only after `in`"),
+    ("depth == [1, 2]", "a list is only allowed after `in`"),
+    ("depth in [1, [2]]", "a list is only allowed after `in`"),
+    ("[1, 2] == [1, depth]", "a list is only allowed after `in`"),
     ("depth < 1000000000000001", r"numbers are at most 1e\+15"),
     ("depth < 1.1e15", r"numbers are at most 1e\+15"),
     ("depth < 1e999", r"numbers are at most 1e\+15"),

@@ -103,10 +103,10 @@ def test_the_words_that_a_key_can_have() -> None:
 
 
 def test_a_shape_has_one_spelling_and_nothing_else_is_respelt() -> None:
-    assert hyperparameters.normal("batch.shape", "exponential") == "geometric"
-    assert hyperparameters.normal("batch.shape", "linear") == "linear"
-    assert hyperparameters.normal("batch.shape", 3) == 3
-    assert hyperparameters.normal("coupling", "exponential") == "exponential"
+    assert hyperparameters.normalize("batch.shape", "exponential") == "geometric"
+    assert hyperparameters.normalize("batch.shape", "linear") == "linear"
+    assert hyperparameters.normalize("batch.shape", 3) == 3
+    assert hyperparameters.normalize("coupling", "exponential") == "exponential"
 
 
 def test_hyperparameters_can_be_keys_and_cannot_be_changed() -> None:
@@ -362,7 +362,7 @@ def test_people_and_tables_see_only_what_has_an_effect(flat: Flat, shown: Flat) 
             {"batch.shape": "sample_ramp"},
             [
                 ("batch.min", "missing: a sample_ramp schedule moves between batch.min and batch.max"),
-                ("batch.period", "missing: on the examples clock, say over how many examples the schedule runs"),
+                ("batch.period", "missing: on the examples clock, give the number of examples the schedule runs over"),
             ],
         ),
         (

@@ -345,30 +345,30 @@ def test_a_condition_does_not_hold_of_the_default_of_a_parameter_that_does_not_a
 def test_choices_that_are_neither_all_numbers_nor_all_words_take_part_in_requirements() -> None:
     values = [None, 64, 512]
     space = space_of({"coupling_batch": {"choice": values}}, {}, "coupling_batch != 64")
-    assert [space.decode({"coupling_batch": place})["coupling_batch"] for place in (0, 2)] == [None, 512]
-    assert space.impossible("coupling_batch") == [64]
+    assert [space.decode({"coupling_batch": index})["coupling_batch"] for index in (0, 2)] == [None, 512]
+    assert space.impossible_values("coupling_batch") == [64]
 
 
-def test_a_restricted_number_moves_to_the_same_relative_place_among_its_legal_values() -> None:
+def test_a_restricted_number_moves_to_the_same_relative_position_among_its_legal_values() -> None:
     space = space_of({"batch.max": {"int": [1, 100]}}, {"batch.shape": "linear", "batch.min": 51})
-    decoded = [space.decode({"batch.max": place})["batch.max"] for place in (1, 2, 50, 99, 100)]
+    decoded = [space.decode({"batch.max": index})["batch.max"] for index in (1, 2, 50, 99, 100)]
     assert decoded == [51, 51, 75, 100, 100]
 
 
-def test_the_nearest_legal_value_is_taken_where_the_relative_place_leads_nowhere() -> None:
+def test_the_nearest_legal_value_is_taken_where_the_relative_position_leads_nowhere() -> None:
     # Width 10 is found to be a dead end only when depth has no value left: the requirement names three parameters.
     space = space_of(
         {"width": {"choice": [8, 9, 10]}, "depth": {"choice": [1]}, "heads": {"choice": [2]}},
         {},
         "depth + heads + width != 13",
     )
-    assert {space.decode({"width": place, "depth": 0, "heads": 0})["width"] for place in range(3)} == {8}
+    assert {space.decode({"width": index, "depth": 0, "heads": 0})["width"] for index in range(3)} == {8}
 
 
 def test_requirements_are_looked_ahead_one_parameter() -> None:
     space = space_of({"width": {"choice": [126, 127, 128]}, "heads": {"choice": [3, 4]}})
-    assert space.impossible("width") == [127]
-    assert space.impossible("heads") == []
+    assert space.impossible_values("width") == [127]
+    assert space.impossible_values("heads") == []
     point = {"width": 2, "heads": 0}
     assert space.decode(point) == {"width": 128, "heads": 4}
     assert space.decode(point | {"width": 0}) == {"width": 126, "heads": 3}
@@ -396,7 +396,7 @@ def test_requirements_are_looked_ahead_one_parameter() -> None:
 def test_impossible_values_of_a_choice(
     search: dict[str, dict[str, Any]], fixed: Values, require: tuple[str, ...], key: str, values: list[Any]
 ) -> None:
-    assert space_of(search, fixed, *require).impossible(key) == values
+    assert space_of(search, fixed, *require).impossible_values(key) == values
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ def test_a_vast_space_with_no_legal_configuration_says_so_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("whens", "circle"),
+    ("whens", "cycle"),
     [
         (("heads == 1", "depth == 1", None), "depth, heads"),
         (("heads == 1", "width == 1", "depth == 1"), "depth, heads, width"),
@@ -435,10 +435,10 @@ def test_a_vast_space_with_no_legal_configuration_says_so_too() -> None:
         (("depth == 1 or heads == 1", None, None), "depth"),
     ],
 )
-def test_conditions_that_go_in_a_circle_are_a_value_error(whens: tuple[str | None, ...], circle: str) -> None:
+def test_conditions_that_form_a_cycle_are_a_value_error(whens: tuple[str | None, ...], cycle: str) -> None:
     keys = ("depth", "heads", "width")
     space = space_of({key: {"choice": [1], "when": when} for key, when in zip(keys, whens, strict=True)})
-    with pytest.raises(ValueError, match=f"the conditions of {circle} depend on each other in a circle"):
+    with pytest.raises(ValueError, match=f"the conditions of {cycle} form a cycle"):
         _ = space.order
 
 

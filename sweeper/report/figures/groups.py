@@ -82,7 +82,7 @@ def grouped(subject: Subject) -> Grouping:
     best = sorted(members, key=lambda each: min(row["value"] for row in members[each]))
     if len(best) > _MOST:
         members[OTHERS] = [row for each in best[_MOST - 1 :] for row in members.pop(each)]
-    order = [_name(key, hyperparameters.normal(key, each)) for each in _choices(subject, key)]
+    order = [_name(key, hyperparameters.normalize(key, each)) for each in _choices(subject, key)]
     labels = sorted(members, key=lambda each: (each == OTHERS, order.index(each) if each in order else len(order)))
     return Grouping(key, (*(_group(each, members[each]) for each in labels), *alone))
 

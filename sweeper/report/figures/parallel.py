@@ -11,7 +11,7 @@ from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.groups import value_of
 from sweeper.report.figures.points import Point, points
 from sweeper.report.figures.subject import Subject, counted, listed
-from sweeper.space.hyperparameters import normal
+from sweeper.space.hyperparameters import normalize
 from sweeper.space.parameters import Choice, Float, Int
 from sweeper.stats.events import Clock
 
@@ -73,7 +73,7 @@ def read(subject: Subject) -> Lines | None:
 def _axis(key: str, parameter: Choice | Int | Float, shown: Sequence[Point]) -> Axis:
     values = [point.values.get(key) for point in shown]
     if isinstance(parameter, Choice):
-        known = dict.fromkeys(value_of(normal(key, each)) for each in parameter.choice)
+        known = dict.fromkeys(value_of(normalize(key, each)) for each in parameter.choice)
         texts = list(known | dict.fromkeys(value_of(each) for each in values if each is not None))
         top = max(len(texts) - 1, 1)
         heights = tuple(_ABSENT if each is None else texts.index(value_of(each)) / top for each in values)

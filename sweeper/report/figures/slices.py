@@ -11,7 +11,7 @@ from sweeper.report.figures.canvas import Drawing, Look
 from sweeper.report.figures.groups import value_of
 from sweeper.report.figures.points import Point, points
 from sweeper.report.figures.subject import Subject, listed
-from sweeper.space.hyperparameters import normal
+from sweeper.space.hyperparameters import normalize
 from sweeper.space.parameters import Choice, Float
 from sweeper.stats.events import Clock
 
@@ -75,7 +75,7 @@ def _slice(subject: Subject, key: str, everyone: Sequence[Point]) -> Slice:
     if not isinstance(parameter, Choice) and not few:
         return Slice(key, (), parameter.log, tuple(float(point.values[key]) for point in mine), mine, {})
     values = parameter.every() or ()
-    known = dict.fromkeys(value_of(normal(key, each)) for each in values)
+    known = dict.fromkeys(value_of(normalize(key, each)) for each in values)
     # A schedule that never moves is `constant`, and a baseline may have a value that the search has not.
     texts = [value_of(point.values[key]) for point in mine]
     categories = tuple(each for each in (known | dict.fromkeys(texts)) if each in texts)
