@@ -24,6 +24,7 @@ from sweeper.space.parameters import Parameter
 from sweeper.space.space import Space
 from sweeper.stats.events import Clock, Event
 from sweeper.stats.objective import limit_of
+from sweeper.stats.watch import Watch
 from sweeper.tasks.task import Task
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -77,6 +78,10 @@ class Objective(Section):
     def event(self) -> Event:
         """The parsed event."""
         return Event.parse(self.until, self.sustained)
+
+    def watch(self) -> Watch:
+        """A watch on one run that has not begun."""
+        return Watch(self.event, self.horizon, self.tail, self.horizon_seconds)
 
 
 class Sampler(Section):

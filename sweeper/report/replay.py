@@ -9,7 +9,6 @@ from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -25,7 +24,7 @@ from sweeper.search import capping, simulation
 from sweeper.search.pruning import Pruner
 from sweeper.search.racing import Race, stages
 from sweeper.search.simulation import Pruned, Question, Raced, Recorded, Rule, Uncapped
-from sweeper.stats.events import Event
+from sweeper.stats.watch import Watch
 
 RuleName = Literal["none", "cap", "race", "asha", "median"]
 RULES: tuple[RuleName, ...] = get_args(RuleName)
@@ -131,34 +130,30 @@ def recorded(folder: SweepFolder, spec: SweepSpec) -> tuple[list[Recorded], int]
 
 def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> Recorded:
     """One trial's rows as arrays [operation, replicate, evaluation], the last evaluation of a run repeated."""
-    asked, limit = spec.objective, spec.limit()
+    asked = spec.objective
     shape = (len(spec.task.operations), asked.replicates, -(-asked.horizon // asked.evaluate_every))
     elapsed, spent, metric = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     last, reached = np.zeros(shape[:2], dtype=np.int64), np.zeros(shape[:2], dtype=np.bool_)
     for _, run in rows.groupby(["operation", "replicate"]):
         o, r = spec.task.operations.index(run["operation"].iloc[0]), int(run["replicate"].iloc[0])
-        values = run["metric"].to_numpy()
-        crossed = asked.event.crossing(values)
-        end = len(values) - 1
-        last[o, r], reached[o, r] = end, crossed is not None
+        watch, times = _watch_run(run, spec)
+        end = watch.evaluations - 1
+        last[o, r], reached[o, r] = end, watch.reached is not None
         at = np.minimum(np.arange(shape[2]), end)
-        clock = np.minimum(run["clock"].to_numpy(), limit)
-        elapsed[o, r] = clock[_counted(asked.event, values, crossed)[at]]
-        spent[o, r], metric[o, r] = run["step"].to_numpy()[at], values[at]
+        elapsed[o, r] = np.array(times)[at]
+        spent[o, r], metric[o, r] = run["step"].to_numpy()[at], run["metric"].to_numpy()[at]
     exempt = rows["phase"].iloc[0] == "baseline"
     return Recorded(int(rows["trial"].iloc[0]), last, elapsed, spent, metric, reached, exempt)
 
 
-def _counted(event: Event, values: npt.NDArray[np.float64], crossed: int | None) -> npt.NDArray[np.int64]:
-    """For each evaluation of a run the one whose time counts: while a streak lasts the first of it, as it may be long
-    enough one day; that of the event from then on.
-    """
-    places = np.arange(len(values))
-    streak = np.maximum.accumulate(np.where(event.holds(values), -1, places)) + 1
-    counted: npt.NDArray[np.int64] = np.minimum(streak, places)
-    if crossed is not None:
-        counted[crossed:] = crossed
-    return counted
+def _watch_run(rows: pd.DataFrame, spec: SweepSpec) -> tuple[Watch, list[float]]:
+    """A run that was watched to its end, and after each evaluation its time (see `Watch`), at most the limit."""
+    watch, times = spec.objective.watch(), []
+    clocks = np.minimum(rows["clock"].to_numpy(), spec.limit())
+    for step, value, clock in zip(rows["step"].tolist(), rows["metric"].tolist(), clocks.tolist(), strict=True):
+        watch.see(step, value, True, 0.0, clock)
+        times.append(watch.time)
+    return watch, times
 
 
 def _value(trial: Recorded, asked: Question) -> float:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from sweeper.results import diagnosis
 from sweeper.space.hyperparameters import Hyperparameters, described
-from sweeper.stats.events import CLOCKS, Clock, Ending, Event, Outcome, outcome_of
+from sweeper.stats.events import CLOCKS, Clock, Ending, Event, Outcome
 from sweeper.stats.objective import Observation, Rmst, lower_bound, rmst, value
+from sweeper.stats.watch import Watch
 from sweeper.trial import Assignment, seeds_of
 
 LEVELS = {"90": 0.90, "95": 0.95, "99": 0.99}
@@ -136,7 +137,8 @@ def observe(assignment: Assignment, columns: Curve) -> dict[str, list[Observatio
     """Operation -> what is known of each run while the trial is still training."""
     return {
         operation: [
-            _observation(assignment, _curve_of(columns, operation, replicate)) for replicate in assignment.replicates
+            _watched(assignment, _curve_of(columns, operation, replicate)).observation
+            for replicate in assignment.replicates
         ]
         for operation in assignment.task.operations
     }
@@ -144,39 +146,36 @@ def observe(assignment: Assignment, columns: Curve) -> dict[str, list[Observatio
 
 def score(assignment: Assignment, columns: Curve) -> float:
     """The event's metric, mean over the runs, each at its last evaluation; NaN where a run has none."""
-    metric = assignment.objective.event.metric
-    return float(
-        np.mean([curve[metric][-1] if _begun(curve) else np.nan for curve in _all_curves(assignment, columns)])
-    )
+    return float(np.mean([watch.value for watch in _all_watched(assignment, columns)]))
 
 
 def is_over(assignment: Assignment, columns: Curve) -> bool:
-    """Whether every run has reached its event, its horizon or a non-finite loss, so that nothing is left to train."""
-    return not any(_goes_on(assignment, curve) for curve in _all_curves(assignment, columns))
+    """Whether every run has reached its event, its horizon or a non-finite loss, so that its outcome is known."""
+    return all(watch.known for watch in _all_watched(assignment, columns))
 
 
 def hindmost(assignment: Assignment, columns: Curve) -> int:
     """The last step of the run that is furthest behind among those that are not over; 0 before its first."""
-    going = [curve for curve in _all_curves(assignment, columns) if _goes_on(assignment, curve)]
-    return min((int(curve["step"][-1]) if _begun(curve) else 0 for curve in going), default=0)
+    return min((watch.step for watch in _all_watched(assignment, columns) if not watch.known), default=0)
 
 
-def _all_curves(assignment: Assignment, columns: Curve) -> list[Curve]:
+def _all_watched(assignment: Assignment, columns: Curve) -> list[Watch]:
     return [
-        _curve_of(columns, operation, replicate)
+        _watched(assignment, _curve_of(columns, operation, replicate))
         for operation in assignment.task.operations
         for replicate in assignment.replicates
     ]
 
 
-def _goes_on(assignment: Assignment, curve: Curve) -> bool:
-    """Whether a run has reached neither its event nor its horizon nor a non-finite loss."""
-    if not _begun(curve):
-        return True
-    asked = assignment.objective
-    out_of_time = asked.horizon_seconds is not None and curve["seconds"][-1] >= asked.horizon_seconds
-    ended = out_of_time or curve["step"][-1] >= asked.horizon or not _finite(curve).all()
-    return not ended and asked.event.crossing(curve[asked.event.metric]) is None
+def _watched(assignment: Assignment, curve: Curve) -> Watch:
+    """A run that has been watched through all of its curve."""
+    watch = assignment.objective.watch()
+    if _begun(curve):
+        clock, metric = COLUMN[assignment.objective.minimize], assignment.objective.event.metric
+        columns = (curve["step"], curve[metric], _finite(curve), curve["seconds"], curve[clock])
+        for evaluation in zip(*(column.tolist() for column in columns), strict=True):
+            watch.see(*evaluation)
+    return watch
 
 
 def _begun(curve: Curve) -> bool:
@@ -194,29 +193,13 @@ def _curve_of(columns: Curve, operation: str, replicate: int) -> Curve:
     return {name: values[mine] for name, values in columns.items()}
 
 
-def _observation(assignment: Assignment, curve: Curve) -> Observation:
-    event = assignment.objective.event
-    clock = COLUMN[assignment.objective.minimize]
-    if not _begun(curve):
-        return Observation(0.0, False)
-    values = curve[event.metric].astype(np.float64)
-    seen = values[np.isfinite(values)]
-    best = float(seen.max() if event.comparison == ">" else seen.min()) if len(seen) else math.nan
-    crossed = event.crossing(values)
-    # A streak that is not long enough yet may still become one, and counts from where it began.
-    at = min(len(values) - event.streak(values), len(values) - 1) if crossed is None else crossed
-    return Observation(float(curve[clock][at]), crossed is not None, best)
-
-
 def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replicate: int, ending: Ending) -> RunSummary:
     event = assignment.objective.event
-    observation = _observation(assignment, curve)
+    watch = _watched(assignment, curve)
+    outcome, observation = watch.ended(ending), watch.observation
     if not _begun(curve):
-        empty = np.array([])
-        outcome = outcome_of(event, empty.astype(np.int64), empty, empty.astype(np.bool_), ending)
         return RunSummary(operation, replicate, outcome, observation, {})
-    steps, values = curve["step"], curve[event.metric].astype(np.float64)
-    outcome = outcome_of(event, steps, values, _finite(curve), ending)
+    values = curve[event.metric].astype(np.float64)
     row: dict[str, Any] = {"best_metric": observation.best}
     row |= _times("first", event.at(event.threshold, 1).crossing(values), curve)
     row |= _times("sustained", event.crossing(values), curve)
@@ -229,7 +212,7 @@ def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replica
             row |= _times(f"first_{name}", at.at(level, 1).crossing(accuracy), curve)
             row |= _times(f"sustained_{name}", at.crossing(accuracy), curve)
     row |= {f"final_{name}": float(curve[name][-1]) for name in assignment.task.logged_scores}
-    row["final_step"] = int(steps[-1])
+    row["final_step"] = watch.step
     return RunSummary(operation, replicate, outcome, observation, row | _diagnose(curve, learnt))
 
 

@@ -1,4 +1,4 @@
-"""What became of a run: the event it was waiting for, and reached | censored | diverged | failed."""
+"""The event that a run waits for, and how runs and trials end."""
 
 import re
 from dataclasses import dataclass
@@ -45,23 +45,24 @@ class Event:
         got = np.asarray(values, dtype=np.float64)
         return got > self.threshold if self.comparison == ">" else got < self.threshold
 
+    def past(self, value: float) -> bool:
+        """Whether one value is past the threshold."""
+        return value > self.threshold if self.comparison == ">" else value < self.threshold
+
     def at(self, threshold: float, sustained: int) -> "Event":
         """The same metric and direction at another threshold."""
         return Event(self.metric, self.comparison, threshold, sustained)
 
-    def streak(self, values: npt.ArrayLike) -> int:
-        """How many of the last evaluations in a row are past the threshold."""
-        below = np.flatnonzero(~self.holds(values))
-        return len(self.holds(values)) - (int(below[-1]) + 1 if len(below) else 0)
-
     def crossing(self, values: npt.ArrayLike) -> int | None:
-        """Index of the evaluation that starts the first streak of `sustained` evaluations past the threshold."""
-        streak = 0
-        for index, past in enumerate(self.holds(values)):
-            streak = streak + 1 if past else 0
-            if streak == self.sustained:
-                return index - self.sustained + 1
-        return None
+        """Index of the evaluation that starts the first streak of `sustained` evaluations past the threshold.
+
+        `Watch.reached` is the same, found one evaluation at a time.
+        """
+        past = self.holds(values)
+        index = np.arange(len(past))
+        streak = index - np.maximum.accumulate(np.where(past, -1, index))
+        long_enough = np.flatnonzero(streak == self.sustained)
+        return int(long_enough[0]) - self.sustained + 1 if len(long_enough) else None
 
 
 @dataclass(frozen=True)
@@ -102,38 +103,3 @@ class Ending:
 
 
 FINISHED = Ending("finished")
-
-
-def outcome_of(
-    event: Event,
-    steps: npt.NDArray[np.int64],
-    values: npt.NDArray[np.float64],
-    finite: npt.NDArray[np.bool_],
-    ending: Ending,
-) -> Outcome:
-    """The outcome of one run from its whole curve and the way its trial ended.
-
-    Args:
-        event: what the run was waiting for.
-        steps, values, finite: [E], one entry an evaluation: step, the event's metric, whether the losses were finite.
-        ending: how the trial ended.
-    """
-    last = int(steps[-1]) if len(steps) else 0
-    crossed = event.crossing(values)
-    if crossed is not None:
-        return Outcome("reached", int(steps[crossed]))
-    if not finite.all():
-        return Outcome("diverged", int(steps[np.argmin(finite)]))
-    match ending.kind:
-        case "finished":
-            return Outcome("censored", last, "horizon")
-        case "capped":
-            return Outcome("censored", last, "cap")
-        case "lost":
-            return Outcome("censored", last, "race")
-        case "pruned":
-            return Outcome("censored", last, "pruned")
-        case "stopped":
-            return Outcome("censored", last, "stopped")
-        case "failed":
-            return Outcome("failed", last, ending.why)

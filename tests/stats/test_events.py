@@ -1,14 +1,12 @@
-"""Events read from text, crossings of curves, and the outcome of every kind of ending."""
+"""Events read from text, crossings of curves, and endings."""
 
 import math
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.stats.events import CLOCKS, FINISHED, Ending, Event, Outcome, outcome_of
+from sweeper.stats.events import CLOCKS, FINISHED, Ending, Event, Outcome
 
 NAN = math.nan
 ABOVE = Event("val_accuracy", ">", 0.99)
@@ -103,54 +101,8 @@ def test_a_crossing_is_the_first_window_that_is_all_past_the_threshold(values: l
     assert ABOVE.at(0.99, sustained).crossing(values) == expected
 
 
-def outcome(
-    values: list[float], ending: Ending = FINISHED, finite: list[bool] | None = None, sustained: int = 1
-) -> Outcome:
-    steps = 10 * np.arange(1, len(values) + 1)
-    fine = np.array([True] * len(values) if finite is None else finite, dtype=np.bool_)
-    return outcome_of(ABOVE.at(0.99, sustained), steps, np.array(values, dtype=np.float64), fine, ending)
-
-
 CUT = [Ending("stopped"), Ending("capped"), Ending("lost"), Ending("pruned")]
 ENDINGS = [FINISHED, *CUT, Ending("failed", "out of memory", "trace")]
-
-
-@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.kind)
-def test_a_run_that_reached_its_event_reached_it_however_its_trial_ended(ending: Ending) -> None:
-    assert outcome([0.1, 1.0, 0.2], ending) == Outcome("reached", 20)
-    assert outcome([0.1, 1.0, 1.0, 0.2], ending, sustained=2) == Outcome("reached", 20)
-    assert outcome([0.1, 1.0, 0.2], ending, [True, True, False]) == Outcome("reached", 20)
-
-
-@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.kind)
-def test_a_run_whose_loss_was_not_finite_diverged_there_however_its_trial_ended(ending: Ending) -> None:
-    assert outcome([0.1, NAN, NAN], ending, [True, False, False]) == Outcome("diverged", 20)
-    assert outcome([0.1, 0.2, 0.1], ending, [True, True, False]) == Outcome("diverged", 30)
-
-
-@pytest.mark.parametrize(
-    ("ending", "expected"),
-    [
-        (FINISHED, Outcome("censored", 30, "horizon")),
-        (Ending("stopped"), Outcome("censored", 30, "stopped")),
-        (Ending("capped"), Outcome("censored", 30, "cap")),
-        (Ending("lost", "with 1 of 3 replicates ..."), Outcome("censored", 30, "race")),
-        (Ending("pruned", "asha: ..."), Outcome("censored", 30, "pruned")),
-        (Ending("failed", "out of memory", "trace"), Outcome("failed", 30, "out of memory")),
-        (Ending("failed", "error"), Outcome("failed", 30, "error")),
-        (Ending("failed", "node lost"), Outcome("failed", 30, "node lost")),
-    ],
-    ids=str,
-)
-def test_any_other_run_ended_as_its_trial_did(ending: Ending, expected: Outcome) -> None:
-    assert outcome([0.1, 0.99, 0.2], ending) == expected
-    assert outcome([1.0, 0.1, 1.0], ending, sustained=2) == expected
-    assert outcome([], ending) == Outcome(expected.kind, 0, expected.why)
-
-
-def test_steps_are_whole_numbers_of_python() -> None:
-    kinds: list[Any] = [outcome([1.0]), outcome([0.1]), outcome([0.1], finite=[False])]
-    assert [type(each.step) for each in kinds] == [int, int, int]
 
 
 def test_a_trial_is_over_for_good_unless_it_was_stopped_or_its_machine_was_lost() -> None:

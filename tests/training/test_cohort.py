@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from sweeper.config.model import Objective
 from sweeper.space import hyperparameters
 from sweeper.space.batch_schedules import batch_sizes
-from sweeper.stats.events import FINISHED, Outcome, outcome_of
+from sweeper.stats.events import FINISHED, Outcome
+from sweeper.stats.watch import outcome_of
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training import rng
 from sweeper.training.cohort import Cohort, Techniques, bucket

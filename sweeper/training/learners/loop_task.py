@@ -111,9 +111,9 @@ def _evaluations(
     task: LoopTask, assignment: Assignment, operation: str, replicate: int, device: torch.device
 ) -> Iterator[dict[str, Any]]:
     """The rows of one run, until it is over."""
-    asked, event = assignment.objective, assignment.objective.event
+    asked = assignment.objective
     run = plain_run(assignment, operation, replicate, device)
-    step, streak, crossed, began = 0, 0, -1, time.perf_counter()
+    step, watch, began = 0, asked.watch(), time.perf_counter()
     loop = task.train(run)
     try:
         while step < asked.horizon:
@@ -135,12 +135,8 @@ def _evaluations(
                 "learning_rate": float(run.learning_rates[step - 1]),
             }
             yield row
-            streak = streak + 1 if event.holds(row[event.metric]) else 0
-            if crossed < 0 and streak == event.sustained:
-                crossed = step
-            over = crossed >= 0 and step >= crossed + asked.tail
-            late = asked.horizon_seconds is not None and seconds >= asked.horizon_seconds
-            if over or late or not all(math.isfinite(row[name]) for name in _LOSSES):
+            finite = all(math.isfinite(row[name]) for name in _LOSSES)
+            if watch.see(step, row[watch.event.metric], finite, seconds) is not None:
                 return
     finally:
         loop.close()
