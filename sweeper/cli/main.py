@@ -6,10 +6,11 @@ import traceback
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from sweeper import __version__
 from sweeper.cli import reading, running, sweeping, terminal
 from sweeper.errors import Interrupted, SweeperError
 
@@ -42,8 +43,18 @@ COMMANDS: dict[str, tuple[Callable[..., Any], str]] = {
 """Name -> the function that it calls, and an example."""
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        terminal.out.print(f"sweeper {__version__}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
-def sweeper() -> None:
+def sweeper(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
     """Find the training configuration that reaches a threshold in the fewest steps."""
 
 

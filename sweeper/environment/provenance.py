@@ -12,10 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sweeper import __version__
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 
-PACKAGES = ("sweeper", "torch", "ray", "optuna", "numpy", "pandas", "pyarrow", "duckdb", "pydantic")
+PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "pyarrow", "duckdb", "pydantic")
+"""Other packages that results depend on, by their names on registries."""
 _LONGEST_DIFF = 1_000_000
 _PACKAGE = Path(__file__).parent.parent
 _OUTCOMES = ("training/**/*.py", "training/**/*.c", "tasks/*.py", "space/*.py", "stats/*.py", "trial.py")
@@ -65,8 +67,8 @@ def launches(folder: SweepFolder) -> list[dict[str, Any]]:
 
 
 def versions() -> dict[str, str | None]:
-    """Installed version of every package that results depend on; null where it is not installed."""
-    return {name: _version(name) for name in PACKAGES}
+    """Versions of sweeper and of every package that results depend on; null for one that is not installed."""
+    return {"sweeper": __version__} | {name: _version(name) for name in PACKAGES}
 
 
 def code(own: type) -> dict[str, str]:

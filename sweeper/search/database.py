@@ -93,7 +93,7 @@ class Database(Storage):
         if isinstance(error, exc.NoSuchModuleError):
             return "no such kind of database; write postgresql://, mysql:// or sqlite:///"
         if isinstance(error, ImportError):
-            extra = "pip install 'sweeper[postgres]'" if error.name == "psycopg" else "install it"
+            extra = "pip install 'grokking-sweeper[postgres]'" if error.name == "psycopg" else "install it"
             return f"the Python package {error.name} is missing; {extra}" if error.name else one_line(str(error))
         if isinstance(error, exc.DBAPIError):
             return one_line(str(error.orig))

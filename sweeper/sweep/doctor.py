@@ -72,7 +72,7 @@ def _warnings(gpus: int, build: str, sees: str, facts: dict[str, str]) -> tuple[
         )
     missing = [name for name in provenance.PACKAGES if facts[name] == "not installed"]
     if missing:
-        found.append(f"Not installed: {', '.join(missing)}. Install with pip install -c constraints.txt .")
+        found.append(f"Not installed: {', '.join(missing)}. Install them with pip install grokking-sweeper")
     return tuple(found)
 
 

@@ -44,7 +44,7 @@ def check(names: Sequence[str], folder: SweepFolder) -> None:
     for name in names:
         if find_spec(NEEDS[name]) is None:
             raise UserError(
-                f"trackers: {name} needs a package that is missing; pip install 'sweeper[{name}]' brings it"
+                f"trackers: {name} needs a package that is missing; pip install 'grokking-sweeper[{name}]' brings it"
             )
         place = SweepFolder(_place(name, folder))
         if place.space.exists():

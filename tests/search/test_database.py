@@ -164,7 +164,7 @@ def test_a_database_that_cannot_be_used_is_a_mistake_of_the_user(url: str, words
 def test_a_missing_driver_is_named_with_the_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     words = "storage postgresql://me@host/x: cannot be used: the Python package psycopg is missing; "
-    assert refused("postgresql://me@host/x") == words + "pip install 'sweeper[postgres]'"
+    assert refused("postgresql://me@host/x") == words + "pip install 'grokking-sweeper[postgres]'"
 
 
 @pytest.mark.parametrize("url", ["", "trials.db", "postgresql://me@host:port/x", "://"])

@@ -134,7 +134,7 @@ def test_a_missing_package_is_said_before_the_sweep_starts(tmp_path: Path, monke
     with pytest.raises(UserError) as raised:
         launch(space, ["trackers=wandb"], where="here", console=quiet())
     assert str(raised.value) == (
-        "trackers: wandb needs a package that is missing; pip install 'sweeper[wandb]' brings it"
+        "trackers: wandb needs a package that is missing; pip install 'grokking-sweeper[wandb]' brings it"
     )
     assert not (tmp_path / "results").exists()
 
