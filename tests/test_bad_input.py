@@ -15,7 +15,8 @@ from rich.console import Console
 from sweeper.errors import SweepFailed
 from sweeper.sweep.launch import launch
 from sweeper.trial import Assignment, Chunk, Train
-from tests.sweep.test_director import QUESTION, always, diverges, fails, follows, learns
+from tests.fakes.sweeps import QUESTION
+from tests.fakes.training import always, diverges, fails, follows, learns
 
 RULES: dict[str, dict[str, Any]] = {
     "none": {"stop": "none"},

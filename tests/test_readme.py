@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main as cli
-from tests.fakes.sweeps import train
-from tests.sweep.test_director import PUBLISHED, Sweep
+from tests.fakes.sweeps import PUBLISHED, Sweep, train
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

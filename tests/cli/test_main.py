@@ -26,8 +26,8 @@ from sweeper.environment.machine import Machine
 from sweeper.errors import Interrupted, StorageError, SweepFailed, UserError
 from sweeper.folder.object_store import Store
 from sweeper.sweep import doctor
-from tests.fakes.sweeps import made_up
-from tests.sweep.test_director import Sweep, fails, learns
+from tests.fakes.sweeps import Sweep, made_up
+from tests.fakes.training import fails, learns
 
 ROOT = Path(sweeper.__file__).parents[1]
 QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"

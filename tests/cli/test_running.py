@@ -14,8 +14,7 @@ import pytest
 from sweeper.cli.main import run
 from sweeper.monitor import heartbeat
 from tests.fakes.ctrl_c import hears_ctrl_c
-from tests.fakes.launches import launched
-from tests.monitor.test_status import in_training
+from tests.fakes.launches import in_training, launched
 
 
 @pytest.fixture(autouse=True)

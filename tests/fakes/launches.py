@@ -12,10 +12,16 @@ from typing import Any
 from rich.console import Console
 
 from sweeper.folder.layout import SweepFolder
+from sweeper.monitor import heartbeat
 from sweeper.sweep.launch import launch
 from sweeper.trial import Assignment, Chunk
-from tests.results.test_summary import chunk_of, curve
-from tests.sweep.test_director import QUESTION
+from tests.fakes.curves import chunk_of, curve
+from tests.fakes.sweeps import QUESTION
+
+
+def quiet() -> Console:
+    """A console whose output nobody sees."""
+    return Console(file=StringIO(), width=160)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -87,3 +93,13 @@ def launched(root: Path, results: str | None = None, **changes: Any) -> Iterator
     finally:
         running.go.set()
         running.thread.join(60)
+
+
+def in_training(running: Launch) -> int:
+    """The trial that trains until it is let go, once it does."""
+    wait_for(
+        lambda: (beat := heartbeat.read(running.folder)) and any(each.number > 0 for each in beat.standing.running)
+    )
+    found = heartbeat.read(running.folder)
+    assert found is not None
+    return found.standing.running[0].number

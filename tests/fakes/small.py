@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 SPACE = """\
 name: small
 task: {name: modular_arithmetic, operation: x_plus_y, modulus: 7, train_fraction: 0.7}
@@ -24,3 +26,7 @@ def write(folder: Path, text: str = SPACE) -> Path:
     path = folder / "space.yaml"
     path.write_text(text + f"results: {folder / 'results'}\n")
     return path
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(folder / "results" / "small" / name)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from sweeper.trackers.protocol import Trial
 from sweeper.trial import join
-from tests.results.test_summary import Columns, chunk_of, curve
+from tests.fakes.curves import Columns, chunk_of, curve
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FINISHED = datetime(2026, 1, 2, 3, 4, 35, tzinfo=UTC)

@@ -6,9 +6,9 @@ from pathlib import Path
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.folder.mirror import mirrored
 from sweeper.results.writer import Writer
+from tests.fakes.studies import SMOOTH, opened
 from tests.fakes.tables import MODULAR
-from tests.results.test_writer import PROVENANCE, put
-from tests.search.test_study import SMOOTH, opened
+from tests.fakes.written import PROVENANCE, put
 
 
 def stream(address: str, folder: SweepFolder) -> None:

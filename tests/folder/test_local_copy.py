@@ -10,8 +10,8 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import localised
 from sweeper.folder.mirror import mirrored
 from sweeper.folder.object_store import Store
+from tests.fakes.mirrored import SWEEP, brought, content, fill
 from tests.folder.conftest import Cable
-from tests.folder.test_mirror import SWEEP, brought, content, fill
 
 
 def test_reading_copies_what_changed_and_no_checkpoints(address: str, here: SweepFolder) -> None:

@@ -23,27 +23,10 @@ from sweeper.folder.local_copy import localised
 from sweeper.folder.manifest import Manifest, scan
 from sweeper.folder.mirror import Mirror, mirrored
 from sweeper.folder.object_store import Store
+from tests.fakes.mirrored import SWEEP, Files, brought, content, fill
+from tests.fakes.studies import SMOOTH, opened
+from tests.fakes.written import ROWS
 from tests.folder.conftest import Cable
-from tests.results.test_writer import ROWS
-from tests.search.test_study import SMOOTH, opened
-
-Files = dict[str, str]
-SWEEP: Files = {
-    "checkpoints/trial-00000003.npz": "weights",
-    "curves/part-00000.parquet": "curves",
-    "space.yaml": "name: small",
-    "study.journal": "trial 0\n",
-    "trials/part-00000.parquet": "trials",
-}
-
-
-def fill(folder: SweepFolder, files: Files) -> None:
-    for name, text in files.items():
-        write_text(folder.root / name, text)
-
-
-def content(folder: SweepFolder) -> Files:
-    return {name: (folder.root / name).read_text() for name in scan(folder.root)}
 
 
 def objects(store: Store) -> Files:
@@ -62,14 +45,6 @@ def objects(store: Store) -> Files:
 
 def manifest(store: Store) -> Manifest:
     return Manifest.parse(store.read("mirror.json") or b"", "the store")
-
-
-def brought(address: str, folder: SweepFolder, files: Files) -> list[str]:
-    """Run a launch that leaves these files, from its beginning to its end. Returns what it said."""
-    said: list[str] = []
-    with mirrored(address, folder, said.append):
-        fill(folder, files)
-    return said
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,31 +11,9 @@ import pytest
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.monitor import heartbeat
-from sweeper.monitor.heartbeat import Heartbeat, Pulse, Standing, Training, read
+from sweeper.monitor.heartbeat import Heartbeat, Pulse, Standing, read
+from tests.fakes.heartbeats import BEAT
 from tests.fakes.launches import launched, wait_for
-
-BEAT = Heartbeat(
-    launch="0123456789abcdef",
-    host="a-machine",
-    pid=4711,
-    at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-    every=2.0,
-    standing=Standing(
-        "made-up",
-        metric="val_accuracy",
-        horizon=1500,
-        gone=61.5,
-        left=None,
-        finished=3,
-        asked=24,
-        runs={"reached": 8, "censored": 1},
-        rate=1234.5,
-        best="trial 1: reached 3/3, mean 700 steps  depth=2",
-        running=(Training(4, "search", "", 310, 0.125), Training(5, "confirm", "confirm 1", 0, None)),
-        notice="trial 2 starts again: node lost",
-        stopping="Ctrl-C",
-    ),
-)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.monitor import heartbeat
 from sweeper.monitor.server import Pages, Server
-from tests.fakes.launches import launched, wait_for
-from tests.monitor.test_status import SPACE, beats, in_training
+from tests.fakes.heartbeats import SPACE, beats
+from tests.fakes.launches import in_training, launched, wait_for
 
 
 @contextmanager

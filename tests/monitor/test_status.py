@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -19,20 +18,16 @@ import pytest
 from rich.console import Console
 
 from sweeper.errors import UserError
-from sweeper.folder.layout import SweepFolder, write_atomically, write_text
+from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.folder.object_store import Store
 from sweeper.monitor import heartbeat
 from sweeper.monitor.status import Watcher, sentence, status, stop, watch
 from sweeper.sweep.launch import resume
 from tests.fakes.ctrl_c import hears_ctrl_c
-from tests.fakes.launches import Launch, launched, wait_for
-from tests.monitor.test_heartbeat import BEAT
+from tests.fakes.heartbeats import BEAT, SPACE, beats
+from tests.fakes.launches import in_training, launched, wait_for
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-SPACE = (
-    "name: made-up\ntask: {name: modular_arithmetic, operation: x_plus_y}\nobjective: {horizon: 100}\n"
-    "search: {depth: {choice: [1, 2]}}\nbudget: {trials: 4}\n"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +41,6 @@ def still(tmp_path: Path) -> SweepFolder:
     folder = SweepFolder(tmp_path / "made-up")
     write_text(folder.space, SPACE)
     return folder
-
-
-def beats(folder: SweepFolder, **changes: object) -> None:
-    now = datetime.now(UTC)
-    beat = replace(BEAT, **({"at": now, "every": 0.1} | changes))  # type: ignore[arg-type]
-    write_atomically(folder.status, lambda beside: beside.write_bytes(beat.text()))
 
 
 @contextmanager
@@ -71,16 +60,6 @@ def beating(folder: SweepFolder, ahead: timedelta) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def in_training(running: Launch) -> int:
-    """The trial that trains until it is let go, once it does."""
-    wait_for(
-        lambda: (beat := heartbeat.read(running.folder)) and any(each.number > 0 for each in beat.standing.running)
-    )
-    found = heartbeat.read(running.folder)
-    assert found is not None
-    return found.standing.running[0].number
 
 
 def states(folder: SweepFolder) -> dict[int, str]:

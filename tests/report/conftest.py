@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.sweeps import made_up
-from tests.sweep.test_director import Sweep
+from tests.fakes.sweeps import Sweep, made_up
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,7 @@ from rich.console import Console
 from sweeper.errors import UserError
 from sweeper.report import compare
 from sweeper.report.select import choose
-from tests.fakes.sweeps import train
-from tests.sweep.test_director import QUESTION, Sweep
+from tests.fakes.sweeps import QUESTION, Sweep, train
 
 
 def printed(pair: compare.Pair) -> str:

@@ -1,7 +1,6 @@
 """The leaderboard as printed, whole, for small sweeps on real tables."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from textwrap import dedent
@@ -13,18 +12,11 @@ from rich.console import Console
 from sweeper.config.loading import load
 from sweeper.report.leaderboard import Leaderboard, leaderboard, render
 from sweeper.stats.events import CLOCKS, Clock
+from sweeper.sweep.director import CONFIRMATION_REPLICATES
 from sweeper.trial import Assignment, Chunk
-from tests.results.test_summary import chunk_of, curve
-from tests.sweep.test_director import (
-    CONFIRMATION_REPLICATES,
-    PUBLISHED,
-    QUESTION,
-    Sweep,
-    diverges,
-    fails,
-    follows,
-    learns,
-)
+from tests.fakes.curves import chunk_of, curve
+from tests.fakes.sweeps import PUBLISHED, QUESTION, Sweep
+from tests.fakes.training import BATCHES, by_batch, diverges, fails, follows, learns
 
 TOP = 10
 
@@ -465,16 +457,6 @@ def test_with_several_operations_there_is_no_median(sweep: Sweep) -> None:
 
     trial 1 is faster than published by 95 % (95 % interval 95 to 95 %), p = 0.031, 6 replicates.
     """)
-
-
-BATCHES = {64: 50, 16: 90, 128: 30, 32: None}
-"""Batch size -> when its runs get there."""
-
-
-def by_batch(assignment: Assignment) -> Iterator[Chunk]:
-    batch = assignment.settings.batch.max
-    for each in learns(lambda *_: BATCHES[batch])(assignment):
-        yield replace(each, columns={**each.columns, "examples": each.columns["step"] * batch})
 
 
 def test_the_same_trials_on_every_clock(sweep: Sweep) -> None:

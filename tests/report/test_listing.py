@@ -6,8 +6,7 @@ from rich.console import Console
 
 from sweeper.report import listing
 from sweeper.sweep import resume
-from tests.fakes.sweeps import train
-from tests.sweep.test_director import Sweep
+from tests.fakes.sweeps import Sweep, train
 
 
 def test_every_sweep_is_listed_with_its_best_the_newest_first(made_up_sweep: Sweep, sweep: Sweep) -> None:

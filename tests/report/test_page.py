@@ -13,7 +13,7 @@ from sweeper.report.document import Account, account
 from sweeper.report.figures.canvas import Figure
 from sweeper.report.table import Grid
 from tests.fakes.browser import DESKTOP, PHONE, browser, console, needs_browser, picture, show
-from tests.sweep.test_director import Sweep
+from tests.fakes.sweeps import Sweep
 
 FIGURE = Figure(
     "survival",

@@ -20,8 +20,9 @@ from sweeper.report.replay import RULES, Replay, Replayed, RuleName, question, r
 from sweeper.search import simulation
 from sweeper.search.capping import places_that_matter
 from sweeper.trial import Assignment, Chunk
-from tests.results.test_summary import EVERY, chunk_of, curve
-from tests.sweep.test_director import QUESTION, Sweep, always, diverges, fails, follows, learns
+from tests.fakes.curves import EVERY, chunk_of, curve
+from tests.fakes.sweeps import QUESTION, Sweep
+from tests.fakes.training import always, diverges, fails, follows, learns
 
 HORIZON = 400
 """Looked at every 100 steps, which is 10 evaluations. ASHA's rungs are at 6, 24, 96 and 384 steps."""

@@ -4,7 +4,7 @@ import pytest
 
 from sweeper.errors import UserError
 from sweeper.report.select import choose
-from tests.sweep.test_director import Sweep
+from tests.fakes.sweeps import Sweep
 
 
 @pytest.mark.parametrize(

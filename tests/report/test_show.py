@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sweeper.report import show
 from sweeper.report.select import choose
-from tests.sweep.test_director import Sweep
+from tests.fakes.sweeps import Sweep
 
 
 def printed(page: show.Sheet) -> str:

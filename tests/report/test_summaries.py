@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from sweeper.report.summaries import Runs, runs_on
 from sweeper.stats.events import CLOCKS, Clock
 from sweeper.stats.objective import Observation, rmst
+from sweeper.sweep.director import CONFIRMATION_REPLICATES
 from sweeper.trial import Assignment, Chunk
-from tests.results.test_summary import chunk_of, curve
-from tests.sweep.test_director import CONFIRMATION_REPLICATES, HORIZON, QUESTION, Sweep, diverges, fails, learns
+from tests.fakes.curves import chunk_of, curve
+from tests.fakes.sweeps import HORIZON, QUESTION, Sweep
+from tests.fakes.training import diverges, fails, learns
 
 LIMITS: dict[Clock, float] = {"steps": HORIZON, "examples": 64 * HORIZON, "seconds": HORIZON / 100}
 UNIT: dict[Clock, float] = {"steps": 1, "examples": 64, "seconds": 0.01}

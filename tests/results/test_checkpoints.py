@@ -19,7 +19,7 @@ import pytest
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.checkpoints import Checkpoint, Checkpoints, DamagedError
 from sweeper.trial import join
-from tests.results.test_summary import chunk_of, curve
+from tests.fakes.curves import chunk_of, curve
 
 EMPTY = Checkpoint("a question", (), {}, "", None, datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC), 0.0)
 COLUMNS: dict[str, npt.NDArray[Any]] = {

@@ -19,9 +19,9 @@ from sweeper.errors import StorageError
 from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.writer import Writer
+from tests.fakes.curves import Columns, curve
 from tests.fakes.tables import MODULAR
-from tests.results.test_summary import Columns, curve
-from tests.results.test_writer import CLOCKS, ROWS, RUNS, curves_of, left_in, pending, per_trial, put, read
+from tests.fakes.written import CLOCKS, ROWS, RUNS, curves_of, left_in, pending, per_trial, put, read
 
 PUTS = [(0, 2), (1, 2), (1, 3), (0, 3), (2, 2), (3, 2), (4, 2)]
 """Trials and their evaluations: into a part; pending; replaced there; replaced in its part; three pending; folded."""
@@ -172,7 +172,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("only root can mount a small disk")
     yield disk
-    subprocess.run(["umount", disk], check=True)
+    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def _noise(trial: int) -> list[Columns]:

@@ -15,7 +15,7 @@ from sweeper.results.readback import settled
 from sweeper.results.schema import KNOWN, SCHEMA_VERSION
 from sweeper.results.writer import Writer
 from tests.fakes.tables import MODULAR, SCHEMAS
-from tests.results.test_writer import ROWS, put
+from tests.fakes.written import ROWS, put
 
 
 @pytest.fixture

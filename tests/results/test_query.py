@@ -20,7 +20,7 @@ from sweeper.results.schema import KNOWN, tables
 from sweeper.results.writer import Writer
 from sweeper.tasks.m_height import MHeight
 from tests.fakes.tables import MODULAR, SCHEMAS
-from tests.results.test_writer import ROWS, put, straight
+from tests.fakes.written import ROWS, put, straight
 
 
 def begun(root: Path) -> SweepFolder:

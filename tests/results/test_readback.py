@@ -17,10 +17,10 @@ from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.stats.events import FINISHED, Clock, Ending
 from sweeper.stats.objective import Observation, value
 from sweeper.trial import Assignment, join
+from tests.fakes.curves import BATCH, Columns, assignment_of, chunk_of, curve, summary_of
 from tests.fakes.tables import MODULAR, TASK
-from tests.results.test_summary import BATCH, Columns, assignment_of, chunk_of, curve, summary_of
-from tests.results.test_writer import RUNS, curves_of, straight
-from tests.results.test_writer import put as put_search
+from tests.fakes.written import RUNS, curves_of, straight
+from tests.fakes.written import put as put_search
 
 LIMIT = 60.0
 

@@ -13,7 +13,7 @@ from sweeper.results import shards
 from sweeper.results.schema import SCHEMA_VERSION
 from sweeper.results.writer import Writer
 from tests.fakes.tables import MODULAR, SCHEMAS
-from tests.results.test_writer import CLOCKS, left_in, per_trial, put
+from tests.fakes.written import CLOCKS, left_in, per_trial, put
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import pytest
 
 from sweeper.sweep.launch import launch
 from tests.fakes import small
-from tests.fakes.launches import wait_for
+from tests.fakes.launches import quiet, wait_for
 from tests.fakes.postgres import Server
-from tests.sweep.test_director import Sweep, by_depth, learns
-from tests.sweep.test_launch import quiet
+from tests.fakes.sweeps import Sweep
+from tests.fakes.training import by_depth, learns
 
 pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
 COMMAND = "import sys; from optuna_dashboard._cli import main; sys.argv[0] = 'optuna-dashboard'; main()"

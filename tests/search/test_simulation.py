@@ -16,8 +16,8 @@ from sweeper.search.simulation import Ended, Pruned, Question, Raced, Recorded, 
 from sweeper.stats import objective
 from sweeper.stats.events import Event
 from sweeper.stats.objective import Observation
+from tests.fakes.curves import assignment_of, chunk_of, curve
 from tests.fakes.recordings import EVENT, EVERY, HORIZON, NEVER, question, recorded, value
-from tests.results.test_summary import assignment_of, chunk_of, curve
 
 LAST = HORIZON // EVERY - 1
 ONE, TWO = question(1), question(2)

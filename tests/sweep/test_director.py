@@ -1,7 +1,4 @@
-"""Whole sweeps without training: the director on real journals and tables, driven in this process by made-up curves.
-
-`Sweep` and the training functions here also serve the tests of what is shown of a sweep.
-"""
+"""Whole sweeps without training: the director on real journals and tables, driven in this process by made-up curves."""
 
 import json
 import math
@@ -9,27 +6,22 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
-from sweeper.config.loading import Loaded, load
+from sweeper.config.loading import load
 from sweeper.errors import StorageError
-from sweeper.folder.layout import TABLES, SweepFolder, write_text
+from sweeper.folder.layout import TABLES
 from sweeper.report.leaderboard import leaderboard
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.readback import settled
-from sweeper.results.writer import Writer
-from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import WAIT
-from sweeper.search.capping import places_that_matter
-from sweeper.search.study import Study
 from sweeper.stats.events import (
     DEVICE_FAILED,
     ERROR,
@@ -44,174 +36,14 @@ from sweeper.stats.events import (
 from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector, Tally
 from sweeper.sweep.retries import RETRIES
 from sweeper.trial import Assignment, Chunk, Train, UnusableStateError
-from tests.fakes.tables import MODULAR
-from tests.results.test_summary import EVERY, chunk_of, curve
-from tests.results.test_writer import straight
-
-HORIZON = 100
-QUESTION: dict[str, Any] = {
-    "name": "made-up",
-    "task": {"name": "modular_arithmetic", "operation": "x_plus_y", "modulus": 31},
-    "objective": {"horizon": HORIZON, "evaluate_every": EVERY, "replicates": 2},
-    "search": {"depth": {"int": [1, 4]}, "heads": {"choice": [1, 2, 4]}},
-    "fixed": {"width": 32},
-    "sampler": {"name": "grid"},
-    "stop": "none",
-    "budget": {"trials": 12},
-}
-PUBLISHED = {"depth": 6, "heads": 8}
-Reach = Callable[[Assignment, int], int | None]
-"""(trial, replicate) -> step at which it gets there; None for never."""
-
-
-@dataclass
-class Sweep:
-    """A sweep that can be launched again and again.
-
-    Attributes:
-        root: an empty folder.
-        changes: sections that replace those of `QUESTION`.
-        trained: every assignment that training was begun for, over all launches.
-    """
-
-    root: Path
-    changes: dict[str, Any] = field(default_factory=dict)
-    trained: list[Assignment] = field(default_factory=list)
-
-    @property
-    def folder(self) -> SweepFolder:
-        return SweepFolder(self.root / "results" / "made-up")
-
-    def open(self) -> SweepDirector:
-        """A launch's director, put together as `sweeper.sweep.launch` does."""
-        path = self.root / "space.yaml"
-        path.write_text(json.dumps(QUESTION | self.changes))
-        loaded = load(path)
-        write_text(self.folder.space, path.read_text())
-        writer = Writer(self.folder, {}, MODULAR, straight)
-        study = self._study(loaded)
-        known = settled(self.folder, loaded.spec.objective.minimize)
-        limit = loaded.spec.limit()
-        return SweepDirector(
-            loaded.spec,
-            loaded.space,
-            study=study,
-            writer=writer,
-            checkpoints=Checkpoints(self.folder),
-            settled=known,
-            limit=limit,
-        )
-
-    def launch(self, train: Train) -> SweepDirector:
-        """Run to the end."""
-        director = self.open()
-        self.run(train, director)
-        return director
-
-    def run(self, train: Train, director: SweepDirector) -> None:
-        def noted(assignment: Assignment) -> Iterator[Chunk]:
-            self.trained.append(assignment)
-            yield from train(assignment)
-
-        InProcess().run(noted, director)
-
-    def study(self) -> Study:
-        """The study as the next launch would find it."""
-        return self._study(load(self.root / "space.yaml"))
-
-    def _study(self, loaded: Loaded) -> Study:
-        spec = loaded.spec
-        places = places_that_matter(spec.budget.trials, spec.confirm.top if spec.confirm else 1)
-        return Study(self.folder.journal, loaded.space, spec.sampler, places)
-
-    def rows(self, name: str = "trials") -> list[dict[str, Any]]:
-        """A table's rows, by trial and replicate."""
-        if not any(self.folder.table(name).glob("*.parquet")):
-            return []
-        rows: list[dict[str, Any]] = pq.read_table(self.folder.table(name)).to_pylist()
-        return sorted(rows, key=lambda row: (row["trial"], row.get("replicate", 0), row.get("step", 0)))
-
-    def states(self) -> dict[int, str]:
-        return {row["trial"]: row["state"] for row in self.rows()}
-
-    def numbers(self) -> list[int]:
-        """Trials in the order in which their training began."""
-        return [assignment.number for assignment in self.trained]
+from tests.fakes.curves import EVERY, chunk_of, curve
+from tests.fakes.sweeps import HORIZON, PUBLISHED, QUESTION, Sweep
+from tests.fakes.training import always, by_depth, diverges, fails, fails_half_way, follows, learns
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Sweep:
     return Sweep(tmp_path)
-
-
-def learns(reach: Reach, evaluations: int = 3, blips: Callable[[int], bool] = lambda _: False) -> Train:
-    """A training function whose runs get there when `reach` says, in chunks of a few evaluations.
-
-    `blips` says at which steps a run is past the threshold for one evaluation only.
-    """
-
-    def train(assignment: Assignment) -> Iterator[Chunk]:
-        sustained = assignment.objective.sustained
-        steps = range(EVERY, assignment.objective.horizon + 1, EVERY)
-        for first in range(0, len(steps), evaluations):
-            curves = []
-            for replicate in assignment.replicates:
-                there = reach(assignment, replicate)
-                last = math.inf if there is None else there + (sustained - 1) * EVERY
-                past = [step for step in steps[first : first + evaluations] if step <= last]
-                accuracy = [1.0 if step >= (there or math.inf) or blips(step) else 0.1 for step in past]
-                if past:
-                    curves.append(curve(accuracy, replicate, first=first + 1))
-            if not curves:
-                return
-            yield chunk_of(*curves)
-
-    return train
-
-
-def follows(heights: Callable[[Assignment, int], Sequence[float]], evaluations: int = 1) -> Train:
-    """A training function whose runs have the accuracies that `heights` says, (trial, replicate) -> one an evaluation.
-
-    The last one stands for all that follow; a run ends at its event.
-    """
-
-    def train(assignment: Assignment) -> Iterator[Chunk]:
-        count, event = assignment.objective.horizon // EVERY, assignment.objective.event
-        runs: dict[int, list[float]] = {}
-        for replicate in assignment.replicates:
-            given = list(heights(assignment, replicate))
-            whole = (given + given[-1:] * count)[:count]
-            crossed = event.crossing(whole)
-            runs[replicate] = whole if crossed is None else whole[: crossed + event.sustained]
-        for first in range(0, max(map(len, runs.values())), evaluations):
-            parts = {replicate: whole[first : first + evaluations] for replicate, whole in runs.items()}
-            yield chunk_of(*(curve(part, each, first=first + 1) for each, part in parts.items() if part))
-
-    return train
-
-
-def always(step: int | None) -> Reach:
-    return lambda assignment, replicate: step
-
-
-def by_depth(assignment: Assignment, replicate: int) -> int | None:
-    """The deeper the later: 20, 30, 40, 50; the published depth 6 at 70; replicates of confirmations 10 later."""
-    return 10 + 10 * assignment.settings.depth + 10 * (replicate >= CONFIRMATION_REPLICATES)
-
-
-def diverges(assignment: Assignment) -> Iterator[Chunk]:
-    nan = [math.nan] * 2
-    yield chunk_of(*(curve([0.1, 0.0], each, train_loss=nan, val_loss=nan) for each in assignment.replicates))
-
-
-def fails(assignment: Assignment) -> Iterator[Chunk]:
-    raise ValueError(f"trial {assignment.number} cannot be trained")
-    yield chunk_of()
-
-
-def fails_half_way(assignment: Assignment) -> Iterator[Chunk]:
-    yield chunk_of(*(curve([0.1, 0.2], each) for each in assignment.replicates))
-    raise MemoryError
 
 
 def test_baselines_then_the_search_then_confirmations(sweep: Sweep) -> None:

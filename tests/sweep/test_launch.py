@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from sweeper.errors import SweepFailed, UserError
 from sweeper.folder.local_copy import localised
@@ -27,12 +25,10 @@ from sweeper.training.probe import Company, Probe
 from sweeper.training.train import train
 from sweeper.trial import Assignment, Chunk, Train
 from tests.fakes import small
+from tests.fakes.launches import quiet
 from tests.fakes.postgres import Server
+from tests.fakes.small import table
 from tests.fakes.training_functions import crowded_training
-
-
-def quiet() -> Console:
-    return Console(file=StringIO(), width=160)
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
@@ -47,10 +43,6 @@ def printed_by(*arguments: str | Path) -> str:
     printed = process.communicate(timeout=200)[0]
     assert process.returncode == 0, printed
     return printed
-
-
-def table(folder: Path, name: str) -> pd.DataFrame:
-    return pd.read_parquet(folder / "results" / "small" / name)
 
 
 def outcomes(folder: Path) -> pd.DataFrame:

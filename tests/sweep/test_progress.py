@@ -15,10 +15,11 @@ from sweeper.config.model import SweepSpec
 from sweeper.monitor.panel import counted, duration
 from sweeper.runners.in_process import InProcess
 from sweeper.stats.events import Ending
-from sweeper.sweep.director import SweepDirector, Tally
+from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector, Tally
 from sweeper.sweep.progress import progress, seconds_left, sentence, standing
 from sweeper.trial import Assignment, Chunk, Train
-from tests.sweep.test_director import CONFIRMATION_REPLICATES, PUBLISHED, Sweep, diverges, fails, follows, learns
+from tests.fakes.sweeps import PUBLISHED, Sweep
+from tests.fakes.training import diverges, fails, follows, learns
 
 STAMP = re.compile(r"^\[\d+:\d\d, (\d+:\d\d|\?) left\] ")
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

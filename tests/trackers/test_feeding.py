@@ -12,9 +12,9 @@ from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.sweep.launch import launch
 from sweeper.trackers import feeding
 from tests.fakes import small
-from tests.fakes.launches import launched, wait_for
+from tests.fakes.launches import launched, quiet, wait_for
+from tests.fakes.small import table
 from tests.fakes.tracked import trial
-from tests.sweep.test_launch import quiet, table
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from sweeper.trial import join
+from tests.fakes.curves import chunk_of, curve
 from tests.fakes.tracked import POINTS, trial
-from tests.results.test_summary import chunk_of, curve
 
 
 def test_points_are_those_of_every_run_in_the_order_of_steps() -> None:

@@ -8,44 +8,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sweeper.config.model import Objective
-from sweeper.space import hyperparameters
 from sweeper.space.batch_schedules import batch_sizes
 from sweeper.stats.events import FINISHED, Outcome
 from sweeper.stats.watch import outcome_of
-from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training import rng
 from sweeper.training.cohort import Cohort, Techniques, bucket
 from sweeper.training.learners.learner import Run
 from sweeper.training.learners.modular_arithmetic import Learner, Split, Table, build_table, split
 from sweeper.training.ops import kernels
-from sweeper.trial import seeds_of
 from tests.fakes.reference import PlainTransformer
-
-CPU = torch.device("cpu")
-
-
-def task(modulus: int = 11, sampled: bool = False) -> ModularArithmetic:
-    operations = ("x_plus_y", "x_minus_y", "x_div_y", "permutation")
-    evaluation = "sampled" if sampled else "whole"
-    return ModularArithmetic(
-        name="modular_arithmetic", operation=operations, modulus=modulus, degree=3, evaluation=evaluation
-    )
-
-
-def make_run(replicate: int = 0, operation: str = "x_plus_y", **settings: object) -> Run:
-    flat = {"width": 16, "heads": 2, "depth": 2, "batch.max": 24, "learning_rate": 3e-3, "warmup_steps": 3} | settings
-    plain = hyperparameters.canonical_form(hyperparameters.from_flat(flat), 200)
-    return Run(operation, replicate, plain, seeds_of(replicate))
+from tests.fakes.runs import CPU, make_run, objective, task
 
 
 def examples(run: Run) -> tuple[Table, Split]:
     table = build_table(task(), run.operation)
     return table, split(table, 0.5, run.seeds.data)
-
-
-def objective(**changes: object) -> Objective:
-    return Objective(**({"horizon": 200, "evaluate_every": 10} | changes))
 
 
 def cohort(runs: list[Run], sampled: bool = False, modulus: int = 11, **changes: object) -> Cohort:

@@ -14,7 +14,7 @@ from sweeper.training.graphs import Graphs
 from sweeper.training.learners.learner import Run
 from sweeper.training.learners.modular_arithmetic import Learner
 from sweeper.training.ops.matmul import exact
-from tests.training.test_cohort import make_run, objective, task
+from tests.fakes.runs import make_run, objective, task
 
 CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -10,8 +10,10 @@ from matplotlib.text import Text
 from sweeper.config.loading import load
 from sweeper.report.figures.canvas import Drawing, Figure, rendered
 from sweeper.report.figures.subject import Subject, subject
+from sweeper.sweep.director import CONFIRMATION_REPLICATES
 from sweeper.trial import Assignment
-from tests.sweep.test_director import CONFIRMATION_REPLICATES, QUESTION, Sweep, learns
+from tests.fakes.sweeps import QUESTION, Sweep
+from tests.fakes.training import learns
 
 TWO = {"task": {**QUESTION["task"], "operation": ["x_plus_y", "permutation"]}}
 SHAPES: dict[str, Any] = {

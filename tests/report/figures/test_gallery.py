@@ -8,8 +8,9 @@ import pytest
 from sweeper.config.loading import load
 from sweeper.report.figures.gallery import draw_all, drawings
 from sweeper.report.figures.subject import Subject
+from tests.fakes.sweeps import Sweep
+from tests.fakes.training import always, diverges, fails
 from tests.report.figures.looking import SHAPES, by_shape, fitting, launched
-from tests.sweep.test_director import Sweep, always, diverges, fails
 
 EVERYTHING = [
     *("survival", "survival-confirmed", "learning", "learning-by-group", "slices", "parallel"),

@@ -10,8 +10,9 @@ import pytest
 
 from sweeper.report.figures import jump
 from sweeper.trial import Assignment, Chunk
+from tests.fakes.sweeps import Sweep
+from tests.fakes.training import always, learns
 from tests.report.figures.looking import SHAPES, about, by_shape, launched, look
-from tests.sweep.test_director import Sweep, always, learns
 
 
 def with_norms(assignment: Assignment) -> Iterator[Chunk]:

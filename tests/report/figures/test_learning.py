@@ -8,8 +8,8 @@ import pytest
 from sweeper.report.figures import learning
 from sweeper.report.figures.groups import grouped
 from sweeper.report.figures.subject import Subject
+from tests.fakes.training import always
 from tests.report.figures.looking import SHAPES, about, launched, look
-from tests.sweep.test_director import always
 
 
 def test_the_best_against_the_baseline_with_the_last_values_of_runs_that_ended(shapes: Subject) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from sweeper.report.figures import pareto
 from sweeper.report.figures.subject import Subject
+from tests.fakes.sweeps import Sweep
+from tests.fakes.training import BATCHES, by_batch
 from tests.report.figures.looking import about, look
-from tests.report.test_leaderboard import BATCHES, by_batch
-from tests.sweep.test_director import Sweep
 
 
 def test_fewer_steps_for_more_examples(tmp_path: Path) -> None:

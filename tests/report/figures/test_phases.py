@@ -8,9 +8,9 @@ import pytest
 from sweeper.report.figures import phases
 from sweeper.report.figures.groups import grouped
 from sweeper.trial import Assignment, Chunk
+from tests.fakes.curves import chunk_of, curve
+from tests.fakes.sweeps import Sweep
 from tests.report.figures.looking import SHAPES, about, look
-from tests.results.test_summary import chunk_of, curve
-from tests.sweep.test_director import Sweep
 
 KINDS = {
     "constant": ([0.1, 1.0], [0.9, 1.0]),

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from sweeper.report.figures.subject import Contender, Subject, counted, listed
+from tests.fakes.sweeps import Sweep
+from tests.fakes.training import fails
 from tests.report.figures.looking import SHAPES, about, launched
-from tests.sweep.test_director import Sweep, fails
 
 
 def test_the_best_and_the_first_baseline_on_fresh_seeds(shapes: Subject) -> None:

@@ -11,9 +11,10 @@ from sweeper.report.figures.groups import grouped
 from sweeper.report.figures.subject import Subject
 from sweeper.stats.survival import kaplan_meier
 from sweeper.trial import Assignment, Chunk
+from tests.fakes.curves import chunk_of, curve
+from tests.fakes.sweeps import Sweep
+from tests.fakes.training import diverges
 from tests.report.figures.looking import SHAPES, TWO, about, launched, look
-from tests.results.test_summary import chunk_of, curve
-from tests.sweep.test_director import Sweep, diverges
 
 THIRDS = [1, pytest.approx(2 / 3), pytest.approx(1 / 3), 0]
 

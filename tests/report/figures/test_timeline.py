@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeper.report.figures import timeline
+from tests.fakes.sweeps import Sweep
 from tests.fakes.tables import SCHEMAS
 from tests.report.figures.looking import SHAPES, about, launched, look
-from tests.sweep.test_director import Sweep
 
 TIMES = ((0, 100), (0, 40), (40, 90), (95, 180), (100, 120), (110, 115))
 """Seconds at which each trial began and ended."""

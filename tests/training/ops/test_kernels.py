@@ -13,10 +13,8 @@ import pytest
 import torch
 
 import sweeper
-from sweeper.training.cohort import Cohort
-from sweeper.training.learners.modular_arithmetic import Learner
 from sweeper.training.ops import kernels
-from tests.training.test_cohort import make_run, objective, task
+from tests.fakes.runs import losses
 
 ROOT = Path(sweeper.__file__).parents[1]
 needs_compiler = pytest.mark.skipif(kernels.library() is None, reason="no C compiler made the kernels")
@@ -178,16 +176,9 @@ def test_the_kernels_serve_float32_on_the_cpu_alone(monkeypatch: pytest.MonkeyPa
 SCRIPT = """
 import json
 from sweeper.training.ops import kernels
-from tests.training.ops.test_kernels import losses
+from tests.fakes.runs import losses
 print(json.dumps([kernels.library() is None, losses()]))
 """
-
-
-def losses() -> list[float]:
-    """Two runs trained in float32 for a few evaluations."""
-    runs = [make_run(0), make_run(1, **{"batch.shape": "linear", "batch.min": 5, "batch.max": 30})]
-    evaluations = Cohort(Learner(task()), runs, objective(horizon=20, evaluate_every=5), torch.device("cpu")).train()
-    return [float(x) for columns in evaluations for name in ("train_loss", "val_loss") for x in columns[name]]
 
 
 @needs_compiler

@@ -1,0 +1,32 @@
+"""The files of a small sweep, as they are mirrored to an object store."""
+
+from sweeper.folder.layout import SweepFolder, write_text
+from sweeper.folder.manifest import scan
+from sweeper.folder.mirror import mirrored
+
+Files = dict[str, str]
+
+SWEEP: Files = {
+    "checkpoints/trial-00000003.npz": "weights",
+    "curves/part-00000.parquet": "curves",
+    "space.yaml": "name: small",
+    "study.journal": "trial 0\n",
+    "trials/part-00000.parquet": "trials",
+}
+
+
+def fill(folder: SweepFolder, files: Files) -> None:
+    for name, text in files.items():
+        write_text(folder.root / name, text)
+
+
+def content(folder: SweepFolder) -> Files:
+    return {name: (folder.root / name).read_text() for name in scan(folder.root)}
+
+
+def brought(address: str, folder: SweepFolder, files: Files) -> list[str]:
+    """Run a launch that leaves these files, from its beginning to its end. Returns what it said."""
+    said: list[str] = []
+    with mirrored(address, folder, said.append):
+        fill(folder, files)
+    return said
