@@ -22,7 +22,7 @@ from sweeper.tasks.task import Task
 
 ROOT = Path(__file__).parent.parent
 SPACES, RESULTS = ROOT / "search_spaces" / "README.md", ROOT / "docs" / "results.md"
-PAGES = sorted([SPACES, ROOT / "results" / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([SPACES, ROOT / "results" / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 _TABLE = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 

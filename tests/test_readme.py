@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli import main as cli
+from sweeper.config.loading import load
 from tests.fakes.sweeps import PUBLISHED, Sweep, train
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +40,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sweep.folder.root.rename(tmp_path / "results" / "quickstart")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_the_readme_is_a_front_page() -> None:
+    assert len(README.splitlines()) <= 120
+
+
+def test_the_example_of_the_key_reference_is_valid(tmp_path: Path) -> None:
+    page = (ROOT / "search_spaces" / "README.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "space.yaml").write_text(example)
+    assert load(tmp_path / "space.yaml").spec.budget.trials == 200
 
 
 def test_every_command_of_the_readme_is_one_of_ours() -> None:
