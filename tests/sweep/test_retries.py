@@ -11,7 +11,7 @@ from sweeper.sweep.retries import DEAD_DEVICE, RETRIES, retried
 
 CAUSES = {value for name, value in vars(events).items() if name.isupper() and isinstance(value, str) and name[0] != "_"}
 TIMES = {1: "", 2: "twice", 10: "ten times"}
-PAGE = (Path(__file__).parents[2] / "docs" / "failures.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "failures.md").read_text().split("## Exit codes")[0]
 
 
 def table(text: str) -> dict[str, str]:
