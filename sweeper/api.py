@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.jupyter import JupyterMixin
 
 from sweeper.config.model import SweepSpec
-from sweeper.config.saved import asked
+from sweeper.config.saved import saved_spec
 from sweeper.folder import find
 from sweeper.folder.layout import SweepFolder
 from sweeper.report import compare as pairs
@@ -109,7 +109,7 @@ class Sweep(Displayed, Tables):
         super().__init__(folder)
         self._folder = folder
         self.folder: Path = folder.root
-        self.spec: SweepSpec = asked(folder)
+        self.spec: SweepSpec = saved_spec(folder)
 
     def __repr__(self) -> str:
         return f"load({str(self.folder)!r})"

@@ -17,7 +17,7 @@ from sweeper.space import hyperparameters
 from sweeper.space.batch_schedules import USED_BY
 from sweeper.tasks.m_height import MHeight
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.tasks.registry import OURS
+from sweeper.tasks.registry import BUILT_IN
 from sweeper.tasks.task import Task
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +31,7 @@ Rows = list[tuple[str, ...]]
 
 def settings() -> Rows:
     """Every hyperparameter, those of our own tasks' models last."""
-    models = [item for task in OURS.values() for item in task.model_construct(name="").models.items()]
+    models = [item for task in BUILT_IN.values() for item in task.model_construct(name="").models.items()]
     return [
         _row(key, hyperparameters.adapter_of(field).json_schema(), field)
         for key, field in (*hyperparameters.fields().items(), *models)

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from sweeper.config.saved import asked, references
+from sweeper.config.saved import reference_values, saved_spec
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.document import account
@@ -45,10 +45,10 @@ def heights(tmp_path_factory: pytest.TempPathFactory, said: StringIO) -> SweepFo
 
 def test_codes_are_made_once_and_what_is_to_be_seen_beside_is_kept(heights: SweepFolder, said: StringIO) -> None:
     assert re.match(r"prepared m_height: 160 in \d+:\d\d\nheights: ", said.getvalue())
-    beside = references(heights, "val_mse")
+    beside = reference_values(heights, "val_mse")
     assert list(beside) == ["a constant", "group means"]
     assert beside["a constant"] > beside["group means"] > 0
-    assert references(heights, "val_loss") == {}
+    assert reference_values(heights, "val_loss") == {}
 
 
 def test_the_tables_have_the_columns_of_the_task(heights: SweepFolder) -> None:
@@ -78,7 +78,7 @@ def test_the_page_speaks_of_the_loss_and_of_no_accuracy(heights: SweepFolder) ->
     assert told.question.startswith(
         "Which configuration brings val_mse < 2.0 in the fewest steps, within 80 steps? Task: "
     )
-    constant, means = references(heights, "val_mse").values()
+    constant, means = reference_values(heights, "val_mse").values()
     beside = f"without learning more than means, val_mse is {constant:.3g} by a constant and {means:.3g} by group means"
     assert beside in told.cautions
     (learning,) = [each for each in told.figures if each.name == "learning"]
@@ -96,7 +96,7 @@ def test_a_damaged_record_of_references_is_no_record(heights: SweepFolder) -> No
     try:
         for damaged in ([{"references": "none"}], [{"references": {"val_mse": 3}}], [{}]):
             heights.provenance.write_text(json.dumps(damaged))
-            assert references(heights, "val_mse") == {}
+            assert reference_values(heights, "val_mse") == {}
     finally:
         heights.provenance.write_text(kept)
-    assert asked(heights).task.name == "m_height"
+    assert saved_spec(heights).task.name == "m_height"

@@ -39,12 +39,12 @@ def top(
     json: Json = False,
 ) -> None:
     """Print a sweep's leaderboard."""
-    from sweeper.config.saved import asked
+    from sweeper.config.saved import saved_spec
     from sweeper.folder.find import find_sweep
     from sweeper.report import leaderboard
 
     folder = find_sweep(sweep)
-    board = leaderboard.leaderboard(folder, asked(folder), count, clock)
+    board = leaderboard.leaderboard(folder, saved_spec(folder), count, clock)
     if json:
         terminal.print_json(board)
     else:

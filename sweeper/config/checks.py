@@ -1,4 +1,4 @@
-"""Checks that need more than one key: hyperparameters, conditions, requirements, and whether all can be met."""
+"""Checks across keys: hyperparameters, conditions, requirements, and whether all of them can be met."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
@@ -22,11 +22,11 @@ _SAMPLES = 50
 
 
 def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[Problem]:
-    """Every mistake that only shows across keys.
+    """All mistakes across keys.
 
     Args:
         document: the file, for line numbers.
-        spec: the checked sections; those in `broken` are stand-ins and are not looked at.
+        spec: the validated sections; those in `broken` are stand-ins and are not checked.
         broken: sections, and parameters under search, that already have mistakes.
     """
     checks: list[tuple[set[str], Callable[[SweepSpec], Found]]] = [
@@ -35,7 +35,7 @@ def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[
         ({"objective", "race", "stop"}, _race),
         ({"search"}, _search),
         ({"fixed"}, lambda s: _values(("fixed",), s.fixed, s)),
-        ({"search", "fixed"}, _twice),
+        ({"search", "fixed"}, _searched_and_fixed),
         ({"baselines"}, _baselines),
         ({"search", "fixed"}, _conditions),
         ({"require"}, _requirements),
@@ -45,7 +45,7 @@ def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[
         if not any((section,) in broken for section in needs):
             found += check(spec)
     if not found and not broken and not document.problems:
-        found += _together(spec)
+        found += _whole_configurations(spec)
     return [document.problem(path, message) for path, message in dict.fromkeys(found)]
 
 
@@ -66,39 +66,39 @@ def _race(spec: SweepSpec) -> Found:
     if spec.stop != "cap":
         yield ("race",), f"stop is {spec.stop}; a race needs stop: cap"
     if spec.race.first >= spec.objective.replicates:
-        some = f"fewer replicates than objective.replicates ({spec.objective.replicates})"
-        yield ("race", "first"), f"got {spec.race.first}; a race begins with {some}"
+        limit = f"objective.replicates ({spec.objective.replicates})"
+        yield ("race", "first"), f"got {spec.race.first}; it must be less than {limit}"
 
 
 def _search(spec: SweepSpec) -> Found:
     for key, parameter in spec.search.items():
         path = ("search", key)
-        unknown = _unknown(key, spec.task)
+        unknown = _unknown_key(key, spec.task)
         if unknown:
             yield path, unknown
             continue
-        where = "choice" if isinstance(parameter, Choice) else "int" if isinstance(parameter, Int) else "float"
+        kind = "choice" if isinstance(parameter, Choice) else "int" if isinstance(parameter, Int) else "float"
         values = parameter.choice if isinstance(parameter, Choice) else parameter.bounds
         for i, value in enumerate(values):
-            for place, message in _illegal(key, value, spec.task):
-                yield (*path, where, i, *place), message
+            for index, message in _value_mistakes(key, value, spec.task):
+                yield (*path, kind, i, *index), message
         if isinstance(parameter, Choice):
-            yield from (((*path, where), message) for message in _same(key, parameter.choice))
+            yield from (((*path, kind), message) for message in _duplicates(key, parameter.choice))
 
 
 def _values(path: KeyPath, values: Mapping[str, Any], spec: SweepSpec) -> Found:
     for key, value in values.items():
-        unknown = _unknown(key, spec.task)
+        unknown = _unknown_key(key, spec.task)
         if unknown:
             yield (*path, key), unknown
         else:
-            for place, message in _illegal(key, value, spec.task):
-                yield (*path, key, *place), message
+            for index, message in _value_mistakes(key, value, spec.task):
+                yield (*path, key, *index), message
 
 
-def _twice(spec: SweepSpec) -> Found:
+def _searched_and_fixed(spec: SweepSpec) -> Found:
     for key in spec.search.keys() & spec.fixed.keys():
-        yield ("fixed", key), "is also under search; keep it in one of the two"
+        yield ("fixed", key), "is also under search; remove one of the two"
 
 
 def _baselines(spec: SweepSpec) -> Found:
@@ -111,46 +111,46 @@ def _conditions(spec: SweepSpec) -> Found:
         if parameter.when is None:
             continue
         path = ("search", key, "when")
-        expression, problem = _parsed(parameter.when, spec.task)
+        expression, problem = _parse(parameter.when, spec.task)
         if expression is None:
             yield path, problem
             continue
         if key in expression.names:
             yield path, f"got {parameter.when!r}; a parameter cannot depend on itself"
-        yield from ((path, message) for message in _words(expression, spec))
+        yield from ((path, message) for message in _word_mistakes(expression, spec))
 
 
 def _requirements(spec: SweepSpec) -> Found:
     for i, text in enumerate(spec.require):
-        expression, problem = _parsed(text, spec.task)
+        expression, problem = _parse(text, spec.task)
         if expression is None:
             yield ("require", i), problem
         else:
-            yield from ((("require", i), message) for message in _words(expression, spec))
+            yield from ((("require", i), message) for message in _word_mistakes(expression, spec))
 
 
-def _together(spec: SweepSpec) -> Found:
-    """Mistakes of whole configurations: circles, values that can never be, and settings that do not fit together."""
+def _whole_configurations(spec: SweepSpec) -> Found:
+    """Mistakes of whole configurations: cyclic conditions, unreachable values and contradictory settings."""
     if not spec.search and not spec.baselines:
         yield ("search",), "nothing to run; give parameters under search, configurations under baselines, or both"
         return
     space = spec.space
     try:
-        space.order  # noqa: B018  # raises for a circle of conditions
+        space.order  # noqa: B018  # raises for cyclic conditions
     except ValueError as error:
         yield ("search",), str(error)
         return
     try:
-        impossible = [*_impossible(space), *_never_met(space, spec)]
-        yield from impossible or _conflicting(space, spec)
+        impossible = [*_impossible_values(space), *_unmet_requirements(space, spec)]
+        yield from impossible or _conflicts(space, spec)
     except (TypeError, KeyError) as error:
-        yield ("require",), f"a condition compares what cannot be compared: {error}"
+        yield ("require",), f"a condition compares values of different types: {error}"
         return
     if spec.sampler.name == "grid" and space.grid(100_000) is None:
         yield ("sampler", "name"), "grid needs a space of at most 100,000 configurations; give every float a step"
 
 
-def _impossible(space: Space) -> Found:
+def _impossible_values(space: Space) -> Found:
     for key, parameter in space.parameters.items():
         if isinstance(parameter, Choice):
             for value in space.impossible_values(key):
@@ -158,8 +158,8 @@ def _impossible(space: Space) -> Found:
                 yield ("search", key, "choice", parameter.choice.index(value)), f"got {short(value)}; {reason}"
 
 
-def _never_met(space: Space, spec: SweepSpec) -> Found:
-    """Requirements about values that are not searched, and that those do not meet."""
+def _unmet_requirements(space: Space, spec: SweepSpec) -> Found:
+    """Requirements that mention no searched parameter and do not hold."""
     for i, text in enumerate(spec.require):
         requirement = condition(text, space.known)
         if requirement.names & space.parameters.keys():
@@ -180,19 +180,19 @@ def _reason(space: Space, key: str, value: Any) -> str:
     return found.get(key, "no configuration can have this value under the requirements")
 
 
-def _conflicting(space: Space, spec: SweepSpec) -> Found:
-    """Settings that do not fit together in some configuration of the space, or in a baseline."""
+def _conflicts(space: Space, spec: SweepSpec) -> Found:
+    """Contradictory settings in random configurations of the space, and in baselines."""
     random = Random(0)
     if space.parameters:
         for _ in range(_SAMPLES):
-            coordinates = {key: _anywhere(parameter, random) for key, parameter in space.parameters.items()}
+            coordinates = {key: _random_coordinate(parameter, random) for key, parameter in space.parameters.items()}
             try:
                 values = space.decode(coordinates)
             except ValueError as error:
                 yield ("require",), f"{error}; loosen one, or widen a range"
                 return
             for key, message in hyperparameters.conflicts(space.complete(values)):
-                yield _place(key, spec), message
+                yield _path_of(key, spec), message
     for name, values in spec.baselines.items():
         settings = space.complete(values)
         for key, message in hyperparameters.conflicts(settings):
@@ -203,7 +203,7 @@ def _conflicting(space: Space, spec: SweepSpec) -> Found:
                 yield ("baselines", name), f"does not meet {requirement.text!r}"
 
 
-def _anywhere(parameter: Choice | Int | Float, random: Random) -> Any:
+def _random_coordinate(parameter: Choice | Int | Float, random: Random) -> Any:
     if isinstance(parameter, Choice):
         return random.randrange(len(parameter.choice))
     low, high = parameter.bounds
@@ -212,50 +212,51 @@ def _anywhere(parameter: Choice | Int | Float, random: Random) -> Any:
     return random.choice(parameter.grid()) if parameter.step else random.uniform(low, high)
 
 
-def _place(key: str, spec: SweepSpec) -> KeyPath:
+def _path_of(key: str, spec: SweepSpec) -> KeyPath:
     return ("fixed" if key in spec.fixed or not spec.search else "search", key)
 
 
-def _unknown(key: str, task: Task) -> str:
+def _unknown_key(key: str, task: Task) -> str:
+    """A message if a task has no such hyperparameter; empty if it has."""
     known = list(task.hyperparameters)
     if key in known:
         return ""
     if key == "batch":
         return "write the settings of the batch schedule with dots, as in batch.shape"
     if key in task.without:
-        return f"the models of {task.name} have none; known: {', '.join(known)}"
-    return f"unknown hyperparameter{nearest(key, known)}; known: {', '.join(known)}"
+        return f"the models of {task.name} have none; allowed: {', '.join(known)}"
+    return f"unknown hyperparameter{nearest(key, known)}; allowed: {', '.join(known)}"
 
 
-def _illegal(key: str, value: Any, task: Task) -> Iterator[tuple[KeyPath, str]]:
-    """(place within the value, message) of everything that is wrong with one value."""
+def _value_mistakes(key: str, value: Any, task: Task) -> Iterator[tuple[KeyPath, str]]:
+    """(index within the value, message) for every mistake of one value."""
     try:
         task.adapter(key).validate_python(value)
     except ValidationError as error:
         for details in error.errors(include_url=False):
-            place = tuple(part for part in details["loc"] if isinstance(part, int))
+            index = tuple(part for part in details["loc"] if isinstance(part, int))
             if details["type"] != "none_required":
-                yield place, message_of(details)
+                yield index, message_of(details)
 
 
-def _same(key: str, values: Sequence[Any]) -> Iterator[str]:
+def _duplicates(key: str, values: Sequence[Any]) -> Iterator[str]:
     normal = [hyperparameters.normalize(key, value) for value in values]
     for i, value in enumerate(normal):
         if value in normal[:i]:
             yield f"got both {short(values[normal.index(value)])} and {short(values[i])}, which are the same; list one"
 
 
-def _parsed(text: str, task: Task) -> tuple[Expression | None, str]:
+def _parse(text: str, task: Task) -> tuple[Expression | None, str]:
     try:
         return condition(text, task.hyperparameters), ""
     except ValueError as error:
         return None, str(error)
 
 
-def _words(expression: Expression, spec: SweepSpec) -> Iterator[str]:
-    """Complaints about words that are neither hyperparameters nor a value that one of the mentioned can have."""
+def _word_mistakes(expression: Expression, spec: SweepSpec) -> Iterator[str]:
+    """Messages about words that are neither hyperparameters nor values of a hyperparameter in the expression."""
     for name in sorted(expression.names & hyperparameters.LISTS):
-        yield f"got {expression.text!r}; {name} is a list, and conditions compare none"
+        yield f"got {expression.text!r}; {name} is a list, and conditions cannot compare lists"
     allowed: list[str] = []
     for name in sorted(expression.names):
         allowed += [value for value in spec.task.choices(name) if isinstance(value, str)]

@@ -1,4 +1,4 @@
-"""The JSON Schema of space.yaml, for editors that complete and check while one types."""
+"""The JSON Schema of space.yaml, for completion and checks in editors."""
 
 import re
 from typing import Any
@@ -10,14 +10,14 @@ from sweeper.space import hyperparameters
 from sweeper.space.batch_schedules import ALIASES, BatchSchedule
 from sweeper.space.hyperparameters import MODEL, Hyperparameters, adapter_of
 from sweeper.space.parameters import Parameter
-from sweeper.tasks.registry import OURS, PATH
+from sweeper.tasks.registry import BUILT_IN, PATH
 
 _MODEL_KEY = f"^{re.escape(MODEL)}[A-Za-z_]"
-"""Of hyperparameters that only some task's models have; which there are, a schema cannot know."""
+"""Pattern of the hyperparameters that only a user's own task declares; a schema cannot list them."""
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a space.yaml, hyperparameters by name included."""
+    """JSON Schema (draft 2020-12) of a space.yaml, including all hyperparameters by name."""
     schema = SweepSpec.model_json_schema(by_alias=True)
     schema["$defs"] |= {"Task": _task(schema["$defs"])}
     parameter = TypeAdapter(Parameter).json_schema(by_alias=True, ref_template="#/$defs/{model}")
@@ -38,8 +38,8 @@ def json_schema() -> dict[str, Any]:
         (properties, "trackers"),
         (schema["$defs"]["ModularArithmetic"]["properties"], "operation"),
     ):
-        many = {name: owner[key].pop(name) for name in ("items", "type") if name in owner[key]}
-        owner[key]["anyOf"] = [many["items"], {"minItems": 1, **many} if key == "operation" else many]
+        many = {name: owner[key].pop(name) for name in ("items", "minItems", "type") if name in owner[key]}
+        owner[key]["anyOf"] = [many["items"], many]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "sweeper space.yaml",
@@ -48,7 +48,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _settings() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Dotted key -> schema of every hyperparameter, and the definitions they refer to."""
+    """Dotted key -> schema of every hyperparameter, and the definitions that the schemas refer to."""
     own = Hyperparameters.model_json_schema()
     batch = BatchSchedule.model_json_schema()
     definitions = {**own.get("$defs", {}), **batch.get("$defs", {})}
@@ -57,7 +57,7 @@ def _settings() -> tuple[dict[str, Any], dict[str, Any]]:
     found |= {f"batch.{key}": value for key, value in batch["properties"].items()}
     found["batch.shape"]["enum"] = [*found["batch.shape"]["enum"], *ALIASES]
     keys = {key: found[key] for key in hyperparameters.fields()}
-    for task in OURS.values():
+    for task in BUILT_IN.values():
         models = task.model_construct(name="").models
         keys |= {
             key: {**adapter_of(field).json_schema(), "description": field.description} for key, field in models.items()
@@ -66,15 +66,15 @@ def _settings() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _task(definitions: dict[str, Any]) -> dict[str, Any]:
-    """The keys of each of our own tasks, which are added to the definitions, and any keys for a task of one's own."""
+    """The keys of each built-in task, added to the definitions, and arbitrary keys for a user's own task."""
     keys = []
-    for name, task in OURS.items():
+    for name, task in BUILT_IN.items():
         found = task.model_json_schema()
         definitions |= {**found.pop("$defs", {}), task.__name__: found}
         named = {"properties": {"name": {"const": name}}, "required": ["name"]}
         keys.append({"if": named, "then": {"$ref": f"#/$defs/{task.__name__}"}})
-    names = [{"enum": list(OURS)}, {"pattern": f"^{PATH}$"}]
-    word = {"type": "string", "anyOf": names, "description": "One of ours, or your own as package.module:Class."}
+    names = [{"enum": list(BUILT_IN)}, {"pattern": f"^{PATH}$"}]
+    word = {"type": "string", "anyOf": names, "description": "A built-in task, or your own as package.module:Class."}
     return {
         "type": "object",
         "description": "The task.",
@@ -85,6 +85,6 @@ def _task(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _closed(properties: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Keys and their values, with `own` for hyperparameters of a task of one's own."""
+    """An object with these properties, and `own` as the schema of hyperparameters that a user's own task declares."""
     known = {"type": "object", "properties": properties, "patternProperties": {_MODEL_KEY: own}}
     return {**known, "additionalProperties": False}

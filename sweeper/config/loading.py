@@ -1,4 +1,4 @@
-"""space.yaml -> SweepSpec and Space, with every mistake reported at once."""
+"""Load a space.yaml as SweepSpec and Space; all mistakes are reported at once."""
 
 import difflib
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from sweeper.errors import Problem, SpecError
 from sweeper.space.parameters import Choice, Float, Int
 from sweeper.space.space import Space
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.tasks.registry import OURS, is_own, task_type
+from sweeper.tasks.registry import BUILT_IN, is_import_path, task_type
 from sweeper.tasks.task import Task
 
-_SMALLEST: dict[str, Any] = {
+_STAND_INS: dict[str, Any] = {
     "name": "x",
     "objective": {"horizon": 10},
     "budget": {"trials": 1},
 }
-"""Stands in for sections with mistakes while the others are checked."""
+"""Values of required sections that have mistakes, so that the other sections can be checked."""
 _PARAMETERS: dict[str, type[BaseModel]] = {"choice": Choice, "int": Int, "float": Float}
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A space.yaml without mistakes, as records, and the text to keep of it."""
+    """A space.yaml without mistakes: its records and its document."""
 
     spec: SweepSpec
     space: Space
@@ -43,11 +43,11 @@ def load(path: Path, overrides: list[str] | None = None) -> Loaded:
 
     Args:
         path: the file.
-        overrides: `key.path=value` texts that replace what the file says.
+        overrides: texts `key.path=value` that replace values of the file.
 
     Raises:
         UserError: the file cannot be opened.
-        SpecError: with every mistake in it.
+        SpecError: it has mistakes; lists all of them.
     """
     document = read(path)
     override(document, overrides or [])
@@ -55,70 +55,91 @@ def load(path: Path, overrides: list[str] | None = None) -> Loaded:
 
 
 def check(document: Document, task: Task | None = None) -> Loaded:
-    """Check what was read.
+    """Check a document.
 
     Args:
         document: the file.
-        task: stands for the section `task`, which is then not looked at.
+        task: replaces the section `task`, which is then not read.
 
     Raises:
-        SpecError: with every mistake.
+        SpecError: it has mistakes; lists all of them.
     """
-    problems = list(document.problems)
-    broken: set[KeyPath] = set()
-    data = document.data if task is None else {**document.data, "task": task}
-    kind, unknown = (type(task), "") if task else _kind(data.get("task"))
-    model = of_task(kind)
-    try:
-        spec = model.model_validate(data)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        unread = {problem.key for problem in document.problems}
-        found = [_problem(document, each, model) for each in details]
-        problems += [problem for problem in found if problem.key not in unread]
-        broken = {each["loc"][:2] if each["loc"][0] == "search" else each["loc"][:1] for each in details}
-        stand_in = {"task": kind.model_construct(name=kind.__name__)} if ("task",) in broken else {}
-        spec = model.model_validate({**_SMALLEST, **_without(data, broken), **stand_in})
-    silent = "" if unknown else _undescribed(spec.task)
-    if ("task",) not in broken:
-        unknown = unknown or silent
-    if unknown:
-        problem = document.problem(("task", "name"), unknown)
-        problems = [*(each for each in problems if not each.key.startswith("task.")), problem]
-    if unknown or silent:
-        own = kind not in OURS.values() or bool(unknown and is_own(str(data["task"]["name"])))
-        # What hyperparameters and metrics a task has that cannot be found, or cannot say it, nobody knows.
-        broken |= {(section,) for section in (SweepSpec.model_fields if own else ["task"])}
-    problems += checks.findings(document, spec, broken)
+    repair = Repair(document, task)
+    problems = [*repair.problems, *checks.findings(document, repair.spec, repair.broken)]
     if problems:
         raise SpecError(problems)
-    return Loaded(spec, spec.space, document)
+    return Loaded(repair.spec, repair.spec.space, document)
 
 
-def _undescribed(task: Task) -> str:
-    """What is wrong with the class of a task: it is a user's own perhaps."""
+class Repair:
+    """Validates a document section by section and replaces those with mistakes, so that the others can be checked.
+
+    Args:
+        document: the file.
+        task: replaces the section `task`, which is then not read.
+
+    Attributes:
+        spec: all sections; the broken ones are stand-ins.
+        broken: sections, and parameters under search, that cannot be checked further.
+        problems: the mistakes found so far.
+    """
+
+    def __init__(self, document: Document, task: Task | None):
+        self.problems = list(document.problems)
+        self.broken: set[KeyPath] = set()
+        self._document = document
+        data = document.data if task is None else {**document.data, "task": task}
+        kind, wrong_name = (type(task), "") if task else _task_type(data.get("task"))
+        self.spec = self._validated(data, kind)
+        failure = wrong_name or _declaration_failure(self.spec.task)
+        if wrong_name or (failure and ("task",) not in self.broken):
+            # Mistakes in the task's other keys follow from this one.
+            self.problems = [each for each in self.problems if not each.key.startswith("task.")]
+            self.problems.append(document.problem(("task", "name"), failure))
+        if failure:
+            # Without the class of a user's own task, its hyperparameters and metrics are unknown.
+            own = kind not in BUILT_IN.values() or (wrong_name and is_import_path(data["task"]["name"]))
+            self.broken |= {(section,) for section in (SweepSpec.model_fields if own else ["task"])}
+
+    def _validated(self, data: dict[str, Any], kind: type[Task]) -> SweepSpec:
+        """All sections, with stand-ins for those that have mistakes; notes both."""
+        model = of_task(kind)
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        unread = {problem.key for problem in self._document.problems}
+        found = (_problem(self._document, each, model) for each in details)
+        self.problems += [problem for problem in found if problem.key not in unread]
+        self.broken = {each["loc"][:2] if each["loc"][0] == "search" else each["loc"][:1] for each in details}
+        task = {"task": kind.model_construct(name=kind.__name__)} if ("task",) in self.broken else {}
+        return model.model_validate({**_STAND_INS, **_without(data, self.broken), **task})
+
+
+def _declaration_failure(task: Task) -> str:
+    """A message if the class of a task, perhaps a user's own, fails to describe itself; empty if it does not."""
     try:
         task.description()
         list(task.mistakes())
-    except Exception as error:  # noqa: BLE001  # whatever the user's class does
-        return f"{task.name} cannot say what it is: {type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001  # the user's class may raise anything
+        return f"the declaration of {task.name} failed: {type(error).__name__}: {error}"
     return ""
 
 
-def _kind(section: object) -> tuple[type[Task], str]:
-    """Which task the section is about, and what is wrong with its name; where that is wrong the likeliest."""
+def _task_type(section: object) -> tuple[type[Task], str]:
+    """The class of the task in a section, and a message if its name is wrong; then the class is the likeliest one."""
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(name, str):
         return ModularArithmetic, ""
     try:
         return task_type(name), ""
     except ValueError as error:
-        (likely,) = difflib.get_close_matches(name, OURS, n=1, cutoff=0.6) or ["modular_arithmetic"]
-        return OURS[likely], str(error)
+        (likely,) = difflib.get_close_matches(name, BUILT_IN, n=1, cutoff=0.6) or ["modular_arithmetic"]
+        return BUILT_IN[likely], str(error)
 
 
 def _without(data: dict[str, Any], broken: set[KeyPath]) -> dict[str, Any]:
-    """The sections, and the parameters under search, that are not broken."""
+    """The sections, and the parameters under search, that have no mistakes."""
     sound = {key: value for key, value in data.items() if (key,) not in broken}
     if isinstance(sound.get("search"), dict):
         sound["search"] = {key: value for key, value in sound["search"].items() if ("search", key) not in broken}
@@ -128,16 +149,16 @@ def _without(data: dict[str, Any], broken: set[KeyPath]) -> dict[str, Any]:
 def _problem(document: Document, error: ErrorDetails, model: type[SweepSpec]) -> Problem:
     path: KeyPath = error["loc"]
     if path[0] == "search" and len(path) > 2:
-        path = (*path[:2], *path[3:])  # pydantic names the kind of parameter there
+        path = (*path[:2], *path[3:])  # pydantic inserts the kind of parameter
     if path[:2] == ("resources", "gpu"):
-        path = path[:2]  # ... and here whether it is a number
+        path = path[:2]  # ... and here the kind of value
     if path[-1] == "[key]":
         path = path[:-1]
     return document.problem(path, message_of(error, _known_at(error["loc"][:-1], model)))
 
 
 def _known_at(path: KeyPath, whole: type[SweepSpec]) -> list[str]:
-    """The keys that are known at a place of the file."""
+    """The legal keys at a path of the file."""
     model: Any = whole
     if len(path) == 3 and path[0] == "search":
         model = _PARAMETERS[str(path[2])]

@@ -1,4 +1,4 @@
-"""The sections of a space.yaml as frozen records: types, ranges, defaults and descriptions of every key."""
+"""The sections of a space.yaml as frozen records: type, range, default and description of every key."""
 
 import re
 from functools import cache
@@ -25,7 +25,7 @@ from sweeper.space.space import Space
 from sweeper.stats.events import Clock, Event
 from sweeper.stats.objective import limit_of
 from sweeper.stats.watch import Watch
-from sweeper.tasks.task import Task
+from sweeper.tasks.task import DISTINCT, OneOrMany, Task
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -34,20 +34,20 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 _URL = re.compile(r"[A-Za-z][\w+]*://.+")
 _PASSWORD = re.compile(r"[^:/]*://[^:/]*:[^@]*@", re.DOTALL)
-"""`scheme://user:password@`, where SQLAlchemy sees a password."""
+"""`scheme://user:password@`, as SQLAlchemy parses it."""
 _PASSWORD_KEYS = {"password", "passwd", "sslpassword"}
 
 
 class Section(BaseModel):
-    """Frozen, and no key that is not listed."""
+    """A frozen section without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Objective(Section):
-    """What is to happen fast, and how it is observed."""
+    """The event whose time is minimized, and how runs are observed."""
 
-    minimize: Clock = Field("steps", description="The clock on which the event is to come early.")
+    minimize: Clock = Field("steps", description="The clock that measures the time to the event.")
     until: str = Field("val_accuracy > 0.99", description="The event: a logged metric, > or <, and a threshold.")
     sustained: Positive = Field(1, description="Evaluations in a row that must be past the threshold.")
     horizon: Annotated[int, Field(ge=1, le=10_000_000)] = Field(description="Updates after which a run is censored.")
@@ -71,7 +71,7 @@ class Objective(Section):
         if self.evaluate_every > self.horizon:
             raise ValueError(f"evaluate_every ({self.evaluate_every}) is past the horizon ({self.horizon})")
         if self.minimize == "seconds" and self.horizon_seconds is None:
-            raise ValueError("to minimize seconds, say with horizon_seconds when a run is given up")
+            raise ValueError("to minimize seconds, give horizon_seconds, the time after which a run is censored")
         return self
 
     @property
@@ -93,23 +93,23 @@ class Sampler(Section):
 
 
 class Race(Section):
-    """Later replicates only for trials whose first ones keep them in the race."""
+    """Later replicates only for trials that are competitive on their first ones."""
 
     first: Positive = Field(1, description="Replicates a trial begins with; then twice as many each time, up to all.")
     slack: Annotated[float, Field(ge=0, le=10)] = Field(
-        0.5, description="How far behind the leader, on the same seeds, an incomplete trial may be: 0.5 is 50 % slower."
+        0.5, description="How much slower than the leader, on the same seeds, a trial may be to go on: 0.5 is 50 %."
     )
 
 
 class Confirm(Section):
-    """Fresh seeds for the finalists, so that the winner is not merely the luckiest."""
+    """Fresh seeds for the finalists, because the best trial on the search's seeds is partly lucky."""
 
-    top: Positive = Field(3, description="How many of the best trials to run again.")
+    top: Positive = Field(3, description="How many of the best trials to repeat.")
     replicates: Positive = Field(10, description="Fresh seeds for each.")
 
 
 class Budget(Section):
-    """When the search ends; the first limit that is met ends it."""
+    """When the search ends: at the first limit reached."""
 
     trials: Positive | None = Field(None, description="Trials of the search, baselines included.")
     hours: Annotated[float, Field(gt=0)] | None = Field(None, description="Hours of wall time.")
@@ -122,7 +122,7 @@ class Budget(Section):
 
 
 def _number_or_auto(value: object) -> str | None:
-    """Which of the two a value is; None for neither."""
+    """The kind of a value; None if it is neither."""
     if value == "auto":
         return "auto"
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -137,7 +137,7 @@ GpuShare = Annotated[
 
 
 class Resources(Section):
-    """What one trial gets; a trial's replicates share it."""
+    """Resources of one trial, shared by its replicates."""
 
     cpu: Annotated[float, Field(ge=0.01, le=1024)] = Field(1.0, description="Cores for each trial.")
     gpu: GpuShare = Field(
@@ -150,62 +150,51 @@ class Resources(Section):
         if value == "auto":
             return value
         if value > 1 and value != int(value):
-            raise ValueError(f"got {value}; above 1 only whole GPUs can be given")
+            raise ValueError(f"got {value}; above 1 only whole numbers of GPUs are possible")
         if 0 < value < 0.001:
             raise ValueError(f"got {value}; a share of a GPU is at least 0.001")
         return value
 
 
 class SweepSpec(Section):
-    """A whole space.yaml; `of_task` has the one for a kind of task."""
+    """A whole space.yaml; `of_task` makes the record for one task."""
 
     name: Name = Field(description="The sweep's name, and its folder's.")
     task: SerializeAsAny[Task]
     objective: Objective
     search: dict[str, Parameter] = Field(default_factory=dict, description="The parameters to search over.")
-    require: tuple[str, ...] = Field((), description="Conditions that every configuration meets, by construction.")
+    require: OneOrMany[str] = Field((), description="Conditions that every configuration meets, by construction.")
     fixed: dict[str, Value] = Field(default_factory=dict, description="Hyperparameters with one value.")
     baselines: dict[Name, dict[str, Value]] = Field(
-        default_factory=dict, description="Named configurations that are always run, before the search."
+        default_factory=dict, description="Named configurations that always run, before the search."
     )
     sampler: Sampler = Field(default_factory=Sampler)
     stop: Literal["cap", "asha", "none"] = Field(
         "cap",
-        description="cap: end a trial as soon as its result can no longer matter; asha: when its curve is low at a "
-        "rung, which may stop the winner; none: never.",
+        description="cap: end a trial as soon as its result can no longer matter; asha: end it if its curve is low at "
+        "a rung, which may stop the winner; none: never.",
     )
-    race: Race | None = Field(None, description="Give a trial its later replicates only while it is in the race.")
-    confirm: Confirm | None = Field(None, description="Run the finalists again on fresh seeds.")
+    race: Race | None = Field(None, description="Give a trial its later replicates only while it is competitive.")
+    confirm: Confirm | None = Field(None, description="Repeat the finalists on fresh seeds.")
     budget: Budget
     resources: Resources = Field(default_factory=Resources)
     precision: Precision = Field(
-        "float32", description="Of matrix products; parameters, loss and softmax stay float32. tf32 needs a GPU."
+        "float32",
+        description="Precision of matrix products; parameters, loss and softmax stay float32. tf32 needs a GPU.",
     )
     results: str = Field(
-        "results", description="Folder in which the sweep makes its own folder: a path, s3://bucket/prefix or gs://..."
+        "results", description="Parent of the sweep's own folder: a path, s3://bucket/prefix or gs://bucket/prefix."
     )
     storage: str | None = Field(
-        None, description="Database that remembers the trials, as a URL; by default a journal in the sweep's folder."
+        None, description="Database that stores the trials, as a URL; by default a journal in the sweep's folder."
     )
-    trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
-        (), description="Programs that are told of every finished trial besides: one or a list."
+    trackers: Annotated[OneOrMany[Literal["tensorboard", "mlflow", "wandb"]], DISTINCT] = Field(
+        (), description="Trackers that receive every finished trial: one or a list."
     )
-
-    @field_validator("require", "trackers", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-    @field_validator("trackers")
-    @classmethod
-    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError(f"got {list(value)}; list each once")
-        return value
 
     @field_validator("results")
     @classmethod
-    def _is_place(cls, value: str) -> str:
+    def _is_address(cls, value: str) -> str:
         return address.check(value)
 
     @field_validator("storage")
@@ -216,24 +205,24 @@ class SweepSpec(Section):
         if _PASSWORD.match(value) or {key.lower() for key, _ in parse_qsl(value.partition("?")[2])} & _PASSWORD_KEYS:
             raise ValueError(
                 "got a URL with a password, and the space.yaml is kept with the results; leave the password out: "
-                "PostgreSQL's is taken from PGPASSWORD or ~/.pgpass"
+                "PostgreSQL reads it from PGPASSWORD or ~/.pgpass"
             )
         if not _URL.match(value):
             raise ValueError(
                 "not the URL of a database; write one such as postgresql://user@host:5432/database or "
-                "sqlite:///trials.db, or leave the key out"
+                "sqlite:///trials.db, or remove the key"
             )
         return value
 
     @property
     def given(self) -> dict[str, Value]:
-        """Hyperparameters that are not searched and have a value of this sweep's or this task's."""
-        own = {key: value for key, value in self.task.filled_in.items() if key not in self.search}
+        """Values of the hyperparameters that are not searched: fixed ones, and defaults of the task."""
+        own = {key: value for key, value in self.task.all_defaults.items() if key not in self.search}
         return {**own, **self.fixed}
 
     @property
     def largest_batch(self) -> int:
-        """The largest batch that any configuration of the sweep can ask for, in examples."""
+        """The largest batch that any configuration of the sweep can use, in examples."""
         written = [
             self.given,
             *self.baselines.values(),
@@ -245,18 +234,18 @@ class SweepSpec(Section):
         return max([*sizes, *default])
 
     def limit(self, clock: Clock | None = None) -> float:
-        """Where restricted means are restricted, by default on the objective's clock: no run can exceed it."""
-        asked = self.objective
-        return limit_of(clock or asked.minimize, asked.horizon, self.largest_batch, asked.horizon_seconds)
+        """The limit of restricted means, by default on the objective's clock: no run can exceed it."""
+        objective = self.objective
+        return limit_of(clock or objective.minimize, objective.horizon, self.largest_batch, objective.horizon_seconds)
 
     @property
     def space(self) -> Space:
-        """The search space; its parts have been checked (`sweeper.config.checks`)."""
+        """The search space; `sweeper.config.checks` has checked its parts."""
         known = frozenset(self.task.hyperparameters)
-        return Space(self.search, self.fixed, self.require, self.objective.horizon, known, self.task.filled_in)
+        return Space(self.search, self.fixed, self.require, self.objective.horizon, known, self.task.all_defaults)
 
 
 @cache
 def of_task(task: type[Task]) -> type[SweepSpec]:
-    """The record of a whole space.yaml whose section `task` is of this type."""
+    """The record of a space.yaml whose section `task` has this type."""
     return create_model("SweepSpec", __base__=SweepSpec, __doc__=SweepSpec.__doc__, task=(task, ...))

@@ -6,26 +6,26 @@ from sweeper.config.reader import Document, parse_value
 from sweeper.errors import UserError
 
 _FLAT = {"search": 1, "fixed": 1, "baselines": 2}
-"""Sections whose keys hold dots themselves, and how deep those keys lie."""
+"""Section whose keys contain dots themselves -> the depth of those keys."""
 
 
 def override(document: Document, settings: list[str]) -> None:
-    """Replace what the file says.
+    """Replace values of a document.
 
     Raises:
-        UserError: a setting is not `key.path=value`, or leads through something that has no keys.
+        UserError: a setting is not `key.path=value`, or its path leads through a plain value.
     """
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--set {setting}: write key.path=value, as in --set budget.trials=10")
         path = _path(key.strip())
-        place: dict[str, Any] = document.data
+        parent: dict[str, Any] = document.data
         for part in path[:-1]:
-            place = place.setdefault(part, {})
-            if not isinstance(place, dict):
+            parent = parent.setdefault(part, {})
+            if not isinstance(parent, dict):
                 raise UserError(f"--set {setting}: {part} has a value, not keys below it")
-        place[path[-1]] = parse_value(text, f"--set {setting}")
+        parent[path[-1]] = parse_value(text, f"--set {setting}")
         document.text = ""
         document.replaced[tuple(path)] = f"--set {setting}"
 

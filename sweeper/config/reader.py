@@ -1,7 +1,7 @@
-"""Read a YAML file as plain data that remembers its lines; the only place that knows YAML.
+"""Read a YAML file as plain data with line numbers; the only module that imports yaml.
 
-Only plain values are built, as `yaml.safe_load` would; never objects. Tabs, repeated keys, keys that YAML takes for
-true or false, and files that are not text at all are mistakes with a line number.
+Only plain values are built, as `yaml.safe_load` does; never objects. Tabs, repeated keys, keys that YAML reads as true
+or false, and files that are not text are reported with their line.
 """
 
 import re
@@ -31,9 +31,9 @@ class Document:
         data: plain data.
         lines: key path -> line, from 1, of each key and list item.
         problems: mistakes found while reading.
-        values: number of values read so far; aliases count as often as they are used.
-        text: the file as it stands; empty once values were replaced.
-        replaced: key path -> the `--set` that replaced what the file says.
+        values: number of values read so far; an alias counts every time it is used.
+        text: the text of the file; empty once a value has been replaced.
+        replaced: key path -> the `--set` option that replaced its value.
     """
 
     file: str
@@ -45,13 +45,13 @@ class Document:
     replaced: dict[KeyPath, str] = field(default_factory=dict)
 
     def line(self, path: KeyPath) -> int:
-        """The line of a key path, or of the nearest place above it that the file has."""
+        """The line of a key path, or of its nearest ancestor in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
     def problem(self, path: KeyPath, message: str) -> Problem:
-        """A mistake at a key path."""
+        """Describe a mistake at a key path."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.replaced:
                 return Problem(0, key_text(path), message, self.replaced[path[:length]])
@@ -89,50 +89,50 @@ def read(path: Path) -> Document:
 
 
 def parse(content: bytes, name: str) -> Document:
-    """The same for a file's content. Raises SpecError."""
+    """Parse the content of a space.yaml. Raises SpecError."""
 
-    def wrong(message: str, line: int = 1) -> SpecError:
+    def mistake(message: str, line: int = 1) -> SpecError:
         return SpecError([Problem(line, "", message, name)])
 
     if len(content) > _LARGEST_FILE:
-        raise wrong(f"got {len(content):,} bytes; a space.yaml has at most {_LARGEST_FILE:,}")
+        raise mistake(f"got {len(content):,} bytes; a space.yaml has at most {_LARGEST_FILE:,}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise wrong(f"not a text file (byte {error.start} is not UTF-8); give a YAML file", 1) from None
+        raise mistake(f"not a text file (byte {error.start} is not UTF-8); give a YAML file", 1) from None
     try:
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         hint = "; indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
-        raise wrong(f"not YAML: {error.problem or error.context}{hint}{_begun(error)}", line) from None
+        raise mistake(f"not YAML: {error.problem or error.context}{hint}{_unclosed(error)}", line) from None
     except RecursionError:
-        raise wrong(_TOO_MUCH) from None
+        raise mistake(_TOO_MUCH) from None
     except yaml.YAMLError as error:
-        raise wrong(f"not YAML: {' '.join(str(error).split())[:200]}") from None
+        raise mistake(f"not YAML: {' '.join(str(error).split())[:200]}") from None
     if not nodes or nodes[0] is None:
-        raise wrong("the file is empty; `sweeper init` writes a space.yaml to start from")
+        raise mistake("the file is empty; `sweeper init` writes a space.yaml to start from")
     if len(nodes) > 1:
-        raise wrong(
+        raise mistake(
             "got several YAML documents; a space.yaml is one, without `---` between", nodes[1].start_mark.line + 1
         )
     if not isinstance(nodes[0], yaml.MappingNode):
-        raise wrong("got a list or a single value; a space.yaml is a mapping with keys such as name, task and search")
+        raise mistake("got a list or a single value; a space.yaml is a mapping with keys such as name, task and search")
     document = Document(name, text)
     document.data = _build(nodes[0], (), document)
     return document
 
 
 def text_of(document: Document) -> str:
-    """The document as YAML: the file itself, or, where values were replaced, its data written afresh."""
+    """The document as YAML: the text of the file, or, if a value was replaced, its data as new YAML."""
     if document.text:
         return document.text
     return yaml.safe_dump(document.data, sort_keys=False, default_flow_style=None, width=110)
 
 
 def parse_value(text: str, where: str) -> Any:
-    """A value written on the command line, as YAML would read it. Raises UserError."""
+    """Parse a value from the command line as YAML. Raises UserError."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -154,7 +154,7 @@ def _build(node: yaml.Node, path: KeyPath, document: Document) -> Any:
         raise SpecError([*document.problems, Problem(node.start_mark.line + 1, "", _TOO_MUCH, document.file)])
     if node.tag not in _PLAIN:
         tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-        _wrong(node, path, document, f"got the tag {tag}; a space.yaml has plain values only")
+        _add_problem(node, path, document, f"got the tag {tag}; a space.yaml has plain values only")
         return None
     if isinstance(node, yaml.MappingNode):
         return _build_mapping(node, path, document)
@@ -169,7 +169,7 @@ def _build_mapping(node: yaml.MappingNode, path: KeyPath, document: Document) ->
     found: dict[str, Any] = {}
     for key_node, value_node in node.value:
         if key_node.tag.endswith(":merge"):
-            _wrong(key_node, path, document, "got the key <<; merging is not supported, write the keys out")
+            _add_problem(key_node, path, document, "got the key <<; merging is not supported; write the keys out")
             continue
         line = key_node.start_mark.line + 1
         known = len(document.problems)
@@ -178,11 +178,11 @@ def _build_mapping(node: yaml.MappingNode, path: KeyPath, document: Document) ->
             if len(document.problems) == known:
                 written = key_node.value if isinstance(key_node, yaml.ScalarNode) else "that is a list or mapping"
                 reads = f"; YAML reads it as {str(key).lower()}, so quote it" if isinstance(key, bool) else ""
-                _wrong(key_node, path, document, f"got the key {written}; keys are words{reads}")
+                _add_problem(key_node, path, document, f"got the key {written}; keys are words{reads}")
             continue
         if key in found:
             first = document.lines[(*path, key)]
-            message = f"given twice, first in line {first}; keep one"
+            message = f"given twice, first on line {first}; keep one"
             document.problems.append(Problem(line, key_text((*path, key)), message, document.file))
             continue
         document.lines[(*path, key)] = line
@@ -191,33 +191,32 @@ def _build_mapping(node: yaml.MappingNode, path: KeyPath, document: Document) ->
 
 
 def _scalar(node: yaml.Node, path: KeyPath, document: Document) -> Hashable:
-    """The plain value of a scalar; None, and a mistake noted, where it has none or surely means another."""
+    """The plain value of a scalar; None, with a problem added, if it has none or YAML surely misreads it."""
     try:
         value: Hashable = _Scalars().construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
-        _wrong(node, path, document, f"got {node.value!r}; {getattr(error, 'problem', None) or error}")
+        _add_problem(node, path, document, f"got {node.value!r}; {getattr(error, 'problem', None) or error}")
         return None
     misread = ""
     if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
-        misread = f"got {value!a}; text has no zero bytes or halves of characters"
+        misread = f"got {value!a}; text must not contain zero bytes or lone surrogates"
     elif node.tag.endswith(":int") and ":" in node.value:
         misread = f"got {node.value}; YAML reads it as {value} (base 60): write the number out"
     elif node.tag.endswith(":int") and re.fullmatch("[-+]?0[0-7_]+", node.value):
         misread = f"got {node.value}; YAML reads it as {value} (octal): write it without leading zeros"
     if misread:
-        _wrong(node, path, document, misread)
+        _add_problem(node, path, document, misread)
         return None
     return value
 
 
-def _wrong(node: yaml.Node, path: KeyPath, document: Document, message: str) -> None:
-    """Note a mistake; None stands in for the value."""
+def _add_problem(node: yaml.Node, path: KeyPath, document: Document, message: str) -> None:
     document.problems.append(Problem(node.start_mark.line + 1, key_text(path), message, document.file))
 
 
-def _begun(error: yaml.MarkedYAMLError) -> str:
-    """Where the bracket that was never closed stands."""
+def _unclosed(error: yaml.MarkedYAMLError) -> str:
+    """The line of a bracket that is never closed."""
     if error.context_mark is None or "flow" not in str(error.context):
         return ""
     kind = "list" if "sequence" in str(error.context) else "mapping"
-    return f"; the {kind} begins in line {error.context_mark.line + 1}"
+    return f"; the {kind} begins on line {error.context_mark.line + 1}"

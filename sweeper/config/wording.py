@@ -1,4 +1,4 @@
-"""Pydantic's findings in the words of a user: what was got, what is allowed, what to do."""
+"""Turn pydantic's errors into messages for users: the value found, the allowed values, the remedy."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ _LIMITS = {
 
 
 def short(value: Any) -> str:
-    """A value as it would stand in YAML, cut to a readable length."""
+    """A value as YAML writes it, cut to 60 characters."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -43,18 +43,18 @@ def short(value: Any) -> str:
 
 
 def message_of(error: ErrorDetails, known: Sequence[str] = ()) -> str:
-    """One finding in words.
+    """The message for one error.
 
     Args:
         error: as pydantic reports it.
-        known: for an unknown key, the keys that would be known there.
+        known: for an unknown key, the legal keys of its section.
     """
     kind, got, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "missing":
-        return f"missing; this {'item' if isinstance(error['loc'][-1], int) else 'key'} is needed"
+        return f"missing; this {'item' if isinstance(error['loc'][-1], int) else 'key'} is required"
     if kind == "extra_forbidden":
         name = str(error["loc"][-1])
-        return f"unknown key{nearest(name, known)}; known here: {', '.join(known)}"
+        return f"unknown key{nearest(name, known)}; allowed here: {', '.join(known)}"
     if kind == "literal_error":
         return _one_of(got, str(context["expected"]))
     if kind in _LIMITS:
@@ -73,11 +73,11 @@ def message_of(error: ErrorDetails, known: Sequence[str] = ()) -> str:
     allowed = _KINDS.get(kind)
     if allowed is None:
         return f"got {short(got)}; {error['msg'][0].lower()}{error['msg'][1:]}"
-    return f"got {_typed(got)}; it must be {allowed}{_trap(got, whole=kind.startswith('int'))}"
+    return f"got {_with_type(got)}; it must be {allowed}{_yaml_hint(got, whole=kind.startswith('int'))}"
 
 
-def _trap(got: Any, whole: bool = False) -> str:
-    """What YAML did behind the user's back, if it did: exponents without a dot, yes and no."""
+def _yaml_hint(got: Any, whole: bool = False) -> str:
+    """A hint for values that YAML reads unexpectedly: exponents without a dot, dates, yes and no."""
     if isinstance(got, str) and _NUMBER_TEXT.fullmatch(got):
         number = float(got)
         if whole and not number.is_integer():
@@ -86,7 +86,7 @@ def _trap(got: Any, whole: bool = False) -> str:
     if isinstance(got, date):
         return ". YAML reads it as a date: put quotes around it"
     if isinstance(got, bool):
-        return ". YAML reads yes, no, on and off as true and false: put quotes around a word that is meant"
+        return ". YAML reads yes, no, on and off as true and false: put quotes around the word"
     return ""
 
 
@@ -103,7 +103,7 @@ def _with_dot(text: str) -> str:
     return f"{mantissa}e{exponent if exponent[0] in '+-' else '+' + exponent}"
 
 
-def _typed(got: Any) -> str:
+def _with_type(got: Any) -> str:
     if isinstance(got, str):
         return f"the text {short(got)}"
     if isinstance(got, Mapping):
@@ -114,4 +114,4 @@ def _typed(got: Any) -> str:
 def _one_of(got: Any, expected: str) -> str:
     names = [name.strip("' ") for name in expected.replace(" or ", ", ").split(", ")]
     hint = nearest(got, names) if isinstance(got, str) else ""
-    return f"got {short(got)}{hint}; allowed: {', '.join(names)}{_trap(got)}"
+    return f"got {short(got)}{hint}; allowed: {', '.join(names)}{_yaml_hint(got)}"

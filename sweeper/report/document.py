@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sweeper.config.model import SweepSpec
-from sweeper.config.saved import asked, references
+from sweeper.config.saved import reference_values, saved_spec
 from sweeper.environment import provenance
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
@@ -58,7 +58,7 @@ def account(folder: SweepFolder) -> Account:
     Raises:
         UserError: a table or the space.yaml is damaged.
     """
-    spec = asked(folder)
+    spec = saved_spec(folder)
     board = leaderboard(folder, spec, _TOP)
     verdict, cautions = _answer(folder, spec, board)
     return Account(
@@ -117,7 +117,7 @@ def _warnings(spec: SweepSpec) -> Iterator[str]:
 def _beside(folder: SweepFolder, spec: SweepSpec) -> Iterator[str]:
     """What results have to be seen beside."""
     metric = spec.objective.event.metric
-    found = references(folder, metric)
+    found = reference_values(folder, metric)
     if found:
         values = " and ".join(f"{value:.3g} by {name}" for name, value in found.items())
         yield f"without learning more than means, {metric} is {values}"

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.config.saved import asked
+from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import is_running, localised
@@ -60,7 +60,7 @@ def catalogue(addresses: Mapping[str, str]) -> list[Entry]:
 
 
 def _entry(name: str, folder: SweepFolder) -> Entry:
-    spec = asked(folder)
+    spec = saved_spec(folder)
     (row,) = query(
         folder,
         """

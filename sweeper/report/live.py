@@ -3,7 +3,7 @@
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from sweeper.config.saved import asked
+from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.report import leaderboard
@@ -24,7 +24,7 @@ class Board:
         stamp = stamp_of(folder)
         if stamp != self._stamp:
             try:
-                self._board = leaderboard.leaderboard(folder, asked(folder), _TOP)
+                self._board = leaderboard.leaderboard(folder, saved_spec(folder), _TOP)
                 self._stamp = stamp
             except UserError:  # a part was replaced while it was being read
                 pass

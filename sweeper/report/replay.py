@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sweeper.config.model import Race as RaceSpec
 from sweeper.config.model import SweepSpec
-from sweeper.config.saved import asked
+from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.results import readback
@@ -81,7 +81,7 @@ def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int 
     Raises:
         UserError: no trial has whole curves.
     """
-    spec = asked(folder)
+    spec = saved_spec(folder)
     posed = question(spec)
     trials, cut = recorded(folder, spec)
     if not trials:

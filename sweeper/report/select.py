@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.config.model import SweepSpec
-from sweeper.config.saved import asked
+from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError
 from sweeper.folder.find import find_sweep
 from sweeper.folder.layout import SweepFolder
@@ -60,7 +60,7 @@ def choose(called: str, among: Chosen | None = None) -> Chosen:
     if row is None:
         raise UserError(f"{sweep}: no trial {trial}; there are {_listed(rows)}")
     repeats = (each for each in rows if each["phase"] == "confirm" and each["name"] == str(row["trial"]))
-    return Chosen(sweep, folder, asked(folder), row, next(repeats, None))
+    return Chosen(sweep, folder, saved_spec(folder), row, next(repeats, None))
 
 
 def _parts(called: str) -> tuple[str, str | None]:

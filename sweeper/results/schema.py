@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from sweeper.folder.layout import TABLES
 from sweeper.results.summary import ACCURACY, LEVELS, column_of
 from sweeper.stats.events import CLOCKS
-from sweeper.tasks.registry import OURS
+from sweeper.tasks.registry import BUILT_IN
 from sweeper.tasks.task import SIDES, Task
 
 SCHEMA_VERSION = 4
@@ -293,7 +293,7 @@ def _curves(task: Task) -> list[Column]:
 
 
 def _of_ours() -> dict[str, pa.Schema]:
-    found = [tables(task.model_construct(name=name)) for name, task in OURS.items()]
+    found = [tables(task.model_construct(name=name)) for name, task in BUILT_IN.items()]
     return {table: pa.unify_schemas([each.schemas[table] for each in found]) for table in TABLES}
 
 

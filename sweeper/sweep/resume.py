@@ -11,7 +11,7 @@ from typing import IO, Any
 from sweeper.config.loading import Loaded
 from sweeper.config.model import SweepSpec
 from sweeper.config.reader import text_of
-from sweeper.config.saved import DESCRIPTION, asked
+from sweeper.config.saved import DESCRIPTION, saved_spec
 from sweeper.environment import provenance
 from sweeper.errors import UserError
 from sweeper.folder import integrity
@@ -67,7 +67,7 @@ def changes(folder: SweepFolder, loaded: Loaded) -> list[str]:
     integrity.check(folder)
     if not folder.space.exists():
         return []
-    before = asked(folder)
+    before = saved_spec(folder)
     earlier = provenance.launches(folder)
     code = _different(earlier[-1].get("code", {}), provenance.code(type(loaded.spec.task))) if earlier else []
     return [*_different(_flat(before), _flat(loaded.spec)), *(f"code: {each}" for each in code)]

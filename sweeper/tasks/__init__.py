@@ -1,1 +1,1 @@
-"""Tasks as a space.yaml names them: their keys, and what everything but training has to know of them."""
+"""Tasks as a space.yaml declares them: their keys, metrics and hyperparameters, without the code that trains."""

@@ -13,17 +13,17 @@ Triple = Annotated[tuple[int, int, int], Field(strict=False)]
 GROUPS: tuple[tuple[int, int, int], ...] = tuple(
     (n, k, m) for n in (9, 10) for k in (4, 5, 6) for m in range(2, n - k + 1)
 )
-"""The 21 groups (n, k, m) of the published experiment: codes of length n and dimension k, and which height is asked."""
+"""The 21 groups (n, k, m) of the published experiment: length n and dimension k of the codes, and the height m."""
 SIDE = 6
-"""Rows and columns that P is padded to with zeros: no code of ours has a larger one."""
+"""Rows and columns that P is padded to with zeros: the largest supported size."""
 
 
 def is_group(n: int, k: int, m: int) -> bool:
-    """Whether P fits into 6 x 6, and codes of this kind have a finite m-height."""
+    """Whether P fits into 6 x 6 and codes of this kind have a finite m-height."""
     return 1 <= k <= SIDE and 1 <= m <= n - k <= SIDE
 
 
-class _Own(BaseModel):
+class _ModelKeys(BaseModel):
     violation: Annotated[float, Field(ge=0, le=1000)] = Field(
         0.0, description="Weight of the violation term in the loss."
     )
@@ -34,11 +34,11 @@ class MHeight(Task):
 
     name: Literal["m_height"] = Field(description="The task.")
     groups: Annotated[tuple[Triple, ...], Field(strict=False, min_length=1)] = Field(
-        GROUPS, description="Which [n, k, m]: length, dimension and height; by default the 21 published ones."
+        GROUPS, description="A list of [n, k, m]: length, dimension and height; by default the 21 published groups."
     )
-    train_codes: Annotated[int, Field(ge=1, le=1_000_000)] = Field(5000, description="Codes a group that train.")
+    train_codes: Annotated[int, Field(ge=1, le=1_000_000)] = Field(5000, description="Training codes per group.")
     validation_codes: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        10_000, description="Codes a group that validate."
+        10_000, description="Validation codes per group."
     )
     codes_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="Seed of the random codes.")
 
@@ -56,20 +56,19 @@ class MHeight(Task):
 
     @property
     def scores(self) -> Mapping[str, str]:
-        """Squared error, the same in units of the variance within groups, and what the bound at 0 touched."""
+        """Squared error, R² within groups, the loss, the violation and the share of clamped predictions."""
         return {
             "mse": "Mean squared error of log2 h.",
             "r2_within": "1 - mean squared error / variance of log2 h within groups (1.35 in the published ones): 0 "
-            "for whoever knows the group means alone.",
-            LOSS: "What is minimised: the mean squared error and, where `model.violation` is above 0, its multiple of "
-            "the mean squared violation.",
-            "violation": "Mean squared amount, in log2, by which predictions lie below some codeword's height.",
-            "clamped": "Share of predictions below 0 in log2, which no height is: they count as 0.",
+            "for a model that predicts the group means.",
+            LOSS: "Training loss: the mean squared error plus `model.violation` times the mean squared violation.",
+            "violation": "Mean squared amount, in log2, by which predictions lie below the height of some codeword.",
+            "clamped": "Share of predictions below 0 in log2; no height is that low, so they count as 0.",
         }
 
     @property
     def diagnostics(self) -> Mapping[str, str]:
-        """Norms of parts of the model."""
+        """Norms of the model's parts."""
         return {
             "weight_norm_stem": "L2 norm of the first convolution.",
             "weight_norm_embedding": "L2 norm of the embeddings of n, k and m.",
@@ -79,16 +78,16 @@ class MHeight(Task):
     @property
     def models(self) -> Mapping[str, FieldInfo]:
         """The weight of the violation term."""
-        return {f"{MODEL}{name}": field for name, field in _Own.model_fields.items()}
+        return {f"{MODEL}{name}": field for name, field in _ModelKeys.model_fields.items()}
 
     @property
     def without(self) -> frozenset[str]:
-        """A transformer's: these are residual networks of `depth` blocks and `width` channels."""
+        """The transformer's hyperparameters: the models are residual networks of `depth` blocks, `width` channels."""
         return frozenset({"heads", "feedforward"})
 
     @property
     def defaults(self) -> Mapping[str, Value]:
-        """Those of the published experiment."""
+        """The settings of the published experiment."""
         return {
             "depth": 5,
             "width": 64,
@@ -100,10 +99,10 @@ class MHeight(Task):
 
     @property
     def prepares(self) -> bool:
-        """It does: codes and their heights are computed once a machine."""
+        """Codes and their heights are computed once per machine."""
         return True
 
     @property
     def title(self) -> str:
-        """`log2 of the m-height of codes in 21 groups, 5,000 a group train`."""
-        return f"log2 of the m-height of codes in {len(self.groups)} groups, {self.train_codes:,} a group train"
+        """`log2 of the m-height of codes in 21 groups, 5,000 training codes each`."""
+        return f"log2 of the m-height of codes in {len(self.groups)} groups, {self.train_codes:,} training codes each"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from sweeper.tasks.task import LOSS, Task
+from sweeper.tasks.task import DISTINCT, LOSS, OneOrMany, Task
 
 Operation = Literal[
     "x_plus_y",
@@ -32,41 +32,37 @@ class ModularArithmetic(Task):
     """Predict a ∘ b from the tokens [a, ∘, b, =]."""
 
     name: Literal["modular_arithmetic"] = Field(description="The task.")
-    operation: tuple[Operation, ...] = Field(description="One operation or a list; with several, all must be fast.")
+    operation: Annotated[OneOrMany[Operation], DISTINCT] = Field(
+        json_schema_extra={"minItems": 1}, description="One operation or a list; with several, all must be fast."
+    )
     modulus: Annotated[int, Field(ge=2, le=4096)] = Field(97, description="Arithmetic is modulo this number.")
     degree: Annotated[int, Field(ge=2, le=6)] = Field(
         5, description="permutation...: arithmetic in the group S_degree."
     )
-    train_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="Share of the pairs that train.")
+    train_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="Share of the pairs used to train.")
     evaluation: Literal["whole", "sampled"] = Field(
         "whole", description="The whole validation set, or the published experiment's 8 sampled batches."
     )
 
-    @field_validator("operation", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
     @field_validator("operation")
     @classmethod
-    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or len(set(value)) < len(value):
-            raise ValueError(f"got {list(value)}; list at least one operation, each once")
+    def _not_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("got []; list at least one operation")
         return value
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """Those of the space.yaml."""
         return self.operation
 
     @property
     def scores(self) -> Mapping[str, str]:
         """Accuracy and cross-entropy."""
-        return {"accuracy": "Share of right answers.", LOSS: "Mean cross-entropy, in nats."}
+        return {"accuracy": "Share of correct answers.", LOSS: "Mean cross-entropy, in nats."}
 
     @property
     def diagnostics(self) -> Mapping[str, str]:
-        """Norms of parts of the model, and saturation."""
+        """Norms of the model's parts, and saturation."""
         return {
             "weight_norm_embedding": "L2 norm of the token and position embeddings.",
             "weight_norm_head": "L2 norm of the final layer norm and the output layer.",
@@ -76,7 +72,7 @@ class ModularArithmetic(Task):
 
     @property
     def without(self) -> frozenset[str]:
-        """None: it trains transformers."""
+        """Empty: the models are transformers."""
         return frozenset()
 
     @property
@@ -88,11 +84,10 @@ class ModularArithmetic(Task):
 
     @property
     def sampled(self) -> bool:
-        """Whether `evaluation` says so."""
         return self.evaluation == "sampled"
 
     def pairs(self, operation: str) -> int:
-        """How many examples an operation has."""
+        """Number of examples of an operation."""
         if operation in PERMUTATIONS:
             return math.factorial(self.degree) ** 2
         return self.modulus * (self.modulus - 1) if operation == "x_div_y" else self.modulus**2
@@ -106,7 +101,7 @@ class ModularArithmetic(Task):
         for operation in self.operation:
             pairs = self.pairs(operation)
             if not 0 < int(pairs * self.train_fraction + 1e-9) < pairs:
-                yield "train_fraction", f"got {self.train_fraction}; of {pairs} pairs that leaves one side empty"
+                yield "train_fraction", f"got {self.train_fraction}; with {pairs} pairs, one side is empty"
 
 
 def _is_prime(number: int) -> bool:

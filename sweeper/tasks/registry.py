@@ -1,7 +1,7 @@
-"""Which task a name in space.yaml means: one of ours, or `package.module:Class`, a user's own.
+"""Look up a task by its name in space.yaml: a built-in one, or a user's own as `package.module:Class`.
 
-A user's own task is code of this Python environment, and naming it runs that code: `sweeper check` and `launch` do,
-and whatever reads results does not.
+A user's own task is code in this Python environment. `sweeper check` and `launch` import and run it; commands that read
+results do not: they use its recorded description.
 """
 
 import importlib
@@ -21,111 +21,105 @@ from sweeper.tasks.m_height import MHeight
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.tasks.task import Task
 
-OURS: dict[str, type[Task]] = {"modular_arithmetic": ModularArithmetic, "m_height": MHeight}
+BUILT_IN: dict[str, type[Task]] = {"modular_arithmetic": ModularArithmetic, "m_height": MHeight}
 
 PATH = r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)"
-"""What the import path of a user's own task looks like: `package.module:Class`."""
+"""Pattern of the import path of a user's own task: `package.module:Class`."""
 
 
-def is_own(name: str) -> bool:
+def is_import_path(name: str) -> bool:
     """Whether a name is the import path of a user's own task."""
     return re.fullmatch(PATH, name) is not None
 
 
 def task_type(name: str) -> type[Task]:
-    """The task of this name; a user's own is imported.
+    """The class of the task with this name; a user's own task is imported.
 
     Raises:
-        ValueError: there is none, in words for the user.
+        ValueError: there is none; the message is for the user.
     """
-    if name in OURS:
-        return OURS[name]
+    if name in BUILT_IN:
+        return BUILT_IN[name]
     path = re.fullmatch(PATH, name)
     if path is None:
-        known = ", ".join(OURS)
+        known = ", ".join(BUILT_IN)
         raise ValueError(
-            f"got {name!r}{nearest(name, list(OURS))}; allowed: {known}, or your own as package.module:Class"
+            f"got {name!r}{nearest(name, list(BUILT_IN))}; allowed: {known}, or your own as package.module:Class"
         )
     module, attribute = path.groups()
     if module.partition(".")[0] in sys.stdlib_module_names:
-        raise ValueError(f"got {name!r}; {module} is one of Python's own modules, and has no task")
+        raise ValueError(f"got {name!r}; {module} is a module of Python's standard library and has no task")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        task = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"got {name!r}, and this Python has no module {error.name}; install it, or put its folder into PYTHONPATH"
+            f"got {name!r}, and this Python has no module {error.name}; install it, or add its folder to PYTHONPATH"
         ) from None
-    except Exception as error:  # whatever the user's module does when it is imported
-        said = str(error).partition("\n")[0]
-        raise ValueError(f"got {name!r}; importing {module} raised {type(error).__name__}: {said}") from error
-    if not (isinstance(found, type) and issubclass(found, Task)):
+    except Exception as error:  # the user's module may raise anything
+        first_line = str(error).partition("\n")[0]
+        raise ValueError(f"got {name!r}; importing {module} raised {type(error).__name__}: {first_line}") from error
+    if not (isinstance(task, type) and issubclass(task, Task)):
         raise ValueError(  # noqa: TRY004  # the user's mistake, like the others
             f"got {name!r}; {module} has no class {attribute} that is a sweeper task (docs/tasks.md)"
         )
-    if inspect.isabstract(found):
-        missing = ", ".join(sorted(found.__abstractmethods__))
-        raise ValueError(f"got {name!r}; {attribute} does not say everything; missing: {missing} (docs/tasks.md)")
-    return found
+    if inspect.isabstract(task):
+        missing = ", ".join(sorted(task.__abstractmethods__))
+        raise ValueError(f"got {name!r}; {attribute} is incomplete; missing: {missing} (docs/tasks.md)")
+    return task
 
 
-class Remembered(Task):
-    """A user's own task as a sweep's folder remembers it (`Task.description`), where results are read."""
+class SavedTask(Task):
+    """A user's own task as recorded in a sweep's folder (`Task.description`), to read results without its code."""
 
     model_config = ConfigDict(extra="allow")
 
-    _told: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _description: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "Remembered":
-        """From its description. Raises LookupError, TypeError or ValueError where it is none."""
-        found = cls.model_validate({**told["keys"]})
-        found._told = {**_NOTHING, **told}
-        return found
+    def from_description(cls, description: Mapping[str, Any]) -> "SavedTask":
+        """Restore a task. Raises LookupError, TypeError or ValueError if the description is malformed."""
+        task = cls.model_validate({**description["keys"]})
+        task._description = {**_EMPTY, **description}
+        return task
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """What was learnt."""
-        return tuple(self._told["operations"])
+        return tuple(self._description["operations"])
 
     @property
     def scores(self) -> Mapping[str, str]:
-        """What was averaged over examples."""
-        return dict(self._told["scores"])
+        return dict(self._description["scores"])
 
     @property
     def diagnostics(self) -> Mapping[str, str]:
-        """What else was logged."""
-        return dict(self._told["diagnostics"])
+        return dict(self._description["diagnostics"])
 
     @property
     def models(self) -> Mapping[str, FieldInfo]:
-        """Its models' own hyperparameters, of the types that their defaults have."""
+        """Hyperparameters of its models, with the types of their recorded defaults."""
         return {
-            key: FieldInfo(annotation=type(default), default=default) for key, default in self._told["models"].items()
+            key: FieldInfo(annotation=type(default), default=default)
+            for key, default in self._description["models"].items()
         }
 
     @property
     def without(self) -> frozenset[str]:
-        """What its models did not have."""
-        return frozenset(self._told["without"])
+        return frozenset(self._description["without"])
 
     @property
     def defaults(self) -> Mapping[str, Value]:
-        """Its own defaults."""
-        return dict(self._told["defaults"])
+        return dict(self._description["defaults"])
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """What every evaluation logged."""
-        return tuple(self._told["metrics"])
+        return tuple(self._description["metrics"])
 
     @property
     def title(self) -> str:
-        """What was learnt, in a few words."""
-        return str(self._told["title"])
+        return str(self._description["title"])
 
 
-_NOTHING = {
+_EMPTY = {
     "operations": [],
     "scores": {},
     "diagnostics": {},
@@ -135,3 +129,4 @@ _NOTHING = {
     "defaults": {},
     "title": "",
 }
+"""A description without content: keys that older versions did not record."""

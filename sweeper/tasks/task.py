@@ -1,32 +1,49 @@
-"""What a task says of itself, without training: its keys in space.yaml, what it logs, which hyperparameters it has."""
+"""The declaration of a task: its keys in space.yaml, its metrics and its hyperparameters. Training is elsewhere."""
 
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from sweeper.space import hyperparameters
 from sweeper.space.hyperparameters import MODEL, Value
 
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError(f"got {list(value)}; list each once")
+    return value
+
+
+Word = TypeVar("Word", bound=str)
+OneOrMany = Annotated[tuple[Word, ...], BeforeValidator(_as_tuple)]
+"""One word or a list of words, as in `trackers: mlflow` or `trackers: [mlflow, wandb]`."""
+DISTINCT = AfterValidator(_distinct)
+"""Annotation: no value of a list is repeated."""
+
 LOSS = "loss"
 References = Mapping[str, Mapping[str, float]]
-"""Metric -> name of a reference, such as `group means` -> its value: what any result has to be seen beside."""
+"""Metric -> name of a reference -> its value: values to compare results with, such as that of `group means`."""
 SIDES = ("val", "train")
 _COMMON = ("gradient_norm", "weight_norm", "last_layer_norm")
 _TAKEN = (
     *("trial", "operation", "replicate", "step", "examples", "seconds"),
     *("batch_size", "learning_rate", "weight_norm_blocks", *_COMMON),
 )
-"""Columns of `curves` that are there whatever the task."""
+"""Columns of `curves` that every task has."""
 
 
 class Task(BaseModel):
     """The section `task` of a space.yaml: its fields are the keys, the name of the task first.
 
-    A subclass overrides what is different about it. `sweeper.training.learners` has the half that trains.
+    A subclass overrides the properties in which it differs. `sweeper.training.learners` has the code that trains.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -35,54 +52,54 @@ class Task(BaseModel):
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """What is learnt, each by models of its own; with several, all must be fast. By default one, of its name."""
+        """The problems to learn, each by its own models; all must be fast. By default one, named as the task."""
         return (self.name.rpartition(":")[2].rpartition(".")[2],)
 
     @property
     def scores(self) -> Mapping[str, str]:
-        """Name -> meaning of what is averaged over examples: logged as `val_NAME` and `train_NAME`, the loss among it.
+        """Name -> meaning of metrics averaged over examples, logged as `val_NAME` and `train_NAME`; includes the loss.
 
-        The loss of a run that is not finite ends it as diverged.
+        A run whose loss is not finite ends as diverged.
         """
         return {LOSS: "Mean loss."}
 
     @property
     def diagnostics(self) -> Mapping[str, str]:
-        """Name -> meaning of what else every evaluation logs."""
+        """Name -> meaning of the other metrics that every evaluation logs."""
         return {}
 
     @property
     def models(self) -> Mapping[str, FieldInfo]:
-        """`model.NAME` -> type, range, default and description of hyperparameters that only this task's models have."""
+        """`model.NAME` -> type, range, default and description of hyperparameters of this task's models only."""
         return {}
 
     @property
     def without(self) -> frozenset[str]:
-        """Hyperparameters that its models do not have, although others do: by default a transformer's."""
+        """Common hyperparameters that this task's models do not have: by default the transformer's."""
         return frozenset({"depth", "width", "heads", "feedforward"})
 
     @property
     def defaults(self) -> Mapping[str, Value]:
-        """Hyperparameter -> its default, where that is another than everybody's."""
+        """Hyperparameter -> default, where it differs from the common one."""
         return {}
 
     @property
     def title(self) -> str:
-        """What is learnt, in a few words."""
+        """The task in a few words, for people."""
         return self.operations[0]
 
     @property
     def sampled(self) -> bool:
-        """Whether an evaluation looks at sampled batches instead of the whole validation set."""
+        """Whether an evaluation uses sampled batches instead of the whole validation set."""
         return False
 
     @property
     def prepares(self) -> bool:
-        """Whether something has to be made before the first trial trains, such as data (`Learner.prepare`)."""
+        """Whether `Learner.prepare` must run before the first trial, for example to generate data."""
         return False
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """(key, what is wrong) of keys that are legal alone but not together."""
+        """(key, message) for keys that are legal one by one but not together."""
         return iter(())
 
     @cached_property
@@ -92,39 +109,39 @@ class Task(BaseModel):
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """What every evaluation logs, and an event can be about."""
+        """All metrics that every evaluation logs; an event is defined on one of them."""
         return (*self.logged_scores, *_COMMON, *self.diagnostics)
 
     @cached_property
     def hyperparameters(self) -> dict[str, FieldInfo]:
-        """Dotted key -> field of everything that can be set."""
+        """Dotted key -> field of every hyperparameter."""
         shared = {key: field for key, field in hyperparameters.fields().items() if key not in self.without}
         return {**shared, **self.models}
 
     @cached_property
-    def filled_in(self) -> dict[str, Value]:
-        """Hyperparameter -> value, of those that are not set and have another default than everybody's.
+    def all_defaults(self) -> dict[str, Value]:
+        """Hyperparameter -> default of this task, where it differs from the common one.
 
-        What its models do not have gets a value that nothing can be in conflict with.
+        Hyperparameters that its models do not have get values that conflict with nothing.
         """
         neutral = {"heads": 1, "feedforward": 1} if "heads" in self.without else {}
         own = {key: field.get_default(call_default_factory=True) for key, field in self.models.items()}
         return {**neutral, **own, **self.defaults}
 
     def adapter(self, key: str) -> TypeAdapter[Any]:
-        """The check of one hyperparameter's value."""
+        """The validator of one hyperparameter's value."""
         return hyperparameters.adapter_of(self.models[key]) if key in self.models else hyperparameters.adapter(key)
 
     def choices(self, key: str) -> tuple[Value, ...]:
-        """The words a hyperparameter can have; empty for numbers."""
+        """The words that a hyperparameter allows; empty for numbers."""
         return hyperparameters.choices_of(self.hyperparameters[key])
 
     def description(self) -> dict[str, Any]:
-        """All of this as plain data, for whoever reads results where the task's own code is not installed.
+        """The declaration as plain data, so that results can be read without the task's code.
 
         Raises:
-            ValueError: there is no loss among the scores, a name cannot be a column's, or a hyperparameter of its
-                models is not a plain one.
+            ValueError: the scores lack the loss, a name is not a legal column name, or a hyperparameter of the models
+                is not a flag, a number or a word.
         """
         if LOSS not in self.scores:
             raise ValueError(f"scores: got {', '.join(self.scores) or 'none'}; {LOSS} is missing")
@@ -133,7 +150,7 @@ class Task(BaseModel):
                 raise ValueError(f"got {name!r}; a score's or diagnostic's name has letters, digits and underscores")
         taken = sorted(self.diagnostics.keys() & {*_TAKEN, *self.logged_scores})
         if taken:
-            raise ValueError(f"diagnostics: got {', '.join(taken)}; every task logs that already, choose another name")
+            raise ValueError(f"diagnostics: got {', '.join(taken)}; every task logs that already; choose another name")
         return {
             "keys": self.model_dump(mode="json"),
             "operations": list(self.operations),
@@ -147,9 +164,9 @@ class Task(BaseModel):
         }
 
     def _default(self, key: str, field: FieldInfo) -> Value:
-        """The default of a hyperparameter of its models. Raises ValueError where it has no legal one."""
+        """The default of a hyperparameter of its models. Raises ValueError if there is no legal one."""
         if not key.startswith(MODEL):
-            raise ValueError(f"models: got {key}; what only its models have is called {MODEL}NAME")
+            raise ValueError(f"models: got {key}; hyperparameters of its models are named {MODEL}NAME")
         if not _is_plain(self.adapter(key).json_schema()):
             raise ValueError(f"{key}: got the type {field.annotation}; allowed: bool, int, float, str, or a Literal")
         if field.is_required():
@@ -163,7 +180,7 @@ class Task(BaseModel):
 
 
 def _is_plain(schema: Mapping[str, Any]) -> bool:
-    """Whether all values that a JSON schema allows are flags, numbers or words."""
+    """Whether a JSON schema allows only flags, numbers and words."""
     words = schema.get("enum", [schema["const"]] if "const" in schema else None)
     if words is not None:
         return all(isinstance(each, bool | int | float | str) for each in words)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sweeper.errors import nearest
 from sweeper.space import hyperparameters as everybodys
 from sweeper.space.hyperparameters import Hyperparameters, Value
-from sweeper.tasks.registry import Remembered, task_type
+from sweeper.tasks.registry import SavedTask, task_type
 from sweeper.tasks.task import Task
 from sweeper.testing import loop, stacked
 from sweeper.testing.violation import raised, violated
@@ -84,7 +84,7 @@ def _describes_itself(task: Task) -> None:
     with raised(task, "description"):
         told = task.description()
         text = json.dumps(told, allow_nan=False)
-        again = Remembered.of(json.loads(text)).description()
+        again = SavedTask.from_description(json.loads(text)).description()
         mistakes = list(task.mistakes())
     for key, message in mistakes:
         raise AssertionError(f"{task.name}: {key}: {message}")
@@ -108,7 +108,7 @@ def _settings(task: Task, given: Mapping[str, Value]) -> Hyperparameters:
         raise violated(
             task, "hyperparameters", f"{key}{nearest(key, list(known))}", f"one of {', '.join(known)}", "correct it"
         )
-    values = {**task.filled_in, **given}
+    values = {**task.all_defaults, **given}
     for key, value in values.items():
         if key in known:
             _legal(task, key, value)

@@ -287,13 +287,13 @@ def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
         ),
         (
             "budgte.trials=3",
-            "--set budgte.trials=3: budgte: unknown key (did you mean 'budget'?); known here: "
+            "--set budgte.trials=3: budgte: unknown key (did you mean 'budget'?); allowed here: "
             "name, task, objective, search, require, fixed, baselines, sampler, stop, race, confirm, budget, "
             "resources, precision, results, storage, trackers",
         ),
         (
             "budget={trials: 3, trials: 4}",
-            "--set budget={trials: 3, trials: 4}:1: trials: given twice, first in line 1; keep one",
+            "--set budget={trials: 3, trials: 4}:1: trials: given twice, first on line 1; keep one",
         ),
     ],
     ids=lambda value: value.partition(":")[0],

@@ -43,7 +43,7 @@ METRICS = (
     "val_accuracy, train_accuracy, val_loss, train_loss, gradient_norm, weight_norm, last_layer_norm, "
     "weight_norm_embedding, weight_norm_head, saturated"
 )
-YES_NO = "YAML reads yes, no, on and off as true and false: put quotes around a word that is meant"
+YES_NO = "YAML reads yes, no, on and off as true and false: put quotes around the word"
 LANGUAGE = "only comparisons, + - * / // %, and, or, not, in [..]"
 EMPTY = "space.yaml:1: the file is empty; `sweeper init` writes a space.yaml to start from"
 NOT_A_MAPPING = (
@@ -51,8 +51,8 @@ NOT_A_MAPPING = (
 )
 TOO_BIG = "more than 50,000 values or 30 levels; a space.yaml is smaller than that"
 PASSWORD = (
-    "got a URL with a password, and the space.yaml is kept with the results; leave the password out: PostgreSQL's is "
-    "taken from PGPASSWORD or ~/.pgpass"
+    "got a URL with a password, and the space.yaml is kept with the results; leave the password out: PostgreSQL reads "
+    "it from PGPASSWORD or ~/.pgpass"
 )
 NEVER = "no configuration meets every requirement; loosen one, or widen a range"
 
@@ -68,40 +68,40 @@ MISTAKES: dict[str, tuple[str, str]] = {
     # ---- names
     "section_typo": (
         space("smapler: {name: tpe}"),
-        f"space.yaml:6: smapler: unknown key (did you mean 'sampler'?); known here: {SECTIONS}",
+        f"space.yaml:6: smapler: unknown key (did you mean 'sampler'?); allowed here: {SECTIONS}",
     ),
     "needed_section_typo": (
         space().replace("task:", "taks:"),
-        "space.yaml:1: task: missing; this key is needed\n"
-        f"space.yaml:2: taks: unknown key (did you mean 'task'?); known here: {SECTIONS}",
+        "space.yaml:1: task: missing; this key is required\n"
+        f"space.yaml:2: taks: unknown key (did you mean 'task'?); allowed here: {SECTIONS}",
     ),
     "key_typo": (
         space("budget: {trails: 4}"),
-        "space.yaml:5: budget.trails: unknown key (did you mean 'trials'?); known here: trials, hours",
+        "space.yaml:5: budget.trails: unknown key (did you mean 'trials'?); allowed here: trials, hours",
     ),
     "task_key_typo": (
         space("task: {name: modular_arithmetic, operaton: x_plus_y}"),
-        "space.yaml:2: task.operation: missing; this key is needed\n"
+        "space.yaml:2: task.operation: missing; this key is required\n"
         "space.yaml:2: task.operaton: unknown key (did you mean 'operation'?); "
-        "known here: name, operation, modulus, degree, train_fraction, evaluation",
+        "allowed here: name, operation, modulus, degree, train_fraction, evaluation",
     ),
     "searched_hyperparameter_typo": (
         space("search: {weight_decy: {float: [0.1, 1.0]}}"),
         "space.yaml:4: search.weight_decy: unknown hyperparameter (did you mean 'weight_decay'?); "
-        f"known: {HYPERPARAMETERS}",
+        f"allowed: {HYPERPARAMETERS}",
     ),
     "fixed_hyperparameter_typo": (
         space("fixed: {learnig_rate: 0.1}"),
         "space.yaml:6: fixed.learnig_rate: unknown hyperparameter (did you mean 'learning_rate'?); "
-        f"known: {HYPERPARAMETERS}",
+        f"allowed: {HYPERPARAMETERS}",
     ),
     "baseline_hyperparameter_typo": (
         space("baselines: {b: {dept: 1}}"),
-        f"space.yaml:6: baselines.b.dept: unknown hyperparameter (did you mean 'depth'?); known: {HYPERPARAMETERS}",
+        f"space.yaml:6: baselines.b.dept: unknown hyperparameter (did you mean 'depth'?); allowed: {HYPERPARAMETERS}",
     ),
     "parameter_key_typo": (
         space("search: {depth: {int: [1, 2], lgo: true}}"),
-        "space.yaml:4: search.depth.lgo: unknown key (did you mean 'log'?); known here: when, log, int, step",
+        "space.yaml:4: search.depth.lgo: unknown key (did you mean 'log'?); allowed here: when, log, int, step",
     ),
     "parameter_kind_typo": (
         space("search: {depth: {itn: [1, 2]}}"),
@@ -149,7 +149,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "one_bound": (
         space("search: {depth: {int: [3]}}"),
-        "space.yaml:4: search.depth.int[1]: missing; this item is needed",
+        "space.yaml:4: search.depth.int[1]: missing; this item is required",
     ),
     "three_bounds": (
         space("search: {depth: {int: [1, 2, 3]}}"),
@@ -199,11 +199,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "stage_without_a_size": (
         space("fixed: {batch.shape: step, batch.stages: [[0, 8], [5]]}"),
-        "space.yaml:6: fixed.batch.stages[1][1]: missing; this item is needed",
+        "space.yaml:6: fixed.batch.stages[1][1]: missing; this item is required",
     ),
     "key_in_search_and_fixed": (
         space("fixed: {depth: 2}"),
-        "space.yaml:6: fixed.depth: is also under search; keep it in one of the two",
+        "space.yaml:6: fixed.depth: is also under search; remove one of the two",
     ),
     "nothing_to_run": (
         space("search: {}"),
@@ -237,7 +237,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "short_list_for_betas": (
         space("fixed: {betas: [0.9]}"),
-        "space.yaml:6: fixed.betas[1]: missing; this item is needed",
+        "space.yaml:6: fixed.betas[1]: missing; this item is required",
     ),
     "wrong_type_in_a_baseline": (
         space("baselines: {b: {depth: two}}"),
@@ -296,12 +296,12 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "duplicate_key": (
         space("budget: {trials: 4, trials: 5}"),
-        "space.yaml:5: budget.trials: given twice, first in line 5; keep one",
+        "space.yaml:5: budget.trials: given twice, first on line 5; keep one",
     ),
-    "duplicate_section": (space() + "name: y\n", "space.yaml:6: name: given twice, first in line 1; keep one"),
+    "duplicate_section": (space() + "name: y\n", "space.yaml:6: name: given twice, first on line 1; keep one"),
     "merge_key": (
         space("fixed: {<<: {width: 64}}"),
-        "space.yaml:6: fixed: got the key <<; merging is not supported, write the keys out",
+        "space.yaml:6: fixed: got the key <<; merging is not supported; write the keys out",
     ),
     "not_a_number": (
         space("fixed: {learning_rate: .nan}"),
@@ -322,11 +322,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "unclosed_bracket_at_the_end": (
         space("require: [width % heads == 0"),
-        "space.yaml:7: not YAML: expected ',' or ']', but got '<stream end>'; the list begins in line 6",
+        "space.yaml:7: not YAML: expected ',' or ']', but got '<stream end>'; the list begins on line 6",
     ),
     "unclosed_brace_in_the_middle": (
         space("fixed: {width: 64", "results: results"),
-        "space.yaml:7: not YAML: expected ',' or '}', but got ':'; the mapping begins in line 6",
+        "space.yaml:7: not YAML: expected ',' or '}', but got ':'; the mapping begins on line 6",
     ),
     "empty": ("", EMPTY),
     "only_comments": ("# nothing\n\n# yet\n", EMPTY),
@@ -338,14 +338,14 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "missing_sections": (
         "name: x\n",
-        "space.yaml:1: budget: missing; this key is needed\n"
-        "space.yaml:1: objective: missing; this key is needed\n"
-        "space.yaml:1: task: missing; this key is needed",
+        "space.yaml:1: budget: missing; this key is required\n"
+        "space.yaml:1: objective: missing; this key is required\n"
+        "space.yaml:1: task: missing; this key is required",
     ),
     "missing_keys": (
         space("task: {}"),
-        "space.yaml:2: task.name: missing; this key is needed\n"
-        "space.yaml:2: task.operation: missing; this key is needed",
+        "space.yaml:2: task.name: missing; this key is required\n"
+        "space.yaml:2: task.operation: missing; this key is required",
     ),
     "undefined_alias": (space("fixed: *nothing"), "space.yaml:6: not YAML: found undefined alias 'nothing'"),
     "alias_of_itself": (space("fixed: &a {b: *a}"), f"space.yaml:6: {TOO_BIG}"),
@@ -379,7 +379,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "no_operation": (
         space("task: {name: modular_arithmetic, operation: []}"),
-        "space.yaml:2: task.operation: got []; list at least one operation, each once",
+        "space.yaml:2: task.operation: got []; list at least one operation",
     ),
     "division_modulo_a_composite": (
         space("task: {name: modular_arithmetic, operation: x_div_y, modulus: 96}"),
@@ -391,7 +391,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "train_fraction_that_leaves_nothing": (
         space("task: {name: modular_arithmetic, operation: x_plus_y, modulus: 2, train_fraction: 0.1}"),
-        "space.yaml:2: task.train_fraction: got 0.1; of 4 pairs that leaves one side empty",
+        "space.yaml:2: task.train_fraction: got 0.1; with 4 pairs, one side is empty",
     ),
     "unknown_metric": (
         space("objective: {until: val_acuracy > 0.99, horizon: 100}"),
@@ -427,7 +427,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "seconds_without_an_end": (
         space("objective: {horizon: 100, minimize: seconds}"),
-        "space.yaml:3: objective: to minimize seconds, say with horizon_seconds when a run is given up",
+        "space.yaml:3: objective: to minimize seconds, give horizon_seconds, the time after which a run is censored",
     ),
     "negative_tail": (
         space("objective: {horizon: 100, tail: -1}"),
@@ -448,7 +448,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "tail_typo": (
         space("objective: {horizon: 100, tial: 10}"),
-        "space.yaml:3: objective.tial: unknown key (did you mean 'tail'?); known here: "
+        "space.yaml:3: objective.tial: unknown key (did you mean 'tail'?); allowed here: "
         "minimize, until, sustained, horizon, horizon_seconds, evaluate_every, tail, replicates",
     ),
     # ---- conditions and requirements
@@ -494,7 +494,8 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "require_mentions_a_hyperparameter_that_is_a_list": (
         space("require: ['heads != batch.stages']"),
-        "space.yaml:6: require[0]: got 'heads != batch.stages'; batch.stages is a list, and conditions compare none",
+        "space.yaml:6: require[0]: got 'heads != batch.stages'; batch.stages is a list, and conditions cannot compare "
+        "lists",
     ),
     "require_is_code": (
         space("require: [__import__('os').system('touch pwned')]"),
@@ -545,12 +546,12 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "storage_in_a_file": (
         space("storage: results/trials.db"),
         "space.yaml:6: storage: not the URL of a database; write one such as postgresql://user@host:5432/database or "
-        "sqlite:///trials.db, or leave the key out",
+        "sqlite:///trials.db, or remove the key",
     ),
     "storage_by_number": (space("storage: 5432"), "space.yaml:6: storage: got 5432; it must be text"),
     "gpu_one_and_a_half": (
         space("resources: {gpu: 1.5}"),
-        "space.yaml:6: resources.gpu: got 1.5; above 1 only whole GPUs can be given",
+        "space.yaml:6: resources.gpu: got 1.5; above 1 only whole numbers of GPUs are possible",
     ),
     "gpu_below_nothing": (
         space("resources: {gpu: -1}"),
@@ -568,7 +569,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "gpu_on": (
         space("resources: {gpu: on}"),
         "space.yaml:6: resources.gpu: got true; it must be a number or auto. "
-        "YAML reads yes, no, on and off as true and false: put quotes around a word that is meant",
+        "YAML reads yes, no, on and off as true and false: put quotes around the word",
     ),
     "no_cpu": (space("resources: {cpu: 0}"), "space.yaml:6: resources.cpu: got 0; it must be at least 0.01"),
     "credentials_in_results": (
@@ -592,20 +593,20 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "race_key_typo": (
         space("race: {fist: 1}"),
-        "space.yaml:6: race.fist: unknown key (did you mean 'first'?); known here: first, slack",
+        "space.yaml:6: race.fist: unknown key (did you mean 'first'?); allowed here: first, slack",
     ),
     "race_from_nothing": (space("race: {first: 0}"), "space.yaml:6: race.first: got 0; it must be at least 1"),
     "race_from_every_replicate": (
         space("race: {first: 3}"),
-        "space.yaml:6: race.first: got 3; a race begins with fewer replicates than objective.replicates (3)",
+        "space.yaml:6: race.first: got 3; it must be less than objective.replicates (3)",
     ),
     "race_from_more_than_every_replicate": (
         space("race: {first: 4, slack: 0}"),
-        "space.yaml:6: race.first: got 4; a race begins with fewer replicates than objective.replicates (3)",
+        "space.yaml:6: race.first: got 4; it must be less than objective.replicates (3)",
     ),
     "race_of_one_replicate": (
         space("objective: {horizon: 100, replicates: 1}", "race: {slack: 0.1}"),
-        "space.yaml:6: race.first: got 1; a race begins with fewer replicates than objective.replicates (1)",
+        "space.yaml:6: race.first: got 1; it must be less than objective.replicates (1)",
     ),
     "negative_slack": (
         space("race: {slack: -0.1}"),
@@ -624,7 +625,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "race_with_two_mistakes": (
         space("race: {first: 3}", "stop: asha"),
         "space.yaml:6: race: stop is asha; a race needs stop: cap\n"
-        "space.yaml:6: race.first: got 3; a race begins with fewer replicates than objective.replicates (3)",
+        "space.yaml:6: race.first: got 3; it must be less than objective.replicates (3)",
     ),
     "unknown_sampler": (
         space("sampler: {name: bayes}"),
@@ -649,7 +650,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "precision_in_a_section": (
         space("resources: {precision: tf32}"),
-        "space.yaml:6: resources.precision: unknown key; known here: cpu, gpu",
+        "space.yaml:6: resources.precision: unknown key; allowed here: cpu, gpu",
     ),
     "two_mistakes_in_a_section": (
         space("confirm: {top: 0, replicates: ten}"),
@@ -785,25 +786,25 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(
         "yes: 3\n"
     )
     expected = [
-        "1: name: missing; this key is needed",
-        f"1: nmae: unknown key (did you mean 'name'?); known here: {SECTIONS}",
+        "1: name: missing; this key is required",
+        f"1: nmae: unknown key (did you mean 'name'?); allowed here: {SECTIONS}",
         "2: task.modulus: got 96; x_div_y needs a prime modulus, such as 97 or 101",
         "3: objective.replicates: got 0; it must be at least 1",
         "3: objective.until: got 'val_loss = 0.1'; write a metric, > or <, and a number, as in 'val_accuracy > 0.99'",
-        f"5: search.depht: unknown hyperparameter (did you mean 'depth'?); known: {HYPERPARAMETERS}",
+        f"5: search.depht: unknown hyperparameter (did you mean 'depth'?); allowed: {HYPERPARAMETERS}",
         "6: search.heads.choice[1]: got the text 'four'; it must be a whole number",
         "6: search.heads.when: unknown name 'huge' in 'width == huge'",
         "7: search.batch.max: got [256, 64]; write the smaller bound first",
         f"8: search.batch.shape.choice[1]: got true; allowed: {SHAPES}. {YES_NO}",
         "9: require[0]: got 'depth', which is not a comparison; write one such as 'batch.min <= batch.max'",
         "9: require[1]: got 'heads ==', which is not a condition (invalid syntax)",
-        "10: fixed.heads: is also under search; keep it in one of the two",
+        "10: fixed.heads: is also under search; remove one of the two",
         "10: fixed.learning_rate: got the text '1e-3'; it must be a number. YAML reads 1e-3 as text: write 1.0e-3",
-        f"12: baselines.small.dept: unknown hyperparameter (did you mean 'depth'?); known: {HYPERPARAMETERS}",
+        f"12: baselines.small.dept: unknown hyperparameter (did you mean 'depth'?); allowed: {HYPERPARAMETERS}",
         "13: baselines.large.width: got inf; it must be a whole number",
-        "14: budget.trails: unknown key (did you mean 'trials'?); known here: trials, hours",
-        "15: resources.cpu: given twice, first in line 15; keep one",
-        "15: resources.gpu: got 1.5; above 1 only whole GPUs can be given",
+        "14: budget.trails: unknown key (did you mean 'trials'?); allowed here: trials, hours",
+        "15: resources.cpu: given twice, first on line 15; keep one",
+        "15: resources.gpu: got 1.5; above 1 only whole numbers of GPUs are possible",
         f"16: stop: got false; allowed: cap, asha, none. {YES_NO}",
         "17: got the key yes; keys are words; YAML reads it as true, so quote it",
     ]

@@ -9,14 +9,14 @@ import pytest
 
 from sweeper.cli import main as cli
 from sweeper.config.loading import load
-from sweeper.config.saved import DESCRIPTION, asked
+from sweeper.config.saved import DESCRIPTION, saved_spec
 from sweeper.environment import provenance
 from sweeper.errors import SpecError, UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.sweep.launch import launch
 from sweeper.tasks.m_height import MHeight
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.tasks.registry import Remembered, is_own, task_type
+from sweeper.tasks.registry import SavedTask, is_import_path, task_type
 from sweeper.tasks.task import Task
 from tests.fakes.modules import DOTS, SPACE, Folder, forget
 from tests.fakes.tasks import Line, Rings, Rule, named
@@ -37,30 +37,30 @@ def test_names_lead_to_our_tasks_and_to_classes() -> None:
 
 @pytest.mark.parametrize("name", ["a:B", "a.b_2.c:_D9"])
 def test_a_path_is_a_users_own(name: str) -> None:
-    assert is_own(name)
+    assert is_import_path(name)
 
 
 @pytest.mark.parametrize(
     "name", ["m_height", "", "a:", ":B", "a.b", "a:B:C", "a..b:C", "a b:C", "a:B\n", "2:B", "a:B.C"]
 )
 def test_what_is_no_path_is_none(name: str) -> None:
-    assert not is_own(name)
+    assert not is_import_path(name)
 
 
-OURS = "allowed: modular_arithmetic, m_height, or your own as package.module:Class"
+ALLOWED = "allowed: modular_arithmetic, m_height, or your own as package.module:Class"
 LINE = "space.yaml:2: task.name: "
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("modular_aritmetic", f"got 'modular_aritmetic' (did you mean 'modular_arithmetic'?); {OURS}"),
-        ("sorting", f"got 'sorting'; {OURS}"),
-        ("nowhere.dots", f"got 'nowhere.dots'; {OURS}"),
+        ("modular_aritmetic", f"got 'modular_aritmetic' (did you mean 'modular_arithmetic'?); {ALLOWED}"),
+        ("sorting", f"got 'sorting'; {ALLOWED}"),
+        ("nowhere.dots", f"got 'nowhere.dots'; {ALLOWED}"),
         (
             "nowhere_at_all.tasks:Dots",
-            "got 'nowhere_at_all.tasks:Dots', and this Python has no module nowhere_at_all; install it, or put its "
-            "folder into PYTHONPATH",
+            "got 'nowhere_at_all.tasks:Dots', and this Python has no module nowhere_at_all; install it, or add its "
+            "folder to PYTHONPATH",
         ),
     ],
 )
@@ -86,7 +86,7 @@ MODULE = [
     (
         "has half a class",
         "class Dots(ModuleTask):\n    def data(self, seed): ...",
-        "Dots does not say everything; missing: loss, model (docs/tasks.md)",
+        "Dots is incomplete; missing: loss, model (docs/tasks.md)",
     ),
     (
         "has a key without a type",
@@ -107,7 +107,7 @@ def test_a_module_that_holds_no_task_is_one_mistake(text: str, expected: str, fo
 def test_a_module_that_lacks_another_says_which(folder: Folder) -> None:
     folder.module("own", "import nowhere_at_all")
     assert complaint(folder.space("'own:Dots'")) == (
-        f"{LINE}got 'own:Dots', and this Python has no module nowhere_at_all; install it, or put its folder into "
+        f"{LINE}got 'own:Dots', and this Python has no module nowhere_at_all; install it, or add its folder to "
         "PYTHONPATH"
     )
 
@@ -156,7 +156,7 @@ CANNOT = [
     (
         "names that are taken",
         "def model(self): ...\n    diagnostics = property(lambda self: {'val_loss': 'Loss.', 'step': 'Step.'})",
-        "ValueError: diagnostics: got step, val_loss; every task logs that already, choose another name",
+        "ValueError: diagnostics: got step, val_loss; every task logs that already; choose another name",
     ),
     (
         "what raises",
@@ -175,9 +175,9 @@ def test_a_class_that_cannot_say_what_it_is_is_a_mistake(model: str, expected: s
     )
     space = folder.space("NAME", SPACE.replace("{name: NAME}", f"{{name: 'own:Dots'{keys}}}"))
     if keys:
-        assert complaint(space) == "space.yaml:2: task.nosie: unknown key; known here: name"
+        assert complaint(space) == "space.yaml:2: task.nosie: unknown key; allowed here: name"
     else:
-        assert complaint(space) == f"{LINE}own:Dots cannot say what it is: {expected}"
+        assert complaint(space) == f"{LINE}the declaration of own:Dots failed: {expected}"
 
 
 def test_mistakes_in_a_users_own_section_and_in_others_come_together(folder: Folder) -> None:
@@ -185,7 +185,7 @@ def test_mistakes_in_a_users_own_section_and_in_others_come_together(folder: Fol
     text = SPACE.replace("{name: NAME}", "{name: 'own:Dots', count: x}").replace("model.hidden", "model.hiden")
     assert complaint(folder.space("NAME", text)).splitlines() == [
         "space.yaml:2: task.count: got the text 'x'; it must be a whole number",
-        "space.yaml:5: search.model.hiden: unknown hyperparameter (did you mean 'model.hidden'?); known: "
+        "space.yaml:5: search.model.hiden: unknown hyperparameter (did you mean 'model.hidden'?); allowed: "
         + ", ".join(task_type("own:Dots").model_construct(name="Dots").hyperparameters),
     ]
 
@@ -211,7 +211,7 @@ def test_a_task_says_which_of_its_keys_do_not_fit(folder: Folder) -> None:
     ids=lambda task: type(task).__name__,
 )
 def test_what_is_remembered_says_what_the_task_said(task: Task) -> None:
-    again = Remembered.of(json.loads(json.dumps(task.description())))
+    again = SavedTask.from_description(json.loads(json.dumps(task.description())))
     assert json.loads(json.dumps(again.description())) == json.loads(json.dumps(task.description()))
     for name in ("name", "title", "operations", "scores", "diagnostics", "metrics", "without"):
         assert getattr(again, name) == getattr(task, name), name
@@ -234,8 +234,8 @@ def swept(folder: Folder) -> SweepFolder:
 
 
 def test_results_are_read_where_the_module_is_gone(swept: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = asked(swept)
-    assert isinstance(spec.task, Remembered)
+    spec = saved_spec(swept)
+    assert isinstance(spec.task, SavedTask)
     assert (spec.task.name, spec.task.title, spec.task.model_extra) == ("dots:Dots", "Dots", {"count": 40})
     assert spec.given == {
         **{"heads": 1, "feedforward": 1, "weight_decay": 0.0},
@@ -248,7 +248,7 @@ def test_results_are_read_where_the_module_is_gone(swept: SweepFolder, capsys: p
 
 def test_reading_runs_no_code_of_the_task(swept: SweepFolder, folder: Folder) -> None:
     (folder.path / "moved.txt").rename(folder.path / "dots.py")
-    assert asked(swept).task.title == "Dots"
+    assert saved_spec(swept).task.title == "Dots"
     assert cli.run(["top", str(swept.root)]) == 0
     assert (folder.path / "dots.imported").read_text() == "again\n"
 
@@ -264,7 +264,7 @@ def test_a_damaged_description_is_a_mistake_with_a_remedy(swept: SweepFolder, da
     launches[-1][DESCRIPTION] = damage
     swept.provenance.write_text(json.dumps(launches))
     with pytest.raises(UserError) as raised:
-        asked(swept)
+        saved_spec(swept)
     told = str(raised.value)
     assert told.startswith(f"{swept.provenance}: does not describe the task dots:Dots (")
     assert told.endswith("); put back the file that belongs to this sweep")
@@ -283,5 +283,5 @@ def test_half_a_description_is_a_mistake(swept: SweepFolder, damage: dict[str, A
     launches = provenance.launches(swept)
     launches[-1][DESCRIPTION] |= damage
     swept.provenance.write_text(json.dumps(launches))
-    with pytest.raises(SpecError, match="dots:Dots cannot say what it is"):
-        asked(swept)
+    with pytest.raises(SpecError, match="the declaration of dots:Dots failed"):
+        saved_spec(swept)

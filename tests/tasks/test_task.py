@@ -64,7 +64,7 @@ def test_what_a_task_does_not_say() -> None:
     assert task.scores == {"loss": "Mean loss."}
     assert task.metrics == ("val_loss", "train_loss", "gradient_norm", "weight_norm", "last_layer_norm")
     assert task.hyperparameters == {key: field for key, field in fields().items() if key not in TRANSFORMERS}
-    assert task.filled_in == {"heads": 1, "feedforward": 1}
+    assert task.all_defaults == {"heads": 1, "feedforward": 1}
     assert (task.title, task.sampled, task.prepares, list(task.mistakes())) == ("Plain", False, False, [])
 
 
@@ -75,7 +75,7 @@ def test_what_follows_from_what_a_task_says() -> None:
         *("gradient_norm", "weight_norm", "last_layer_norm", "heat"),
     )
     assert list(task.hyperparameters) == [*(key for key in fields() if key != "heads"), "model.kind", "model.rank"]
-    assert task.filled_in == {
+    assert task.all_defaults == {
         "heads": 1,
         "feedforward": 1,
         "model.kind": "a",
@@ -113,7 +113,7 @@ def test_the_description_is_plain_data() -> None:
         (
             "rank",
             FieldInfo(annotation=int, default=2),
-            "models: got rank; what only its models have is called model.NAME",
+            "models: got rank; hyperparameters of its models are named model.NAME",
         ),
         ("model.rank", FieldInfo(annotation=int), "model.rank: it has no default"),
         (
@@ -170,7 +170,7 @@ def test_a_task_logs_a_loss() -> None:
 @pytest.mark.parametrize(
     ("task", "title"),
     [
-        (MHeight(name="m_height"), "log2 of the m-height of codes in 21 groups, 5,000 a group train"),
+        (MHeight(name="m_height"), "log2 of the m-height of codes in 21 groups, 5,000 training codes each"),
         (
             ModularArithmetic(name="modular_arithmetic", operation=("x_plus_y", "permutation"), modulus=31),
             "x_plus_y, permutation in S5 mod 31, 50% of the pairs train",

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sweeper.config.saved import references
+from sweeper.config.saved import reference_values
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.groups import Grouping
@@ -121,7 +121,7 @@ def _read(
         }
     x: Floats = width * np.arange(1, places + 1, dtype=np.float64)
     fresh = bool(subject.contenders) and subject.contenders[0].fresh and not by
-    beside = {metric: references(subject.folder, metric) for metric in metrics}
+    beside = {metric: reference_values(subject.folder, metric) for metric in metrics}
     return Learning(subject.clock, asked.objective.event, x, by, labels, fresh, sampled, curves, panels, beside)
 
 

@@ -79,7 +79,7 @@ class Surprising(Told):
 
 
 def assignment(task: LoopTask, replicates: tuple[int, ...] = (0,), **asked: Any) -> Assignment:
-    flat = {"batch.max": 8, "learning_rate": 0.5, "warmup_steps": 20, "weight_decay": 0.1, **task.filled_in}
+    flat = {"batch.max": 8, "learning_rate": 0.5, "warmup_steps": 20, "weight_decay": 0.1, **task.all_defaults}
     objective = Objective(**({"until": "val_loss < 0.5", "horizon": 40} | asked))
     settings = hyperparameters.canonical_form(hyperparameters.from_flat(flat), objective.horizon)
     return Assignment(7, settings, task, objective, replicates, 1.0)

@@ -69,7 +69,7 @@ class Attending(Successors):
 
 
 def make_run(task: ModuleTask, replicate: int = 0, **settings: object) -> Run:
-    flat = {"batch.max": 24, "learning_rate": 3e-3, "warmup_steps": 3, **task.filled_in, **settings}
+    flat = {"batch.max": 24, "learning_rate": 3e-3, "warmup_steps": 3, **task.all_defaults, **settings}
     plain = hyperparameters.canonical_form(hyperparameters.from_flat(flat), HORIZON)
     return Run(task.operations[0], replicate, plain, seeds_of(replicate))
 
@@ -268,7 +268,7 @@ def test_keyword_arguments_of_model_are_hyperparameters() -> None:
         "model.activation": (Literal["tanh", "relu"], "relu", None),
     }
     assert task.choices("model.activation") == ("tanh", "relu")
-    assert task.filled_in == {
+    assert task.all_defaults == {
         "heads": 1,
         "feedforward": 1,
         "model.hidden": 8,

@@ -31,7 +31,7 @@ def learner(groups: tuple[tuple[int, int, int], ...] = GROUPS, train: int = 30, 
 
 
 def run(of: Learner, replicate: int = 0, **settings: object) -> Run:
-    flat = {**of.task.filled_in, "width": 4, "depth": 1, **settings}
+    flat = {**of.task.all_defaults, "width": 4, "depth": 1, **settings}
     return Run(of.task.operations[0], replicate, hyperparameters.from_flat(flat), seeds_of(replicate))
 
 
