@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,8 @@ _APART = (MANIFEST, LEASE, _SWEEP.status.name, _SWEEP.stop_request.name)
 _REPORT = f"{_SWEEP.report}/"
 _FROZEN = ".frozen"
 _LOOKS = 50
+_PAUSE = 0.0005
+"""Seconds before the second look; each further pause is that much longer, 0.6 seconds in all."""
 _LOCAL = fs.LocalFileSystem()
 
 
@@ -95,7 +98,8 @@ def freeze(root: Path, known: Mapping[str, Stamp], appended: str) -> tuple[dict[
     """Hold what has changed in the folder as it is at one instant.
 
     Files are only ever replaced, so that a second name for one keeps its content; what is appended to is copied. When
-    nothing changed between a look before and a look after, all of them stood there together.
+    nothing changed between a look before and a look after, all of them stood there together. Pauses between the looks
+    grow, so that they outlast a burst of writing.
 
     Args:
         root: the folder.
@@ -110,7 +114,8 @@ def freeze(root: Path, known: Mapping[str, Stamp], appended: str) -> tuple[dict[
         OSError: the folder changed at every look, or cannot be read.
     """
     frozen = root / _FROZEN
-    for _ in range(_LOOKS):
+    for look in range(_LOOKS):
+        time.sleep(_PAUSE * look)
         shutil.rmtree(frozen, ignore_errors=True)
         files = scan(root)
         try:

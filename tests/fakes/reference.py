@@ -12,7 +12,7 @@ class Block(nn.Module):
         self.feedforward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
         attended, _ = self.attention(x, x, x, attn_mask=mask, need_weights=False)
         y = self.norm1(x + attended)
         return self.norm2(y + self.feedforward(y))
@@ -28,7 +28,7 @@ class PlainTransformer(nn.Module):
         self.linear = nn.Linear(width, classes)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        x = self.token(tokens) + self.position(torch.arange(tokens.shape[1]))
+        x = self.token(tokens) + self.position(torch.arange(tokens.shape[1], device=tokens.device))
         return self.linear(self.norm(self.blocks(x)))[:, -1]
 
     def in_flat_order(self) -> list[torch.Tensor]:

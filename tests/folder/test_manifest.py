@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import threading
 from pathlib import Path
 
@@ -46,7 +47,11 @@ def test_what_is_frozen_is_what_is_new_and_stays_as_it_was(tmp_path: Path) -> No
 def test_everything_frozen_stood_there_at_one_instant(
     tmp_path: Path, names: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A writer replaces three files and then appends to the journal, again and again: none may be behind the next."""
+    """A writer replaces three files and then appends to the journal, again and again: none may be behind the next.
+
+    Its pauses differ, so that looks fall between any two of its writes, and now and then nothing changes during one.
+    """
+    rng = random.Random(0)
     order = ["study.journal", "trials", "runs", "curves"]
     if names == "none":
 
@@ -62,8 +67,10 @@ def test_everything_frozen_stood_there_at_one_instant(
             lines += 1
             for name in reversed(order[1:]):
                 write_text(tmp_path / name, "x" * lines)
+                done.wait(rng.expovariate(200))
             with open(tmp_path / order[0], "a") as journal:
                 journal.write("x")
+            done.wait(rng.expovariate(200))
 
     for name in order:
         (tmp_path / name).touch()
