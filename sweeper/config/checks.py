@@ -12,7 +12,7 @@ from sweeper.config.wording import message_of, short
 from sweeper.errors import Problem, nearest
 from sweeper.space import hyperparameters
 from sweeper.space.batch_schedules import ALIASES
-from sweeper.space.expressions import Expression
+from sweeper.space.expressions import Expression, no_comparison
 from sweeper.space.parameters import Choice, Float, Int
 from sweeper.space.space import Space, condition
 from sweeper.tasks.task import Task
@@ -257,14 +257,33 @@ def _word_mistakes(expression: Expression, spec: SweepSpec) -> Iterator[str]:
     """Messages about words that are neither hyperparameters nor values of a hyperparameter in the expression."""
     for name in sorted(expression.names & hyperparameters.LISTS):
         yield f"got {expression.text!r}; {name} is a list, and conditions cannot compare lists"
-    allowed: list[str] = []
-    for name in sorted(expression.names):
-        allowed += [value for value in spec.task.choices(name) if isinstance(value, str)]
-    unknown = sorted(expression.words - set(allowed) - set(ALIASES))
+    for name in sorted(expression.alone):
+        if not _is_flag(name, spec.task):
+            yield no_comparison(expression.text)
+    texts = {key: words for key in spec.task.hyperparameters if (words := _texts(key, spec)) is not None}
+    allowed = [word for name in sorted(expression.names) for word in texts.get(name, ())]
+    unknown = sorted(expression.words - expression.alone - set(allowed) - set(ALIASES))
     for word in unknown:
         known = [*allowed, *spec.task.hyperparameters]
         values = f"; values: {', '.join(allowed)}" if allowed else ""
         yield f"unknown name {word!r} in {expression.text!r}{nearest(word, known)}{values}"
-    texts = [key for key in spec.task.hyperparameters if spec.task.choices(key)]
     if not unknown and expression.compares_text_with_number(texts):
         yield f"got {expression.text!r}, which compares text with a number"
+
+
+def _is_flag(key: str, task: Task) -> bool:
+    return key in task.hyperparameters and task.hyperparameters[key].annotation is bool
+
+
+def _texts(key: str, spec: SweepSpec) -> tuple[str, ...] | None:
+    """Words that a hyperparameter can have in this sweep; None if its values are not text."""
+    words = spec.task.choices(key)
+    if not words:
+        if spec.task.hyperparameters[key].annotation is not str:
+            return None
+        parameter = spec.search.get(key)
+        written = (
+            values[key] for values in (spec.task.filled_in, spec.fixed, *spec.baselines.values()) if key in values
+        )
+        words = (*(parameter.choice if isinstance(parameter, Choice) else ()), *written)
+    return tuple(dict.fromkeys(word for word in words if isinstance(word, str)))

@@ -25,16 +25,16 @@ def recorded(parameter: Choice | Int | Float) -> BaseDistribution:
 def drawn(parameter: Choice | Int | Float) -> BaseDistribution:
     """What the sampler draws.
 
-    Of a choice the index, which has an order where its values are numbers in order. Whole numbers are drawn as real
-    ones, half a step wider on both sides, and rounded: Optuna's densities of whole numbers take ten times as long.
+    Of a choice the index, which has an order where its values are numbers in order. Whole numbers and steps are drawn
+    as real numbers, half a step wider on both sides, and rounded: Optuna's densities of whole numbers take ten times as
+    long, and its steps miss the values of a range such as 0.1, 0.4, ... 1.0 by a binary fraction.
     """
-    if isinstance(parameter, Float):
+    if isinstance(parameter, Float) and parameter.step is None:
         return recorded(parameter)
-    if isinstance(parameter, Int):
-        every = parameter.every()
-        half = every.step / 2
-        low = every[0] if len(every) == 1 else every[0] - half
-        return FloatDistribution(low, every[-1] if len(every) == 1 else every[-1] + half, log=parameter.log)
+    if isinstance(parameter, Float | Int):
+        every = parameter.grid() if isinstance(parameter, Float) else parameter.every()
+        half = (parameter.step or 1) / 2 if len(every) > 1 else 0
+        return FloatDistribution(every[0] - half, every[-1] + half, log=parameter.log)
     values = parameter.choice
     if _in_order(values):
         return FloatDistribution(-0.5, len(values) - 0.5)
@@ -48,7 +48,7 @@ def rounded(parameter: Choice | Int | Float, value: Any) -> Any:
     if isinstance(parameter, Int):
         every = parameter.every()
         return every[min(max(round((value - every[0]) / every.step), 0), len(every) - 1)]
-    return value
+    return _on_a_step(parameter, value)
 
 
 def label(parameter: Choice | Int | Float, coordinate: Any) -> Any:
@@ -68,8 +68,16 @@ def coordinate(parameter: Choice | Int | Float, label: Any) -> Any:
         if type(label) is int and label in parameter.every():
             return label
     elif type(label) in (int, float) and parameter.bounds[0] <= label <= parameter.bounds[1]:
-        return label
+        return _on_a_step(parameter, label)
     raise ValueError(f"got {label!r}, which is no value of {parameter}")
+
+
+def _on_a_step(parameter: Float, value: float) -> float:
+    """The nearest value of a range with steps; of one without, the value itself."""
+    if parameter.step is None:
+        return value
+    every = parameter.grid()
+    return every[min(max(round((value - every[0]) / parameter.step), 0), len(every) - 1)]
 
 
 def _labels(parameter: Choice) -> list[Any]:

@@ -1,13 +1,14 @@
 """The language of `when` and `require`: comparisons and arithmetic over hyperparameters, and nothing else.
 
 `batch.min <= batch.max`, `width % heads == 0`, `batch.shape in [linear, cyclic]`, `depth == 1 or heads > 2`. A name
-that is not a hyperparameter is a word: `batch.shape != constant`. Python's own parser turns the text into a tree, and
-every node is checked against the list below; nothing is executed.
+that is not a hyperparameter is a word: `batch.shape != constant`. `true` and `false` are YAML's, and a hyperparameter
+with these values is a condition by itself. Python's own parser turns the text into a tree, and every node is checked
+against the list below; nothing is executed.
 """
 
 import ast
 import operator
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -72,6 +73,11 @@ class Expression:
             return name in texts or name in self.words
         return False
 
+    @property
+    def alone(self) -> frozenset[str]:
+        """Names used as a condition by themselves; their values must be true or false."""
+        return frozenset(map(_dotted, _alone(self._tree)))
+
     def holds(self, values: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
         """Evaluate the condition, elementwise if values are arrays (they broadcast).
 
@@ -129,9 +135,8 @@ def parse(text: str, known: Collection[str], aliases: Mapping[str, str] | None =
         raise ValueError(f"got {text!r}, which is not a condition ({getattr(error, 'msg', error)})") from None
     names: set[str] = set()
     if isinstance(tree, ast.List | ast.Tuple):
-        raise ValueError(  # noqa: TRY004  # a mistake in a text
-            f"got {text!r}, which is not a comparison; write one such as 'batch.min <= batch.max'"
-        )
+        raise ValueError(no_comparison(text))  # noqa: TRY004  # a mistake in a text
+    tree = _Truth(known).visit(tree)
     _check(tree, names, text)
     mentioned = frozenset(names & set(known))
     if not mentioned:
@@ -139,11 +144,37 @@ def parse(text: str, known: Collection[str], aliases: Mapping[str, str] | None =
             if hint := nearest(name, list(known)):
                 raise ValueError(f"unknown name {name!r} in {text!r}{hint}")
         raise ValueError(f"got {text!r}, which mentions no hyperparameter")
-    if not isinstance(tree, ast.Compare | ast.BoolOp) and not _is_negation(tree):
-        raise ValueError(f"got {text!r}, which is not a comparison; write one such as 'batch.min <= batch.max'")
+    if not isinstance(tree, ast.Compare | ast.BoolOp | ast.Name | ast.Attribute) and not _is_negation(tree):
+        raise ValueError(no_comparison(text))
     words = frozenset(names - mentioned)
     _check_arithmetic(tree, words, text)
     return Expression(text, mentioned, words, tree, aliases or {})
+
+
+def no_comparison(text: str) -> str:
+    """The message about a text that is not a condition."""
+    return f"got {text!r}, which is not a comparison; write one such as 'batch.min <= batch.max'"
+
+
+class _Truth(ast.NodeTransformer):
+    """Replaces `true` and `false` by their values, unless hyperparameters have these names."""
+
+    def __init__(self, known: Collection[str]):
+        self._known = known
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(node.id == "true") if node.id in {"true", "false"} - set(self._known) else node
+
+
+def _alone(node: ast.expr) -> Iterator[ast.expr]:
+    match node:
+        case ast.Name() | ast.Attribute():
+            yield node
+        case ast.BoolOp():
+            for each in node.values:
+                yield from _alone(each)
+        case ast.UnaryOp(op=ast.Not()):
+            yield from _alone(node.operand)
 
 
 def _sides(node: ast.Compare) -> list[ast.expr]:
@@ -159,7 +190,10 @@ def _check_arithmetic(tree: ast.expr, words: Collection[str], text: str) -> None
         for operand in operands:
             word = isinstance(operand, ast.Name | ast.Attribute) and _dotted(operand) in words
             if word or (isinstance(operand, ast.Constant) and isinstance(operand.value, str)):
-                raise ValueError(f"got {text!r}; there is no arithmetic with words")
+                quoted = ast.get_source_segment(text.strip(), node)
+                raise ValueError(
+                    f"got {text!r}; there is no arithmetic with words; a word with signs in it needs quotes: {quoted!r}"
+                )
 
 
 def _is_negation(node: ast.expr) -> bool:

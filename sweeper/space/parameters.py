@@ -1,6 +1,8 @@
 """The three kinds of parameter in a search space: a choice, an integer, a real number."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -105,10 +107,16 @@ class Float(_Range):
         """All legal values of a stepped range; otherwise `_FINEST` evenly spaced ones."""
         low, high = self.bounds
         if self.step is not None:
-            count = int((high - low) / self.step + 1e-9) + 1
-            return tuple(min(float(low + i * self.step), high) for i in range(count))
+            return _decimals(low, high, self.step)
         space = np.geomspace if self.log else np.linspace
         return tuple(float(value) for value in space(low, high, _FINEST).clip(low, high))
+
+
+@lru_cache
+def _decimals(low: float, high: float, step: float) -> tuple[float, ...]:
+    """`low`, `low + step`, ... up to `high`, as they are written: 0.1 + 2 x 0.3 is 0.7, not 0.7000000000000001."""
+    first, last, distance = (Decimal(repr(number)) for number in (low, high, step))
+    return tuple(float(first + i * distance) for i in range(int((last - first) / distance) + 1))
 
 
 def _kind(value: Any) -> str | None:

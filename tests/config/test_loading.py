@@ -1,12 +1,14 @@
 """What a space.yaml means as records, `--set`, and the text that is kept of it."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic.fields import FieldInfo
 
 from sweeper.config.loading import Loaded, check, load
 from sweeper.config.model import Budget, Confirm, Objective, Race, Resources, Sampler, of_task
@@ -17,6 +19,7 @@ from sweeper.space.batch_schedules import ALIASES, BatchSchedule
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.space.parameters import Choice, Float, Int
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
+from sweeper.tasks.task import Task
 
 SEARCH_SPACES = Path(__file__).parents[2] / "search_spaces"
 QUICKSTART = SEARCH_SPACES / "quickstart.yaml"
@@ -302,6 +305,84 @@ def test_a_setting_with_a_mistake_is_named_as_it_was_given(setting: str, expecte
     with pytest.raises(UserError) as raised:
         load(QUICKSTART, [setting])
     assert str(raised.value) == expected
+
+
+# ---- conditions on truth values and words of a task of one's own
+
+
+class Wordy(Task):
+    """A task whose models have a word, a flag and a word with a sign in it."""
+
+    @property
+    def models(self) -> Mapping[str, FieldInfo]:
+        return {
+            "model.act": FieldInfo(annotation=str, default="relu"),
+            "model.bias": FieldInfo(annotation=bool, default=True),
+            "model.deep": FieldInfo(annotation=Literal["yes-deep", "flat"], default="flat"),  # type: ignore[arg-type]
+        }
+
+
+def wordy(condition: str) -> Loaded:
+    text = f"""\
+name: wordy
+objective: {{horizon: 100, until: val_loss < 1}}
+budget: {{trials: 4}}
+search:
+  model.act: {{choice: [gelu, silu]}}
+  model.bias: {{choice: [true, false]}}
+  model.deep: {{choice: [yes-deep, flat]}}
+  warmup_steps: {{choice: [1, 2], when: "{condition}"}}
+"""
+    return check(parse(text.encode(), "wordy.yaml"), Wordy(name="wordy"))
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("model.bias == true", True),
+        ("model.bias != false", True),
+        ("model.bias == True", True),
+        ("model.bias", True),
+        ("not model.bias", False),
+        ("model.bias and model.act == gelu", True),
+        ("model.act == gelu", True),
+        ("model.act == 'gelu'", True),
+        ("model.act in [silu, relu]", False),
+        ("model.act != 'another'", True),
+        ("model.deep == 'yes-deep'", True),
+        ("model.deep == flat", False),
+    ],
+)
+def test_a_condition_may_be_about_a_truth_value_or_a_word_of_a_model(condition: str, holds: bool) -> None:
+    space = wordy(condition).space
+    first = space.decode({"model.act": 0, "model.bias": 0, "model.deep": 0, "warmup_steps": 0})
+    assert ("warmup_steps" in first) is holds
+    last = space.decode({"model.act": 1, "model.bias": 1, "model.deep": 1, "warmup_steps": 0})
+    assert ("warmup_steps" in last) is (condition == "model.act != 'another'" or not holds)
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (
+            "model.act == gleu",
+            "unknown name 'gleu' in 'model.act == gleu' (did you mean 'gelu'?); values: gelu, silu, relu",
+        ),
+        ("model.act == 3", "got 'model.act == 3', which compares text with a number"),
+        (
+            "model.bias or warmup_steps",
+            "got 'model.bias or warmup_steps', which is not a comparison; write one such as 'batch.min <= batch.max'",
+        ),
+        (
+            "model.deep == yes-deep",
+            "there is no arithmetic with words; a word with signs in it needs quotes: 'yes-deep'",
+        ),
+    ],
+)
+def test_a_condition_with_a_word_that_no_value_has_is_a_mistake(condition: str, message: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        wordy(condition)
+    assert message in str(raised.value)
 
 
 # ---- the text that is kept

@@ -200,18 +200,34 @@ def test_grid_gives_every_legal_configuration_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "grid"])
-@pytest.mark.parametrize(("low", "high", "step"), [(0.1, 0.3, 0.1), (0.0, 0.7, 0.1), (0.1, 0.25, 0.1)])
-def test_steps_that_binary_fractions_do_not_hit_stay_within_the_bounds(
-    tmp_path: Path, name: str, low: float, high: float, step: float
+@pytest.mark.parametrize(
+    ("high", "step", "written"),
+    [
+        (0.3, 0.1, [0.1, 0.2, 0.3]),
+        (0.8, 0.1, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]),
+        (0.25, 0.1, [0.1, 0.2]),
+        (1.0, 0.3, [0.1, 0.4, 0.7, 1.0]),
+        (0.10004, 1e-5, [0.1, 0.10001, 0.10002, 0.10003, 0.10004]),
+    ],
+)
+def test_steps_have_the_values_that_a_person_would_write(
+    tmp_path: Path, name: str, high: float, step: float, written: list[float]
 ) -> None:
-    study = opened(tmp_path, space_of({"weight_decay": Float(float=(low, high), step=step)}), name)
-    decays = []
+    """Suggested, as a baseline, under a requirement, recorded, and after a reopening."""
+    require = [f"weight_decay <= {written[-1]!r}", "weight_decay >= 0.1"]
+    space = space_of({"weight_decay": Float(float=(0.1, high), step=step)}, require=require)
+    study = opened(tmp_path, space, name, startup_trials=1)
+    baseline = study.begin(space.settings({"weight_decay": written[-1]}), "baseline", "last")
+    study.tell(baseline.number, 1.0)
+    assert study.in_space(0)
+    decays = [baseline.settings.weight_decay]
     while (proposal := study.suggest()) is not None:
         decays.append(proposal.settings.weight_decay)
         study.tell(proposal.number, proposal.settings.weight_decay)
-    count = int((high - low) / step + 1e-9) + 1
-    assert sorted(decays) == pytest.approx([low + i * step for i in range(count)])
-    assert all(low <= decay <= high for decay in decays)
+        study = opened(tmp_path, space, name, startup_trials=1)
+        assert study.in_space(proposal.number)
+    assert sorted(decays) == written
+    assert [trial.params["weight_decay"] for trial in recorded(tmp_path)] == decays
 
 
 @pytest.mark.parametrize(("name", "learns"), [("tpe", True), ("random", False)])

@@ -51,6 +51,10 @@ TRUE = [
     "hold_decay == False",
     "not depth == 3",
     "not hold_decay",
+    "hold_decay == false",
+    "hold_decay != true",
+    "hold_decay in [false, 3]",
+    "hold_decay or depth == 2",
     "1 < depth < heads",
     "1 < depth < heads <= 4 != width",
     "batch.min < batch.max > depth",
@@ -84,6 +88,9 @@ FALSE = [
     "depth == 1 or heads > 4 or width > 128",
     "(depth == 1 or heads == 4) and width == 1",
     "hold_decay == True",
+    "hold_decay == true",
+    "hold_decay",
+    "hold_decay and depth == 2",
 ]
 
 
@@ -108,6 +115,22 @@ def test_a_name_is_a_hyperparameter_where_known_and_otherwise_a_word(
 ) -> None:
     found = parse(text, KNOWN)
     assert (found.text, found.names, found.words) == (text, names, words)
+
+
+def test_true_is_a_name_where_a_hyperparameter_has_it() -> None:
+    assert parse("true == 3", ["true"]).holds({"true": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "alone"),
+    [
+        ("hold_decay", {"hold_decay"}),
+        ("depth == 1", set()),
+        ("not (hold_decay or depth) and heads == 1", {"hold_decay", "depth"}),
+    ],
+)
+def test_names_that_stand_where_a_comparison_could(text: str, alone: set[str]) -> None:
+    assert parse(text, KNOWN).alone == alone
 
 
 def test_a_word_stands_for_itself_even_where_a_value_of_that_name_is_given() -> None:
@@ -140,7 +163,8 @@ def test_a_quoted_word_may_be_another_spelling_too() -> None:
         ("depth == 1 or batch.shape == linear", False),
         ("depth == linear", True),
         ("depth == 'linear'", True),
-        ("hold_decay == true", True),
+        ("hold_decay == true", False),
+        ("hold_decay == 'true'", True),
         ("batch.shape == 1", True),
         ("batch.shape == depth", True),
         ("batch.shape in [linear, 1]", True),
@@ -309,6 +333,7 @@ REFUSED = [
     ("depth + linear == 1", "there is no arithmetic with words"),
     ("linear % depth == 1", "there is no arithmetic with words"),
     ("-linear == depth", "there is no arithmetic with words"),
+    ("batch.shape == yes-linear", "a word with signs in it needs quotes: 'yes-linear'"),
     ("not (depth == 1 and heads // 'a' == 1)", "there is no arithmetic with words"),
     ("depth == [1, 2]", "a list is only allowed after `in`"),
     ("depth in [1, [2]]", "a list is only allowed after `in`"),
@@ -322,7 +347,6 @@ REFUSED = [
     ("batch == 1", "unknown name 'batch'"),
     ("depths == 1", "did you mean 'depth'"),
     ("'depth' == 1", "mentions no hyperparameter"),
-    ("depth", "not a comparison"),
     ("depth + 1", "not a comparison"),
     ("-depth", "not a comparison"),
     ("[depth]", "not a comparison"),
