@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sweeper.config import checks
+from sweeper.config.baselines import ambiguous_names
 from sweeper.config.model import SweepSpec, of_task
 from sweeper.config.overrides import override
 from sweeper.config.reader import Document, KeyPath, read
@@ -51,7 +52,10 @@ def load(path: Path, overrides: list[str] | None = None) -> Loaded:
     """
     document = read(path)
     override(document, overrides or [])
-    return check(document)
+    loaded = check(document)
+    if problems := [document.problem(path, message) for path, message in ambiguous_names(loaded.spec)]:
+        raise SpecError(problems)
+    return loaded
 
 
 def check(document: Document, task: Task | None = None) -> Loaded:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sweeper.errors import UserError
+from sweeper.errors import UserError, nearest
 from sweeper.folder.address import check, in_store
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import explained, localised
@@ -10,6 +10,8 @@ from sweeper.folder.object_store import Store
 
 RESULTS = "results"
 """Where a sweep's name is looked up when it is not the path of one."""
+_LISTED = 5
+"""Names of sweeps in a message."""
 
 
 def find(called: str) -> SweepFolder | dict[str, SweepFolder]:
@@ -72,4 +74,8 @@ def _below(called: str) -> dict[str, str]:
 
 
 def _nothing(called: str) -> str:
-    return f"{called}: no sweep here; give the folder that `sweeper launch` named, or its name"
+    names = [] if in_store(called) else list(_below(RESULTS))
+    hint = nearest(called, names)
+    some = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    known = f"; in {RESULTS}: {some}" if names and not hint else ""
+    return f"{called}: no sweep here{hint}; give the folder that `sweeper launch` named, or its name{known}"

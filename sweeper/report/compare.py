@@ -44,8 +44,10 @@ def pair(a: Chosen, b: Chosen, clock: Clock | None = None) -> Pair:
     """Compare two trials, paired on their replicates; on fresh seeds where both were confirmed.
 
     Raises:
-        UserError: they do not answer one question, or share no replicate.
+        UserError: they do not answer one question, share no replicate, or are one trial.
     """
+    if (a.folder, a.row["trial"]) == (b.folder, b.row["trial"]):
+        raise UserError(f"{a.label} cannot be compared with itself; give two trials, as in {a.sweep}:0 {a.sweep}:1")
     _same_question(a, b)
     asked = clock or a.spec.objective.minimize
     both_confirmed = a.confirmation is not None and b.confirmation is not None

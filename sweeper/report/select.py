@@ -51,16 +51,32 @@ def choose(called: str, among: Chosen | None = None) -> Chosen:
     sweep, trial = _parts(called)
     if trial is None and among is not None and (sweep.isdecimal() or sweep in among.spec.baselines):
         sweep, trial = among.sweep, sweep
-    folder = find_sweep(sweep)
+    folder = _sweep(sweep, trial, among)
     rows = query(folder, "SELECT * FROM trials ORDER BY value, trial").to_pylist()
     if not rows:
         raise UserError(f"{sweep}: no trial has finished yet")
     replaced = taken_up_again(rows)
-    row = next((each for each in rows if _is_meant(each, trial, replaced)), None)
+    meant = [each for each in rows if _is_meant(each, trial, replaced)]
+    row = next((each for each in meant if str(each["trial"]) == trial), meant[0] if meant else None)
     if row is None:
         raise UserError(f"{sweep}: no trial {trial}; there are {_listed(rows)}")
     repeats = (each for each in rows if each["phase"] == "confirm" and each["name"] == str(row["trial"]))
     return Chosen(sweep, folder, saved_spec(folder), row, next(repeats, None))
+
+
+def _sweep(called: str, trial: str | None, among: Chosen | None) -> SweepFolder:
+    """The sweep's folder. Raises UserError, with the ways to name a trial."""
+    try:
+        return find_sweep(called)
+    except UserError as error:
+        if trial is None and called.isdecimal():
+            raise UserError(f"{error}; a trial is SWEEP:TRIAL, as in quickstart:{called}") from None
+        if trial is None and among is not None:
+            baselines = f" ({', '.join(among.spec.baselines)})" if among.spec.baselines else ""
+            raise UserError(
+                f"{error}; in {among.sweep} a trial's number or a baseline's name{baselines} is enough"
+            ) from None
+        raise
 
 
 def _parts(called: str) -> tuple[str, str | None]:

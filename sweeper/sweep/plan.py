@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.config.loading import Loaded
+from sweeper.config.model import SweepSpec
 from sweeper.environment.machine import Machine
 from sweeper.folder.address import address_of, in_store, working_folder
 from sweeper.folder.layout import SweepFolder
@@ -45,7 +46,7 @@ def plan(loaded: Loaded, machine: Machine) -> Plan:
         fits = machine.gpus * int(1 / share + 1e-6) if share <= 1 else machine.gpus // int(share)
         at_once = min(at_once, fits)
     runs = len(spec.task.operations) * spec.objective.replicates
-    trials = spec.budget.trials if spec.search else len(spec.baselines)
+    trials = _most_trials(spec)
     confirmed = (spec.confirm.top + len(spec.baselines)) * spec.confirm.replicates if spec.confirm else 0
     most = None
     if trials is not None:
@@ -85,16 +86,25 @@ def render(plan: Plan) -> RenderableType:
     return Group(*parts)
 
 
+def _most_trials(spec: SweepSpec) -> int | None:
+    """How many trials the search and the baselines train: all baselines, whatever the budget. None: no limit."""
+    baselines = len(spec.baselines)
+    if not spec.search:
+        return baselines
+    return None if spec.budget.trials is None else max(spec.budget.trials, baselines)
+
+
 def _fact(facts: Table, name: str, words: str) -> None:
     facts.add_row(name, Text(words))
 
 
 def _trials(plan: Plan) -> str:
     spec = plan.loaded.spec
-    limit = spec.budget.trials if spec.search else len(spec.baselines)
+    limit = _most_trials(spec)
     count = "as many as fit" if limit is None else f"{limit}"
     hours = f" in at most {spec.budget.hours:g} hours" if spec.budget.hours else ""
-    listed = f", {len(spec.baselines)} of them baselines" if spec.baselines else ""
+    baselines = len(spec.baselines)
+    listed = f", {'all' if baselines == limit else baselines} of them baselines" if baselines else ""
     return f"{count}{listed}{hours}, {plan.runs_a_trial} runs each"
 
 

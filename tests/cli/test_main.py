@@ -102,6 +102,14 @@ def test_check_prints_the_plan_of_quickstart_and_writes_nothing(folder: Path, co
     assert list(folder.iterdir()) == []
 
 
+def test_the_plan_trains_every_baseline_whatever_the_budget(command: Command) -> None:
+    baselines = "baselines={a: {heads: 1}, b: {heads: 2}, c: {heads: 4}}"
+    changes = ("--set", baselines, "--set", "budget.trials=1", "--set", "confirm=null")
+    plan = command("check", str(QUICKSTART), *changes)[1]
+    assert "trials     3, all of them baselines, 3 runs each\n" in plan
+    assert "at most 13,500 model updates\n" in plan
+
+
 def test_check_prints_the_plan_with_values_replaced(command: Command) -> None:
     changes = ("resources.gpu=0.25", "confirm={top: 2, replicates: 5}", "budget.hours=1.5", "name=mine")
     expected = (

@@ -74,3 +74,9 @@ def test_trials_without_a_common_seed_are_not_compared(made_up_sweep: Sweep) -> 
     first = choose(f"{made_up_sweep.folder.root}:3")
     with pytest.raises(UserError, match="share no replicate"):
         compare.pair(first, choose("6", among=first))
+
+
+def test_a_trial_is_not_compared_with_itself(made_up_sweep: Sweep) -> None:
+    first = choose(f"{made_up_sweep.folder.root}:0")
+    with pytest.raises(UserError, match="published cannot be compared with itself; give two trials"):
+        compare.pair(first, choose("published", among=first))
