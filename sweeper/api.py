@@ -1,6 +1,7 @@
 """What a notebook works with: sweeps as objects that display themselves, and give frames, Arrow tables and SQL."""
 
 import io
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -162,10 +163,12 @@ class Folder(Displayed, Tables, Mapping[str, Sweep]):
 def load(sweep: str | Path = find.RESULTS) -> Sweep | Folder:
     """A sweep, by its name in results/, its folder or its s3:// address; or all sweeps in a folder.
 
+    Warns of each sweep of several that cannot be read, and is left out.
+
     Raises:
         UserError: there is none.
     """
-    found = find.find(str(sweep))
+    found = find.find(str(sweep), lambda problem: warnings.warn(problem, stacklevel=3))
     return Sweep(found) if isinstance(found, SweepFolder) else Folder(found)
 
 

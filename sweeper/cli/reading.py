@@ -95,7 +95,7 @@ def query(
     from sweeper.report import query_output
     from sweeper.results.query import query as ask
 
-    query_output.write(ask(find(sweeps), sql), "json" if json else format, output, terminal.out)
+    query_output.write(ask(find(sweeps, terminal.complain), sql), "json" if json else format, output, terminal.out)
 
 
 def export(
@@ -115,7 +115,7 @@ def export(
     if shape == "final-info":
         exporting.write_final_info(choose(sweeps), output)
     else:
-        exporting.export(find(sweeps), table, exporting.format_of(output), output)
+        exporting.export(find(sweeps, terminal.complain), table, exporting.format_of(output), output)
     terminal.say(f"wrote {output}")
 
 

@@ -19,6 +19,11 @@ def say(line: str) -> None:
     out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def complain(line: str) -> None:
+    """Print a sentence where errors go."""
+    err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(data: Any) -> None:
     """Print for a script: the same fields as the library's records have."""
     print(as_json(data))

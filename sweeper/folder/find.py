@@ -1,5 +1,6 @@
 """Finds sweeps by what people call them: a name in results/, a folder, an address in a store, or a folder of many."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sweeper.errors import UserError, nearest
@@ -14,16 +15,31 @@ _LISTED = 5
 """Names of sweeps in a message."""
 
 
-def find(called: str) -> SweepFolder | dict[str, SweepFolder]:
+def find(called: str, say: Callable[[str], object]) -> SweepFolder | dict[str, SweepFolder]:
     """One sweep, or every sweep in a folder or below an address, by name.
 
+    Args:
+        called: name, folder or address.
+        say: takes a sentence about each sweep of several that cannot be read, and is left out.
+
     Raises:
-        UserError: there is none.
+        UserError: there is none that can be read.
     """
     one = _one(called)
     if one is not None:
         return one
-    return {name: localised(address) for name, address in addresses(called).items()}
+    found: dict[str, SweepFolder] = {}
+    problems: list[str] = []
+    for name, address in addresses(called).items():
+        try:
+            found[name] = localised(address)
+        except UserError as error:
+            problems.append(f"{name} is left out: {error}")
+    if not found:
+        raise UserError("\n".join(problems))
+    for problem in problems:
+        say(problem)
+    return found
 
 
 def addresses(called: str) -> dict[str, str]:
@@ -58,7 +74,10 @@ def find_sweep(called: str) -> SweepFolder:
 def _one(called: str) -> SweepFolder | None:
     named = Path(RESULTS) / called
     here = "/" in called or Path(called).is_dir()
-    folder = localised(called if here or not named.is_dir() else str(named))
+    address = called if here or not named.is_dir() else str(named)
+    if Path(address).is_dir() and not SweepFolder(Path(address)).space.is_file():
+        return None  # a folder of sweeps perhaps: what lies in it concerns each of them alone
+    folder = localised(address)
     return folder if folder.space.is_file() else None
 
 
@@ -70,7 +89,7 @@ def _below(called: str) -> dict[str, str]:
         return {name: f"{called.rstrip('/')}/{name}" for name in names}
     root = Path(called)
     found = sorted(root.iterdir()) if root.is_dir() else []
-    return {path.name: str(path) for path in found if not path.is_symlink() and SweepFolder(path).space.is_file()}
+    return {path.name: str(path) for path in found if SweepFolder(path).space.is_file()}
 
 
 def _nothing(called: str) -> str:

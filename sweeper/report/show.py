@@ -53,7 +53,7 @@ def sheet(chosen: Chosen) -> Sheet:
         chosen.folder,
         f"""
         SELECT operation || ' ' || replicate AS run, least({_WIDTH - 1}, step * {_WIDTH} // {horizon}) AS place,
-               avg({metric})::DOUBLE AS height
+               coalesce(avg({metric})::DOUBLE, 'nan') AS height
         FROM curves WHERE trial = {numbers[0]} GROUP BY ALL ORDER BY run, place
         """,
     ).to_pylist()

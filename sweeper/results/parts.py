@@ -6,6 +6,7 @@ sees whole, consistent files, whenever it looks. docs/decisions/0003-parts-rewri
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pyarrow import dataset
 from pyarrow.fs import LocalFileSystem
 
 from sweeper.errors import UserError
-from sweeper.folder.layout import SweepFolder, write_atomically
+from sweeper.folder.layout import TABLES, SweepFolder, write_atomically
 from sweeper.results.schema import KNOWN, SCHEMA_VERSION
 
 METADATA = b"sweeper"
@@ -49,13 +50,11 @@ class Parts:
         self._trials: dict[int, set[int]] = {}
         self._cached: tuple[int, pa.Table] | None = None
         for path in _paths(folder):
-            found, number = _schema(path), path.stem.removeprefix("part-")
+            found = _schema(path)
             check_version(path, found.metadata or {})
             if not found.equals(schema):
                 raise _damaged(path, f"its columns are not those of {folder.name}")
-            if not number.isdecimal() or path != self._path(int(number)):
-                raise _damaged(path, "no part has this name")
-            self._trials[int(number)] = set(_read(path, ["trial"])["trial"].to_pylist())
+            self._trials[int(path.stem.removeprefix("part-"))] = set(_read(path, ["trial"])["trial"].to_pylist())
 
     def put(self, trials: Mapping[int, pa.Table]) -> None:
         """Add the rows of some trials, or replace them; without rows, take away what there was.
@@ -199,7 +198,21 @@ def _write(content: pa.Table, path: Path) -> None:
 
 
 def _paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob("part-*.parquet"))
+    """The parts of a table. Raises UserError where another table lies among them, such as a copy of a part: programs
+    that read the folder would count its trials twice.
+    """
+    found = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    for path in found:
+        if not re.fullmatch(r"part-\d{5,}\.parquet", path.name):
+            raise UserError(f"{path}: no part of a sweep has this name; move it away to go on")
+    return found
+
+
+def fingerprint(folder: SweepFolder) -> frozenset[tuple[str, int, int]]:
+    """Which files the tables are made of: name, inode and time of each part. Another one means that parts changed."""
+    found = (path for name in TABLES for path in folder.table(name).glob("part-*.parquet"))
+    stats = ((str(path), path.stat()) for path in found)
+    return frozenset((path, each.st_ino, each.st_mtime_ns) for path, each in stats)
 
 
 def _schema(path: Path) -> pa.Schema:

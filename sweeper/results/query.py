@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder
-from sweeper.results.parts import joined, table
+from sweeper.results.parts import fingerprint, joined, table
 
 Answer: TypeAlias = pa.Table
 """What a query gives: an Arrow table."""
@@ -21,6 +21,8 @@ Answer: TypeAlias = pa.Table
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 Sweeps: TypeAlias = SweepFolder | Mapping[str, SweepFolder]
 """One sweep, or several by the names that the column `sweep` gives them."""
+_TRIES = 20
+"""Runs of a query before it gives up against parts that change."""
 
 
 def query(sweeps: Sweeps, sql: str) -> Answer:
@@ -28,17 +30,35 @@ def query(sweeps: Sweeps, sql: str) -> Answer:
 
     The connection is in memory, may read no file at all, and cannot loosen that.
 
+    A query that reads a table twice fails where a running sweep replaces a part in between; it is then run again.
+
     Raises:
         UserError: a folder is not a sweep's, or DuckDB does not accept the query; with its words.
     """
-    with connect(sweeps) as connection:
+    for _ in range(_TRIES):
+        before = _fingerprint(sweeps)
         try:
-            statements = connection.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise UserError(f"got {sql.strip()!r}; a query is one SELECT over {', '.join(TABLES)}")
-            return connection.sql(sql).to_arrow_table()
+            return _answer(sweeps, sql)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise UserError(f"the query was not accepted: {error}") from None
+            if _fingerprint(sweeps) == before:
+                raise UserError(f"the query was not accepted: {error}") from None
+    raise UserError(f"the tables changed {_TRIES} times while the query read them; run it again")
+
+
+def _answer(sweeps: Sweeps, sql: str) -> Answer:
+    with connect(sweeps) as connection:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise UserError(f"got {sql.strip()!r}; a query is one SELECT over {', '.join(TABLES)}")
+        return connection.sql(sql).to_arrow_table()
+
+
+def _fingerprint(sweeps: Sweeps) -> list[frozenset[tuple[str, int, int]]]:
+    return [fingerprint(each) for each in _folders(sweeps)]
+
+
+def _folders(sweeps: Sweeps) -> list[SweepFolder]:
+    return [sweeps] if isinstance(sweeps, SweepFolder) else list(sweeps.values())
 
 
 def frame(sweeps: Sweeps, sql: str) -> pd.DataFrame:
@@ -58,8 +78,7 @@ def connect(sweeps: Sweeps) -> Connection:
     Raises:
         UserError: a folder is not a sweep's, or a part is damaged.
     """
-    folders = [sweeps] if isinstance(sweeps, SweepFolder) else list(sweeps.values())
-    for folder in folders:
+    for folder in _folders(sweeps):
         if not folder.space.exists():
             raise UserError(f"{folder.root}: no sweep here (a sweep's folder has a {folder.space.name})")
     connection = duckdb.connect(":memory:")

@@ -6,6 +6,7 @@ newest parts afresh; otherwise it becomes pending: one small file, folded into t
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -68,8 +69,8 @@ class Writer:
             StorageError: it could not be written. Nothing that was written before is harmed; it may be repeated.
         """
         rows = {
-            "trials": pa.Table.from_pylist([trial_row], schema=self._schemas["trials"]),
-            "runs": pa.Table.from_pylist(runs, schema=self._schemas["runs"]),
+            "trials": pa.Table.from_pylist([_without_nan(trial_row)], schema=self._schemas["trials"]),
+            "runs": pa.Table.from_pylist([_without_nan(row) for row in runs], schema=self._schemas["runs"]),
             "curves": _curves_table(self._schemas["curves"], trial, curves),
         }
         if self._is_due():
@@ -108,19 +109,25 @@ def _noted(tables: Tables, name: str, note: Mapping[str, Any]) -> pa.Schema:
     return tables.schemas[name].with_metadata({METADATA: json.dumps(told).encode()})
 
 
+def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with null for NaN: in SQL NaN is the largest number, and makes a mean of any column NaN."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+
+
 def _curves_table(schema: pa.Schema, trial: int, columns: Mapping[str, Any]) -> pa.Table:
-    """A trial's curves; what it did not log is null."""
+    """A trial's curves; a metric that was not logged, or was NaN, is null."""
     if not columns:
         return schema.empty_table()
     rows = len(columns["step"])
-    arrays = [
-        pa.array([trial] * rows, pa.int64())
-        if field.name == "trial"
-        else pa.nulls(rows, field.type)
-        if field.name not in columns
-        else pa.array(list(columns[field.name]) if pa.types.is_list(field.type) else columns[field.name]).cast(
-            field.type
-        )
-        for field in schema
-    ]
-    return pa.Table.from_arrays(arrays, schema=schema)
+
+    def column(field: pa.Field) -> pa.Array:
+        if field.name == "trial":
+            return pa.array([trial] * rows, pa.int64())
+        if field.name not in columns:
+            return pa.nulls(rows, field.type)
+        values = columns[field.name]
+        if pa.types.is_list(field.type):
+            return pa.array(list(values)).cast(field.type)
+        return pa.array(values, from_pandas=True).cast(field.type)
+
+    return pa.Table.from_arrays([column(field) for field in schema], schema=schema)

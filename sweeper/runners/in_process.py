@@ -26,7 +26,7 @@ class InProcess:
         while True:
             try:
                 chunk = next(chunks, None)
-            except Exception as error:  # noqa: BLE001  # the user's code or torch: its failure is an outcome
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # of the user's code or torch: an outcome
                 return ending_of(error)
             if chunk is None:
                 return FINISHED

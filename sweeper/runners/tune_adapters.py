@@ -47,7 +47,7 @@ class Trial(tune.Trainable):
                 state = None if self._state is None else ray.get(self._state)
                 self._chunks = self._train(replace(Assignment.from_json(self._text), state=state))
             chunk = next(self._chunks, None)
-        except Exception as error:  # noqa: BLE001  # the user's code or torch: its failure is an outcome
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # of the user's code or torch: an outcome
             ending = ending_of(error)
             if ending.why == DEVICE_FAILED:
                 raise BrokenWorkerError(ending.detail) from None

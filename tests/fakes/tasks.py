@@ -84,7 +84,7 @@ class Rule(LoopTask):
             with torch.no_grad():
                 for mine, gradient in zip(model.parameters(), gradients, strict=True):
                     mine.sub_(float(rate) * gradient)
-            if update % run.evaluate_every == 0:
+            if run.evaluates(update):
                 with torch.no_grad():
                     outputs = model(x[30:])
                 yield {

@@ -49,6 +49,10 @@ class PlainRun:
     evaluate_every: int
     device: torch.device
 
+    def evaluates(self, update: int) -> bool:
+        """Whether the loop yields after this update, counted from 1: every `evaluate_every`, and at the horizon."""
+        return update % self.evaluate_every == 0 or update == len(self.batch_sizes)
+
 
 class LoopTask(Task, ABC):
     """A task that brings its own training loop. Runs train one after the other, and from the start after a crash.
@@ -58,7 +62,7 @@ class LoopTask(Task, ABC):
 
     @abstractmethod
     def train(self, run: PlainRun) -> Generator[Mapping[str, float], None, None]:
-        """Train a run: yield after every `evaluate_every` updates what `metrics` lists, both losses at least.
+        """Train a run: yield, after every update that `run.evaluates`, what `metrics` lists, both losses at least.
 
         It is closed when the run is over, or asked for more until the horizon.
         """

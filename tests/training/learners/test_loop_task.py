@@ -175,6 +175,11 @@ def test_the_horizon_ends_a_run_though_it_is_no_multiple_of_the_evaluations() ->
     assert steps((0.9,) * 2, horizon=25) == [10, 20], "a loop need not evaluate after its last five updates"
 
 
+def test_a_loop_is_told_after_which_updates_to_evaluate_the_horizon_among_them() -> None:
+    list(train(assignment(named(Told, losses=(0.9,) * 3), horizon=25)))
+    assert [update for update in range(1, 26) if Told.runs[0].evaluates(update)] == [10, 20, 25]
+
+
 def test_seconds_end_each_run() -> None:
     asked = {"horizon_seconds": 2.5, "replicates": (0, 1)}
     assert steps((0.9,) * 4, takes=1.0, **asked) == [10, 20, 30, 10, 20, 30]
