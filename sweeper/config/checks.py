@@ -283,7 +283,7 @@ def _texts(key: str, spec: SweepSpec) -> tuple[str, ...] | None:
             return None
         parameter = spec.search.get(key)
         written = (
-            values[key] for values in (spec.task.filled_in, spec.fixed, *spec.baselines.values()) if key in values
+            values[key] for values in (spec.task.all_defaults, spec.fixed, *spec.baselines.values()) if key in values
         )
         words = (*(parameter.choice if isinstance(parameter, Choice) else ()), *written)
     return tuple(dict.fromkeys(word for word in words if isinstance(word, str)))

@@ -203,7 +203,7 @@ def _paths(folder: Path) -> list[Path]:
     """
     found = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     for path in found:
-        if not re.fullmatch(r"part-\d{5,}\.parquet", path.name):
+        if not re.fullmatch(r"part-[0-9]{5,}\.parquet", path.name):
             raise UserError(f"{path}: no part of a sweep has this name; move it away to go on")
     return found
 

@@ -80,9 +80,7 @@ def test_what_is_no_part_is_named(folder: SweepFolder, name: str) -> None:
     path = (folder.table("curves") / "part-00000.parquet").rename(folder.table("curves") / name)
     with pytest.raises(UserError) as caught:
         Writer(folder, {}, MODULAR)
-    assert str(caught.value) == (
-        f"{path}: not a readable Parquet file (no part has this name); move it away to go on without it"
-    )
+    assert str(caught.value) == f"{path}: no part of a sweep has this name; move it away to go on"
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -14,11 +14,13 @@ import pytest
 
 from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder
+from sweeper.results import query as querying
 from sweeper.results import writer as writer_module
-from sweeper.results.query import frame, query, write
+from sweeper.results.query import connect, frame, query, write
 from sweeper.results.schema import KNOWN, tables
 from sweeper.results.writer import Writer
 from sweeper.tasks.m_height import MHeight
+from tests.fakes.curves import curve
 from tests.fakes.tables import MODULAR, SCHEMAS
 from tests.fakes.written import ROWS, put, straight
 
@@ -296,7 +298,19 @@ def test_an_answer_can_be_written_as_parquet(folder: SweepFolder, tmp_path: Path
     assert pq.read_table(tmp_path / "it's an answer.parquet").equals(answer)
 
 
-def test_queries_are_answered_while_parts_are_replaced(folder: SweepFolder) -> None:
+@pytest.mark.parametrize(
+    ("sql", "pause"),
+    [
+        ("SELECT * FROM curves", 0.002),
+        (
+            "SELECT trial FROM curves JOIN (SELECT DISTINCT trial, step, replicate FROM curves) "
+            "USING (trial, step, replicate)",
+            0.05,
+        ),
+    ],
+    ids=["a table once", "a table twice"],
+)
+def test_queries_are_answered_while_parts_are_replaced(folder: SweepFolder, sql: str, pause: float) -> None:
     """What the writer does all day, in fast motion: a part is renamed over, each time a trial longer."""
     part = folder.table("curves") / "part-00000.parquet"
     writer = Writer(folder, {}, MODULAR, straight)
@@ -312,7 +326,7 @@ def test_queries_are_answered_while_parts_are_replaced(folder: SweepFolder) -> N
                 beside = part.with_name(".beside")
                 beside.write_bytes(content)
                 os.replace(beside, part)
-                done.wait(0.002)
+                done.wait(pause)
 
     replacing = threading.Thread(target=replace)
     replacing.start()
@@ -320,7 +334,7 @@ def test_queries_are_answered_while_parts_are_replaced(folder: SweepFolder) -> N
     try:
         for _ in range(15):
             try:
-                counts = Counter(query(folder, "SELECT * FROM curves")["trial"].to_pylist())
+                counts = Counter(query(folder, sql)["trial"].to_pylist())
             except UserError as error:
                 wrong[str(error)] += 1
             else:
@@ -329,3 +343,58 @@ def test_queries_are_answered_while_parts_are_replaced(folder: SweepFolder) -> N
         done.set()
         replacing.join()
     assert +wrong == Counter()
+
+
+def test_a_query_that_fails_is_run_again_only_where_a_part_has_changed(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(folder, {}, MODULAR, straight)
+    answer, asked = querying._answer, []
+
+    def interrupted(sweeps: querying.Sweeps, sql: str) -> querying.Answer:
+        asked.append(sql)
+        if len(asked) == 1:
+            put(writer, 3)
+            raise OSError("Page was smaller (54) than expected (59)")
+        return answer(sweeps, sql)
+
+    monkeypatch.setattr(querying, "_answer", interrupted)
+    assert query(folder, "SELECT trial FROM trials").num_rows == 4
+    assert len(asked) == 2
+    with pytest.raises(UserError, match="does not exist"):
+        query(folder, "SELECT trial FROM trails")
+    assert len(asked) == 3
+
+
+def test_a_copy_of_a_part_is_refused_by_readers_and_writer_alike(folder: SweepFolder) -> None:
+    part = folder.table("trials") / "part-00000.parquet"
+    copy = part.with_name("part-00000 (conflicted copy).parquet")
+    copy.write_bytes(part.read_bytes())
+    (part.parent / "._part-00000.parquet").write_bytes(b"what macOS leaves on other disks")
+    message = f"{copy}: no part of a sweep has this name; move it away to go on"
+    for attempt in (lambda: query(folder, "SELECT * FROM trials"), lambda: Writer(folder, {}, MODULAR)):
+        with pytest.raises(UserError) as caught:
+            attempt()
+        assert str(caught.value) == message
+    copy.unlink()
+    assert query(folder, "SELECT * FROM trials").num_rows == 3
+
+
+def test_every_column_comes_out_of_duckdb_as_python_objects(folder: SweepFolder) -> None:
+    """Times among them, for which DuckDB needs pytz."""
+    for name in TABLES:
+        assert connect(folder).sql(f"FROM {name}").fetchall()
+        assert duckdb.sql(f"FROM '{folder.table(name)}/*.parquet'").fetchall()
+
+
+def test_what_is_not_a_number_is_null(folder: SweepFolder) -> None:
+    """In SQL NaN is the largest number, and one of them makes every mean NaN."""
+    nan = float("nan")
+    put(Writer(folder, {}, MODULAR, straight), 3, [curve([nan, 0.5], each, val_loss=[1.0, nan]) for each in range(3)])
+    (found,) = query(
+        folder,
+        "SELECT max(val_accuracy) AS top, max(val_loss) AS loss, count(*) - count(val_loss) AS missing FROM curves",
+    ).to_pylist()
+    assert (found["top"], found["missing"]) == (1.0, 3)
+    assert found["loss"] < 10
+    assert query(folder, "SELECT count(*) AS n FROM runs WHERE isnan(final_val_loss)")["n"].to_pylist() == [0]
