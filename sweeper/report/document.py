@@ -11,6 +11,7 @@ from sweeper.environment import provenance
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.compare import pair
+from sweeper.report.explorer import explorer
 from sweeper.report.figures.canvas import Figure
 from sweeper.report.figures.gallery import draw_all
 from sweeper.report.leaderboard import Leaderboard, bound, grids, leaderboard
@@ -38,6 +39,7 @@ class Account:
         space: the space.yaml.
         launches: one row for each launch.
         made: when the report was made, UTC.
+        explorer: the data of the interactive figures (`sweeper.report.explorer`); None without a finished trial.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Account:
     space: str
     launches: Grid
     made: datetime
+    explorer: dict[str, Any] | None = None
 
 
 def account(folder: SweepFolder) -> Account:
@@ -72,6 +75,7 @@ def account(folder: SweepFolder) -> Account:
         folder.space.read_text(encoding="utf-8"),
         _launches(folder),
         datetime.now(UTC),
+        explorer(folder, spec) if board.rows else None,
     )
 
 

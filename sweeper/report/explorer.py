@@ -1,0 +1,141 @@
+"""The data behind the interactive part of the report: every trial on three clocks, and learning curves of the best."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sweeper.config.model import SweepSpec
+from sweeper.folder.layout import SweepFolder
+from sweeper.report.as_json import plain
+from sweeper.report.figures.subject import Row, Subject, label, numbered, subject
+from sweeper.report.leaderboard import bound, limit_on
+from sweeper.results.query import query
+from sweeper.space.hyperparameters import Value
+from sweeper.space.parameters import Choice
+from sweeper.stats.events import CLOCKS, Clock
+
+_CURVES = 200
+"""Trials whose learning curves are in the page: the best, the baselines and the confirmations."""
+_PLACES = 80
+"""Evaluations of a run's curve in the page, at most."""
+
+
+def explorer(folder: SweepFolder, spec: SweepSpec) -> dict[str, Any]:
+    """Everything that the interactive figures show, as plain data.
+
+    Returns:
+        name, event, metric, threshold, clock, horizon: of the sweep.
+        limits: clock -> where restricted means are restricted.
+        given: hyperparameters that no trial varies and that have no default.
+        dimensions: the searched hyperparameters: key, log, words (the values of a choice as text, null of a range).
+        trials: column -> one entry a trial, the best first: trial, label, phase, state, sign (of the mean: `≥` for runs
+            censored at the horizon, `≤` for a trial that was cut short), reached, runs, mean (clock -> means), values
+            (key -> values, null where a hyperparameter has no effect), confirmation (a trial's number, or null).
+        curves: trial -> one entry a run: run, steps, examples, seconds, and the event's metric.
+
+    Raises:
+        UserError: a table is damaged.
+    """
+    found = subject(folder, spec)
+    limits = {clock: limit_on(folder, spec, clock) for clock in CLOCKS}
+    event = spec.objective.event
+    rows = found.seen
+    return {
+        "name": spec.name,
+        "event": spec.objective.until,
+        "metric": event.metric,
+        "threshold": event.threshold,
+        "clock": spec.objective.minimize,
+        "limits": limits,
+        "given": spec.given,
+        "dimensions": [_dimension(found, key) for key in spec.search],
+        "trials": _trials(found, rows, limits),
+        "curves": _curves(found, [*_with_curves(rows), *(row["trial"] for row in found.confirmations)]),
+    }
+
+
+def _dimension(found: Subject, key: str) -> dict[str, Any]:
+    parameter = found.space.parameters[key]
+    if isinstance(parameter, Choice):
+        return {"key": key, "log": False, "words": [_word(value) for value in parameter.grid()]}
+    return {"key": key, "log": parameter.log, "words": None}
+
+
+def _trials(found: Subject, rows: Sequence[Row], limits: dict[Clock, float]) -> dict[str, Any]:
+    values = [found.values(row) for row in rows]
+    repeats = {row["name"]: row["trial"] for row in found.confirmations}
+    means = {clock: _means(found, clock, limit) for clock, limit in limits.items()}
+    means[found.clock] = {row["trial"]: row["rmst"] for row in rows}
+    return {
+        "trial": [row["trial"] for row in rows],
+        "label": [label(row) for row in rows],
+        "phase": [row["phase"] for row in rows],
+        "state": [row["state"] for row in rows],
+        "sign": [bound(row).strip() for row in rows],
+        "reached": [row["reached"] for row in rows],
+        "runs": [row["runs"] for row in rows],
+        "mean": {clock: [_short(mine.get(row["trial"])) for row in rows] for clock, mine in means.items()},
+        "values": {key: [_shown(found, key, each) for each in values] for key in found.spec.search},
+        "confirmation": [repeats.get(str(row["trial"])) for row in rows],
+    }
+
+
+def _shown(found: Subject, key: str, values: Mapping[str, Value]) -> Any:
+    """A trial's value of a hyperparameter, null where it has no effect."""
+    if key not in values:
+        return None
+    return _word(values[key]) if isinstance(found.space.parameters[key], Choice) else _short(values[key])
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(plain(value))
+
+
+def _means(found: Subject, clock: Clock, limit: float) -> dict[int, float]:
+    """Trial -> restricted mean time on a clock, over operations the geometric mean."""
+    rows = query(
+        found.folder,
+        f"""
+        SELECT trial, exp(avg(ln(greatest(mean, 1e-9)))) AS mean FROM (
+            SELECT trial, operation,
+                   avg(CASE WHEN outcome = 'reached' THEN least(sustained_{clock}, {limit}) ELSE {limit} END) AS mean
+            FROM runs GROUP BY trial, operation
+        ) GROUP BY trial
+        """,
+    ).to_pylist()
+    return {row["trial"]: row["mean"] for row in rows}
+
+
+def _with_curves(rows: Sequence[Row]) -> list[int]:
+    baselines = [row["trial"] for row in rows if row["phase"] == "baseline"]
+    return [*baselines, *(row["trial"] for row in rows if row["phase"] != "baseline")][:_CURVES]
+
+
+def _curves(found: Subject, trials: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """The last evaluation of each of `_PLACES` equal parts of the horizon, run by run."""
+    metric, horizon = found.spec.objective.event.metric, found.spec.objective.horizon
+    table = query(
+        found.folder,
+        f"""
+        SELECT trial, operation || ' ' || replicate AS run, max(step) AS steps, max(examples) AS examples,
+               max(seconds)::DOUBLE AS seconds, arg_max({metric}, step)::DOUBLE AS metric
+        FROM curves WHERE trial IN ({numbered(trials)})
+        GROUP BY trial, operation, replicate, (step - 1) * {_PLACES} // {horizon} ORDER BY trial, run, steps
+        """,
+    )
+    names = ("steps", "examples", "seconds", "metric")
+    columns = {name: [_short(value) for value in table[name].to_pylist()] for name in names}
+    trial, run = table["trial"].to_numpy(), np.array(table["run"].to_pylist(), dtype=object)
+    starts = np.flatnonzero(np.r_[True, (trial[1:] != trial[:-1]) | (run[1:] != run[:-1])]) if len(trial) else []
+    curves: dict[int, list[dict[str, Any]]] = {}
+    for start, stop in zip(starts, [*starts[1:], len(trial)], strict=True):
+        part = {name: values[start:stop] for name, values in columns.items()}
+        curves.setdefault(int(trial[start]), []).append({"run": run[start], **part})
+    return curves
+
+
+def _short(value: Any) -> Any:
+    """A number with the five digits that a screen can show."""
+    return float(f"{value:.5g}") if isinstance(value, float) else value
