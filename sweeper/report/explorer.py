@@ -128,7 +128,8 @@ def _curves(found: Subject, trials: Sequence[int]) -> dict[int, list[dict[str, A
     names = ("steps", "examples", "seconds", "metric")
     columns = {name: [_short(value) for value in table[name].to_pylist()] for name in names}
     trial, run = table["trial"].to_numpy(), np.array(table["run"].to_pylist(), dtype=object)
-    starts = np.flatnonzero(np.r_[True, (trial[1:] != trial[:-1]) | (run[1:] != run[:-1])]) if len(trial) else []
+    begins = np.r_[True, (trial[1:] != trial[:-1]) | (run[1:] != run[:-1])][: len(trial)]
+    starts = np.flatnonzero(begins).tolist()
     curves: dict[int, list[dict[str, Any]]] = {}
     for start, stop in zip(starts, [*starts[1:], len(trial)], strict=True):
         part = {name: values[start:stop] for name, values in columns.items()}

@@ -41,13 +41,13 @@ def html(found: Account, refresh: int | None = None) -> str:
         found: what it says.
         refresh: seconds after which the browser is to ask again; None for a page that stays as it is.
     """
-    explored = found.explorer is not None and refresh is None
+    data = _packed(found.explorer) if found.explorer and refresh is None else ""
     return _template().render(
         account=found,
         refresh=refresh,
-        data=_packed(found.explorer) if explored else "",
-        scripts=_scripts() if explored else (),
-        style=Markup(_file("explorer.css")) if explored else "",
+        data=data,
+        scripts=_scripts() if data else (),
+        style=Markup(_file("explorer.css")) if data else "",
     )
 
 

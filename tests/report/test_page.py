@@ -1,7 +1,6 @@
 """The page and the write-up: their words, and how a real browser shows them."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,35 +9,9 @@ import pytest
 from sweeper.errors import UserError
 from sweeper.report import page
 from sweeper.report.document import Account, account
-from sweeper.report.figures.canvas import Figure
-from sweeper.report.table import Grid
+from tests.fakes.account import FIGURE, MADE_UP
 from tests.fakes.browser import DESKTOP, PHONE, browser, console, needs_browser, picture, show
 from tests.fakes.sweeps import Sweep
-
-FIGURE = Figure(
-    "survival",
-    "Time to the event",
-    "Lower is <faster>.",
-    "Half of the runs arrive by step 20 & the rest by 30.",
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 70 40"><rect width="70" height="40" fill="#0072B2"/></svg>',
-    b"\x89PNG",
-)
-MADE_UP = Account(
-    name="made-up",
-    question="Which configuration is the fastest?",
-    verdict=("trial 1 is faster than published by 67 %.", "trial 2 is not."),
-    cautions=("race is inexact",),
-    counts="9 trials of 33 runs.",
-    grids=(
-        Grid(
-            "steps until x > 1", ("", "trial", "why"), (("1", "7 a|b", "<b>"), ("2", "8", "")), frozenset({"why"}), True
-        ),
-    ),
-    figures=(FIGURE,),
-    space="name: made-up  # <script>alert(1)</script>\n",
-    launches=Grid("where it comes from", ("launched",), (("2026-01-01",),)),
-    made=datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
-)
 
 
 class Elements(HTMLParser):
@@ -87,7 +60,10 @@ def test_nothing_is_fetched_and_everything_has_words(real: Account) -> None:
     assert len(elements.all("img")) == len(real.figures) > 3
     assert {cell["scope"] for cell in elements.all("th")} == {"col"}
     assert [link.get("href") for link in elements.all("link")] == ["data:,"]
-    assert elements.all("script") == []
+    scripts = elements.all("script")
+    assert len(scripts) == 3 and not any("src" in script for script in scripts)
+    policy = next(each["content"] or "" for each in elements.all("meta") if "http-equiv" in each)
+    assert policy.startswith("default-src 'none'; ") and policy.count("'sha256-") == 2
     anchors = {attributes.get("id") for _, attributes in elements.found}
     assert {(link["href"] or "").removeprefix("#") for link in elements.all("a")} <= anchors
     assert elements.all("html") == [{"lang": "en"}]

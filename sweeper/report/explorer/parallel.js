@@ -53,7 +53,10 @@ function parallelCoordinates(root) {
       if (range instanceof Set) {
         const at = [...range].map((word) => place.scale(word));
         if (at.length) pixels = [Math.max(d3.min(at) - 6, margin.top - 4), Math.min(d3.max(at) + 6, height - margin.bottom + 4)];
-      } else if (range) pixels = [place.scale(range.high), place.scale(range.low)].map((each) => Math.min(Math.max(each, margin.top - 4), height - margin.bottom + 4));
+      } else if (range) {
+        const [low, high] = place.scale.domain(); // a filter without one end reaches to the end of the axis
+        pixels = [Math.min(range.high, high), Math.max(range.low, low)].map((each) => place.scale(Math.min(Math.max(each, low), high)));
+      }
       place.group.select(".brush").call(place.brush.move, pixels);
     }
   }
