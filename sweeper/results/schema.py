@@ -118,7 +118,7 @@ _TRIALS: list[Column] = [
         pa.float64(),
         "What the sampler was told: the mean over operations of the log of the mean time, where a run that "
         "did not reach the event counts 1.001 to 1.01 times the limit "
-        "([0006](decisions/0006-value-told-to-the-sampler.md)). For `lost`: as far behind the complete trials "
+        "([0006](decisions/0006-value-for-the-sampler.md)). For `lost`: as far behind the complete trials "
         "as it was with the replicates that it trained.",
     ),
     (
