@@ -66,7 +66,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("wheel", unpacked, home)
 
 
-def test_the_wheel_holds_every_file_of_the_package_and_the_licence(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_the_package_and_the_licences(wheel: Path) -> None:
     package = ROOT / "sweeper"
     files = {
         path.relative_to(ROOT).as_posix() for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"
@@ -75,7 +75,8 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_licence(wheel: Path) 
         held = set(opened.namelist())
     assert {name for name in held if name.startswith("sweeper/")} == files
     assert wheel.name == f"{NAME.replace('-', '_')}-{sweeper.__version__}-py3-none-any.whl"
-    assert any(name.endswith("licenses/LICENSE") for name in held)
+    licences = {name.split("/licenses/")[1] for name in held if "/licenses/" in name}
+    assert licences == {"LICENSE", "sweeper/report/explorer/d3.LICENSE"}
 
 
 def test_the_wheel_does_the_main_job_without_the_repository(wheel: Path, tmp_path: Path) -> None:
