@@ -6,10 +6,13 @@ from typing import Any
 
 from rich.console import Console
 
+from sweeper.cli.encoding import replace_unencodable
 from sweeper.report.as_json import as_json
 
 _WIDE = 160
 """Columns where there is no terminal to fit into."""
+for _stream in (sys.stdout, sys.stderr):
+    replace_unencodable(_stream)
 out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE)
 err = Console(stderr=True)
 

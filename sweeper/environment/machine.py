@@ -1,8 +1,10 @@
-"""What this machine has, told without importing torch or ray."""
+"""What this machine has, found without importing torch or ray."""
 
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +20,60 @@ class Machine:
 
 def look() -> Machine:
     """This machine, in about a millisecond."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine(cores, _memory(), _visible_gpus())
+    return Machine(cores(), _memory(), _visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+
+def cores() -> int:
+    """The cores that this process may use: by its affinity, its cgroups' quotas and SLURM's allotment; at least 1."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(min([affinity, *_quotas(Path("/")), *_allotted(os.environ)]), 1)
+
+
+def _allotted(environment: Mapping[str, str]) -> list[int]:
+    """What SLURM allotted to this step; nothing outside of SLURM."""
+    names = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE") if "SLURM_JOB_ID" in environment else ()
+    found = [environment[name] for name in names if environment.get(name, "").isdecimal()]
+    return [int(each) for each in found[:1]]
+
+
+def _quotas(root: Path) -> list[int]:
+    """Whole cores by the quota of every cgroup that this process is in, versions 1 and 2.
+
+    Args:
+        root: where /proc and /sys lie.
+    """
+    found = []
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    for controllers, path in (line.split(":", 2)[1:] for line in groups if line.count(":") >= 2):
+        base = root / "sys/fs/cgroup" / ("" if not controllers else "cpu")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        below = Path(path.lstrip("/"))
+        for group in (below, *below.parents):
+            found += [int(quota / period) for quota, period in _limit(base / group) if period > 0]
+    return found
+
+
+def _limit(group: Path) -> Iterator[tuple[float, float]]:
+    """(quota, period) of a cgroup; nothing without a limit."""
+    with suppress(OSError, ValueError):
+        quota, period = (group / "cpu.max").read_text().split()
+        yield float(quota), float(period)
+    with suppress(OSError, ValueError):
+        old = float((group / "cpu.cfs_quota_us").read_text())
+        if old > 0:
+            yield old, float((group / "cpu.cfs_period_us").read_text())
+
+
+def have_a_home() -> None:
+    """Name a home folder that does not exist where there is none: Ray and torch ask for one when they are imported."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/nonexistent"
 
 
 def gpu_names() -> list[str]:
@@ -34,13 +88,27 @@ def gpu_names() -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
 
 
-def _visible_gpus() -> int:
+def _visible_gpus(visible: str | None) -> int:
     devices = Path("/proc/driver/nvidia/gpus")
     present = len(list(devices.iterdir())) if devices.is_dir() else len(list(Path("/dev").glob("nvidia[0-9]*")))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return present
-    return min(present, len([each for each in visible.split(",") if each.strip() not in ("", "-1")]))
+    return present if visible is None or not present else count_visible(visible, present)
+
+
+def count_visible(visible: str, present: int) -> int:
+    """How many devices CUDA shows to a process.
+
+    Args:
+        visible: CUDA_VISIBLE_DEVICES: indices, and names that begin with GPU- or MIG-, up to the first entry that is
+            neither, such as -1.
+        present: GPUs of the machine.
+    """
+    count = 0
+    for name in (each.strip() for each in visible.split(",")):
+        known = name.startswith(("GPU-", "MIG-")) or (name.isdecimal() and int(name) < present)
+        if not known:
+            break
+        count += 1
+    return count
 
 
 def _memory() -> int:

@@ -23,6 +23,9 @@ _PACKAGE = Path(__file__).parent.parent
 _OUTCOMES = ("training/**/*.py", "training/**/*.c", "tasks/*.py", "space/*.py", "stats/*.py", "trial.py")
 """Files of the package that decide how a configuration trains and what is made of its curve."""
 
+_IMPORTED: dict[type, str] = {}
+"""Class of a user's own task -> hash of its file when a launch of this process first looked at it."""
+
 
 def collect(space: Path, own: type) -> dict[str, Any]:
     """What is known about this launch, as plain data.
@@ -75,13 +78,31 @@ def code(own: type) -> dict[str, str]:
     """What outcomes depend on besides the space.yaml: file -> hash of its content, and torch's version.
 
     Of a user's own task it is the file of its class, and none of those that this one imports.
+
+    Raises:
+        UserError: that file has changed since an earlier launch of this process, which still runs what it imported.
     """
     files = {str(path.relative_to(_PACKAGE)): path for pattern in _OUTCOMES for path in sorted(_PACKAGE.glob(pattern))}
+    hashes = {name: _hash(path) for name, path in files.items()}
     file = getattr(sys.modules.get(own.__module__), "__file__", None)
     if file is not None and not own.__module__.startswith("sweeper."):
-        files[own.__module__] = Path(file)
-    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for name, path in files.items()}
+        hashes[own.__module__] = _imported(own, Path(file))
     return {**hashes, "torch": _version("torch") or ""}
+
+
+def _imported(own: type, file: Path) -> str:
+    """The hash of the file that a class was imported from. Raises UserError where the file has another by now."""
+    now = _hash(file)
+    if _IMPORTED.setdefault(own, now) != now:
+        raise UserError(
+            f"{file}: has changed since this process imported it, and its old code would train; restart the process "
+            f"(the notebook's kernel), or importlib.reload({own.__module__})"
+        )
+    return now
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 def _version(package: str) -> str | None:

@@ -9,6 +9,7 @@ import atexit
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -21,6 +22,7 @@ from ray._private import ray_constants, services
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]  # generated
 
+from sweeper.environment import machine
 from sweeper.errors import UserError
 from sweeper.runners import scratch
 
@@ -31,15 +33,69 @@ _NO_CLUSTER = "0" * 56
 """A cluster id that none has: a call with it says whether the token is right, and does nothing else."""
 
 
+class _Users:
+    """Launches of this process that use its Ray; the last one to leave ends a Ray that the first one started."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+        self.files: Path | None = None
+
+
+_users = _Users()
+
+
+def join(address: str | None, insecure: bool, logical: dict[str, Any]) -> None:
+    """Use this process's Ray: the one that runs, or one that is started here, or the cluster at an address.
+
+    Args:
+        address: of the cluster; None for this machine.
+        insecure: see `connect`.
+        logical: see `start_here`.
+
+    Raises:
+        UserError: see `connect`.
+    """
+    with _users.lock:
+        if _users.count or not ray.is_initialized():
+            if not ray.is_initialized():
+                _users.files = scratch.make()
+                try:
+                    if address is None:
+                        start_here(_users.files, logical)
+                    else:
+                        connect(address, insecure)
+                except BaseException:
+                    _forget_files()
+                    raise
+            _users.count += 1
+
+
+def leave() -> None:
+    """Use it no longer. A Ray that somebody else of this process started stays."""
+    with _users.lock:
+        if _users.count:
+            _users.count -= 1
+            if not _users.count:
+                ray.shutdown()
+                _forget_files()
+
+
+def _forget_files() -> None:
+    if _users.files is not None:
+        scratch.remove(_users.files)
+        _users.files = None
+
+
 def start_here(scratch: Path, logical: dict[str, Any]) -> None:
     """Start Ray on this machine, reachable from this machine alone, and with a token all the same: others log in here.
 
     Args:
         scratch: the folder for Ray's files; short, because paths of sockets are limited to 107 bytes.
-        logical: `num_cpus` and `num_gpus` to pretend to have.
+        logical: `num_cpus` and `num_gpus` to pretend to have; by default the cores that this process may use.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    with _loopback(), _own_token():
+    with _loopback(), _nothing_packed(), _own_token():
         _authenticate("token")
         ray.init(
             address="local",
@@ -48,7 +104,7 @@ def start_here(scratch: Path, logical: dict[str, Any]) -> None:
             logging_level=logging.ERROR,
             object_store_memory=_OBJECT_STORE_BYTES,
             _temp_dir=str(scratch / "ray"),
-            **logical,
+            **{"num_cpus": machine.cores(), **logical},
         )
 
 
@@ -172,6 +228,19 @@ def _loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _nothing_packed() -> Iterator[None]:
+    """Let workers use this interpreter and folder. Under `uv run` Ray would copy the folder for them, without what git
+    ignores, and refuse one of over 512 MiB.
+    """
+    before = ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
+    try:
+        yield
+    finally:
+        ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = before
 
 
 @contextmanager

@@ -7,12 +7,15 @@ A fresh `Tuner` runs at every launch: the study, not Tune's snapshots, remembers
 import logging
 import math
 import os
+import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from sweeper.environment import machine
 from sweeper.errors import UserError
 from sweeper.runners.capacity import Nodes, Room
 from sweeper.runners.protocol import Answer, Director
@@ -32,6 +35,7 @@ _SETTINGS = {
 }
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
+machine.have_a_home()
 
 import ray  # noqa: E402  # Ray reads its settings when it is imported
 from ray import tune  # noqa: E402
@@ -41,6 +45,8 @@ from sweeper.runners.tune_adapters import Adapter, Clock, Scheduler, Searcher, T
 
 _LOOK_EVERY_S = 2
 _NO_LIMIT = 10**9
+_STARTING = threading.Lock()
+"""Held until Tune's loop runs: its registry of trainables is not thread-safe, and threads may launch at once."""
 
 
 class RayTune:
@@ -67,16 +73,16 @@ class RayTune:
         self._address, self._insecure = address, insecure
         self._logical = logical or {}
         self._scratch: Path | None = None
-        self._started = False
+        self._joined = False
 
     def __enter__(self) -> "RayTune":
         self._scratch = scratch.make()
-        if not ray.is_initialized():
-            if self._address is None:
-                connection.start_here(self._scratch, self._logical)
-            else:
-                connection.connect(self._address, self._insecure)
-            self._started = True
+        try:
+            connection.join(self._address, self._insecure, self._logical)
+        except BaseException:
+            scratch.remove(self._scratch)
+            raise
+        self._joined = True
         if self.places < 1:
             asked = f"{self._room.cpu:g} CPU and {self._room.gpu:g} GPU"
             remedy = "lower resources.cpu or resources.gpu, as in --set resources.gpu=0"
@@ -88,9 +94,9 @@ class RayTune:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._started:
-            ray.shutdown()
-            self._started = False
+        if self._joined:
+            connection.leave()
+            self._joined = False
         if self._scratch is not None:
             scratch.remove(self._scratch)
             self._scratch = None
@@ -122,7 +128,14 @@ class RayTune:
 
     def run(self, train: Train, director: Director) -> None:
         """Train what the director asks for until it has no more. Raises what the director raised."""
-        adapter = Adapter(director, self._room)
+        with ExitStack() as starting:
+            starting.enter_context(_STARTING)
+            adapter = Adapter(director, self._room, starting.close)
+            self._fit(train, adapter)
+        if adapter.error is not None:
+            raise adapter.error
+
+    def _fit(self, train: Train, adapter: Adapter) -> None:
         trainable = tune.with_parameters(Trial, train=train)
         tuner = tune.Tuner(
             tune.with_resources(trainable, self._resources),
@@ -147,8 +160,6 @@ class RayTune:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         lost_workers.are_lost_trials()
         tuner.fit()
-        if adapter.error is not None:
-            raise adapter.error
 
     def _resources(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """What a trial of this configuration gets."""

@@ -62,10 +62,16 @@ class BrokenWorkerError(Exception):
 
 
 class Adapter:
-    """Passes Tune's calls to the director; keeps the first exception, because Tune would make a failed trial of it."""
+    """Passes Tune's calls to the director; keeps the first exception, because Tune would make a failed trial of it.
 
-    def __init__(self, director: Director, room: Room):
-        self._director, self._room = director, room
+    Args:
+        director: see `Director`.
+        room: how many trials fit.
+        begun: is called whenever Tune's loop runs.
+    """
+
+    def __init__(self, director: Director, room: Room, begun: Callable[[], object] = lambda: None):
+        self._director, self._room, self._begun = director, room, begun
         self.error: BaseException | None = None
         self.controller: Any = None
         self.assigned: dict[str, int] = {}
@@ -86,6 +92,7 @@ class Adapter:
 
     def next_trial(self, trial_id: str) -> dict[str, Any] | Wait | None:
         """See `Director`; a trial as Tune's configuration: the assignment, and the share of a GPU that it gets."""
+        self._begun()
         if not self.assigned:
             self.tick()  # Tune may ask for minutes without a round of its loop where there is no room at all
         if len(self.assigned) >= self._room.places and self.error is None and not self._director.stopping:

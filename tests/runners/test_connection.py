@@ -172,3 +172,58 @@ def test_a_cluster_is_used_with_its_token_and_without_one_only_where_nobody_else
         "--address local: give the host:port of a cluster, or leave --address out to run on this machine",
         "--address nonsense: no Ray cluster is there (Invalid address format: nonsense)",
     ]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_ray_of_a_process_outlives_the_launches_that_join_it() -> None:
+    import ray
+
+    from sweeper.runners.ray_tune import RayTune
+
+    session = ray.get_runtime_context().get_job_id()
+    with RayTune(1, 0), RayTune(1, 0):
+        pass
+    assert ray.is_initialized()
+    assert ray.get_runtime_context().get_job_id() == session
+
+
+def test_two_launches_at_once_in_one_process_share_a_ray_which_ends_with_the_last(tmp_path: Path) -> None:
+    """In a process of its own, without a home, with one core, and as `uv run` would start it."""
+    script = tmp_path / "both.py"
+    script.write_text(TWO)
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    environment |= {"SLURM_JOB_ID": "1", "SLURM_CPUS_PER_TASK": "1", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["[1, 1] [1.0, 1.0] False"]), done.stderr
+
+
+TWO = """\
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+def run(name):
+    with RayTune(1, 0) as runner:
+        cores.append(ray.cluster_resources()["CPU"])
+        met.wait(60)
+        director = Recording(trials=1, cap={0: 1})
+        runner.run(training_functions.mixed, director)
+        return len(director.endings[0])
+
+if __name__ == "__main__":
+    import ray
+    from sweeper.runners.ray_tune import RayTune
+    from tests.fakes import training_functions
+    from tests.fakes.directors import Recording
+    met, cores = threading.Barrier(2), []
+    with ThreadPoolExecutor(2) as pool:
+        print(list(pool.map(run, "ab")), cores, ray.is_initialized())
+"""
