@@ -1,6 +1,6 @@
 """What tests share, one of each for the session: a local Ray with logical GPUs, PostgreSQL, a server that speaks S3.
 
-And how the workers of `pytest -n 2` share the tests.
+Which tests are slow, and how the workers of `pytest -n 2` share the tests.
 """
 
 import os
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 # Test processes share the cores already: threads of their own would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A killed process loses nothing that it has written, synced or not, and no test cuts the power: syncs would only wait
+# for the disk, for half of the time of a made-up sweep. Tests of what a power cut does replace this by their own.
+os.fsync = lambda file: None
+
+SLOW_FIXTURES = {"local_ray", "postgres", "s3_server"}
+"""A test that uses one of these is marked slow by itself."""
+FAST_SECONDS = 5.0
+"""The CPU time that a test may take, of this process, without being marked slow."""
 
 RAY = re.compile(r"(?<![a-z])ray(?![a-z])")
 """What the name of a test that starts Ray has in it, so that a single worker runs them all."""
@@ -93,8 +101,36 @@ def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
     return f"s3://{name}"
 
 
+_started: list[str] = []
+"""Interpreters that the test which runs now has started."""
+
+
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "subprocess.Popen" and Path(str(arguments[0])).name.startswith("python"):
+        _started.append(str(arguments[1]))
+
+
+sys.addaudithook(_note)
+
+
+@pytest.fixture(autouse=True)
+def fast_unless_marked_slow(request: pytest.FixtureRequest) -> Iterator[None]:
+    """`make quick` leaves out what is marked slow; so what is slow has to be marked."""
+    before = time.process_time()
+    yield
+    started, seconds = _started.copy(), time.process_time() - before
+    _started.clear()
+    if request.node.get_closest_marker("slow") is None:
+        assert not started, f"starts Python, so mark it with pytest.mark.slow: {started[0]}"
+        assert seconds < FAST_SECONDS, f"took {seconds:.1f} s of CPU; shorten it or mark it with pytest.mark.slow"
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Check that a test that starts Ray says so."""
+    """Mark what servers and Ray make slow, and check that a test that starts Ray says so."""
+    for each in items:
+        if SLOW_FIXTURES & set(getattr(each, "fixturenames", ())):
+            each.add_marker("slow")
     found = [each.nodeid for each in items if "local_ray" in getattr(each, "fixturenames", ())]
     silent = [nodeid for nodeid in found if not RAY.search(nodeid)]
     if silent:

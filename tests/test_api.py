@@ -76,6 +76,7 @@ def test_launch_gives_the_sweep_that_it_ran(tmp_path: Path) -> None:
     assert sweep.trials["state"].tolist() == ["finished"]
 
 
+@pytest.mark.slow
 def test_the_package_gives_both_and_imports_nothing_before() -> None:
     assert (sweeper.launch, sweeper.load) == (launch, load)
     with pytest.raises(AttributeError, match="has no attribute 'lunch'"):
@@ -84,6 +85,7 @@ def test_the_package_gives_both_and_imports_nothing_before() -> None:
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
+@pytest.mark.slow
 def test_the_example_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> None:
     """In a folder of its own, with fewer steps than it asks for: what it prints is there, whatever it says."""
     example = tmp_path / "example.py"

@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests import architecture
 
 PAGE = architecture.PAGE.read_text()
@@ -18,6 +20,7 @@ def test_every_folder_and_root_file_has_one_line_and_no_other_has_one() -> None:
     assert sorted(described) == sorted(architecture.rooms())
 
 
+@pytest.mark.slow
 def test_a_bare_import_of_the_package_is_light() -> None:
     program = "import sweeper, sys; print([m for m in ('torch', 'ray', 'optuna', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -45,6 +45,7 @@ def test_a_sweep_of_ones_own_takes_less_than_sixty_lines() -> None:
     assert sum(FILES[name].count("\n") for name in ("my_task.py", "space.yaml")) < 60
 
 
+@pytest.mark.slow
 def test_following_the_guide_gives_a_sweep(folder: Path) -> None:
     assert "task       Spirals" in run(folder, "sweeper", "check", "space.yaml")
     run(folder, "sweeper", "launch", "space.yaml", "--here", "--set", "budget.trials=3")

@@ -66,6 +66,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("wheel", unpacked, home)
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_package_and_the_licences(wheel: Path) -> None:
     package = ROOT / "sweeper"
     files = {
@@ -79,6 +80,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_licences(wheel: Path)
     assert licences == {"LICENSE", "sweeper/report/explorer/d3.LICENSE"}
 
 
+@pytest.mark.slow
 def test_the_wheel_does_the_main_job_without_the_repository(wheel: Path, tmp_path: Path) -> None:
     fresh = tmp_path / "venv"
     venv.create(fresh, with_pip=False)

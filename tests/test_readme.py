@@ -73,6 +73,7 @@ def test_commands_that_read_and_check_do_what_the_readme_says(home: Path, capfd:
             assert cli.run([*words]) == expected, (words, capfd.readouterr())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("home")
 def test_the_programs_of_the_readme_run() -> None:
     assert PROGRAMS

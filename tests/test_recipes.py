@@ -70,6 +70,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_the_file_has_its_recipes() -> None:
     assert len(QUERIES) >= 8
     assert len(QUERIES) + 1 == len(COMMANDS)
@@ -85,6 +86,7 @@ def test_the_query_runs_and_finds_something(sql: str, home: Path) -> None:
     assert query(SweepFolder(home / "results" / "quickstart"), sql).num_rows > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
 def test_the_program_runs(
     program: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -183,6 +183,7 @@ def test_check_prints_square_brackets_as_they_are_written(folder: Path, command:
     )
 
 
+@pytest.mark.slow
 def test_check_imports_none_of_the_slow_libraries(folder: Path) -> None:
     code = (
         "import sys\n"
@@ -398,6 +399,7 @@ def test_every_command_has_help_with_an_example_that_can_be_read(name: str, comm
     assert asked.commands[name].make_context(name, arguments) is not None  # type: ignore[attr-defined]  # a group
 
 
+@pytest.mark.slow
 def test_the_shell_completes_commands_and_sweeps(folder: Path) -> None:
     made_up(folder)
     for typed, expected in (("sweeper comp", "compare"), ("sweeper top made", "made-up")):
@@ -481,6 +483,7 @@ def test_a_bug_where_nothing_can_be_written_is_still_told(
     assert (code, printed, said.splitlines()[0]) == (3, "", "a bug in sweeper: ZeroDivisionError: division by zero")
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_reading_is_no_mistake(folder: Path) -> None:
     code = (
         "import os, sys\n"
@@ -495,6 +498,7 @@ def test_a_reader_that_stops_reading_is_no_mistake(folder: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_python_m_sweeper_is_the_command(folder: Path) -> None:
     done = process(folder, "-m", "sweeper", "init")
     assert (done.returncode, done.stdout, done.stderr) == (0, "wrote space.yaml; next: sweeper check space.yaml\n", "")

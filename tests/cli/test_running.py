@@ -47,6 +47,7 @@ def test_stop_waits_for_the_end_and_the_launch_ends_well(tmp_path: Path, capsys:
     assert "there is nothing to stop: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_watch_web_serves_the_page_until_ctrl_c(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
         in_training(running)

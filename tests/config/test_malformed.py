@@ -814,6 +814,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(
     assert [each.name for each in folder.iterdir()] == ["space.yaml"]
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_exit_code_2_and_no_traceback(tmp_path: Path) -> None:
     text, expected = MISTAKES["exponent_for_a_number"]
     (tmp_path / "space.yaml").write_text(text)

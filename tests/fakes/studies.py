@@ -78,7 +78,7 @@ class Kept:
 kept = Kept()
 
 
-@pytest.fixture(params=["journal", "postgresql", "sqlite"])
+@pytest.fixture(params=["journal", pytest.param("postgresql", marks=pytest.mark.slow), "sqlite"])
 def each_storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The test runs on every kind of storage."""
     urls = {"journal": lambda: "", "sqlite": lambda: f"sqlite:///{tmp_path / 'trials.db'}"}

@@ -128,6 +128,7 @@ def test_a_clock_that_is_wrong_makes_nobody_dead(still: SweepFolder, hours: int)
     assert status(str(still.root)).state == "dead"
 
 
+@pytest.mark.slow
 def test_a_process_of_this_machine_that_is_gone_is_dead_at_once(still: SweepFolder) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -302,6 +303,7 @@ def test_watching_a_sweep_that_does_not_run_shows_it_once(still: SweepFolder) ->
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_watching_and_not_the_sweep(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
         number = in_training(running)

@@ -94,9 +94,9 @@ def _write_until_dead(folder: SweepFolder, step: int) -> int:
     return done
 
 
+@pytest.mark.slow
 def test_dying_at_any_step_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "TRIALS_PER_PART", {"trials": 5, "runs": 4, "curves": 3})
-    monkeypatch.setattr(os, "fsync", lambda target: None)  # it takes its time, and changes nothing that this test sees
     done, seen = 0, set()
     for step in itertools.count():
         folder = SweepFolder(tmp_path / f"died at step {step}")
@@ -135,6 +135,7 @@ def _started(process: Any) -> Iterator[None]:
         process.join()
 
 
+@pytest.mark.slow
 def test_kill_9_loses_no_trial_that_was_reported_as_written(folder: SweepFolder, tmp_path: Path) -> None:
     reported = tmp_path / "reported"
     reported.touch()
@@ -232,6 +233,7 @@ def _write_files_up_to(size: int, root: Path, reported: Path, how: str) -> None:
     reported.write_text(f"{len(written)} {message}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", CLOCKS)
 @pytest.mark.parametrize("size", [5_000, 60_000])
 def test_a_write_that_fails_harms_nothing(folder: SweepFolder, tmp_path: Path, how: str, size: int) -> None:

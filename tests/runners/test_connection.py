@@ -119,6 +119,7 @@ for address, insecure, environment in json.load(sys.stdin):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_cluster_is_used_with_its_token_and_without_one_only_where_nobody_else_reaches_it(
     clusters: tuple[Nodes, Nodes, Nodes], tmp_path: Path
 ) -> None:

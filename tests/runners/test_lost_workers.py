@@ -17,6 +17,7 @@ def memory() -> tuple[float, float]:
     return 1024 * (kilobytes["MemTotal"] - kilobytes["MemAvailable"]), 1024 * kilobytes["MemTotal"]
 
 
+@pytest.mark.slow
 def test_a_trial_killed_for_its_memory_is_a_failed_trial_and_the_run_goes_on(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -30,6 +30,7 @@ def endings(driver: Driver) -> dict[int, tuple[str, str]]:
     return {each["trial"]: (each["kind"], each["why"]) for each in driver.events("ended")}
 
 
+@pytest.mark.slow
 def test_a_killed_node_takes_its_trials_along_and_no_others_and_one_that_joins_gets_trials(short: Path) -> None:
     with (
         Nodes(short, workers=(1, 1)) as nodes,
@@ -51,6 +52,7 @@ def test_a_killed_node_takes_its_trials_along_and_no_others_and_one_that_joins_g
     assert endings(driver) == {lost: ("failed", "node lost"), 1 - lost: finished, 2: finished, 3: finished}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MAY_HAVE_NETWORKS, reason="separate networks need root and `ip`")
 def test_a_node_that_nobody_reaches_any_more_is_lost_too(short: Path) -> None:
     with (

@@ -57,6 +57,7 @@ def trials_of(address: str, name: str | None = None) -> list[dict[str, Any]]:
     return trials
 
 
+@pytest.mark.slow
 def test_the_dashboard_reads_the_journal_of_a_sweep_and_leaves_it_as_it_is(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, {"budget": {"trials": 4}})
     sweep.launch(learns(by_depth))
@@ -71,6 +72,7 @@ def test_the_dashboard_reads_the_journal_of_a_sweep_and_leaves_it_as_it_is(tmp_p
     assert sweep.folder.journal.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_dashboard_reads_a_study_in_postgresql(tmp_path: Path, postgres: Server) -> None:
     name = f"seen-{tmp_path.name}"
     text = small.SPACE.replace("name: small", f"name: {name}\nstorage: {postgres.url}")

@@ -59,6 +59,7 @@ def test_one_launch_at_a_time_uses_a_study(postgres: Server) -> None:
     Database(postgres.url, "locked").close()
 
 
+@pytest.mark.slow
 def test_the_lock_dies_with_its_process(postgres: Server) -> None:
     code = (
         "import sys\n"

@@ -548,6 +548,7 @@ def _tell_until_killed(folder: Path, reported: Path) -> None:
             log.write(b"%d\n" % proposal.number)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default:.*dropped an unfinished:UserWarning")
 def test_what_was_told_before_kill_9_is_there_after_it(tmp_path: Path) -> None:
     reported = tmp_path / "reported"

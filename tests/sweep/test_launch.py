@@ -87,6 +87,7 @@ def launched_again(launched: Launched) -> Launched:
     return Launched(launched.folder, printed, table(launched.folder, "trials"))
 
 
+@pytest.mark.slow
 def test_a_launch_on_ray_trains_everything(launched: Launched) -> None:
     opening, *lines = launched.printed.splitlines()
     assert opening == f"small: 2 trials at once, 2 runs each; results in {launched.folder / 'results' / 'small'}"
@@ -98,6 +99,7 @@ def test_a_launch_on_ray_trains_everything(launched: Launched) -> None:
     assert list(launched.trials["phase"].value_counts().sort_index().items()) == [("baseline", 1), ("search", 2)]
 
 
+@pytest.mark.slow
 def test_another_launch_on_ray_continues_it(launched: Launched, launched_again: Launched, tmp_path: Path) -> None:
     folder, before, after = launched.folder, launched.trials, launched_again.trials
     assert "\nsmall: 3 trials from before, 2 trials at once" in launched_again.printed
@@ -116,6 +118,7 @@ def test_another_launch_on_ray_continues_it(launched: Launched, launched_again: 
     pd.testing.assert_frame_equal(outcomes(tmp_path), outcomes(folder), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_under_auto_trials_on_ray_train_on_the_cpu_where_there_is_no_gpu(launched_again: Launched) -> None:
     words = "no GPU with 1 CPU beside it, so trials train on the CPU"
     assert launched_again.printed.startswith(f"gpu: auto: {words}\nsmall: ")
@@ -123,6 +126,7 @@ def test_under_auto_trials_on_ray_train_on_the_cpu_where_there_is_no_gpu(launche
     assert (record["gpu"]["share"], record["gpu"]["probe"]) == (0, None)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_learned_and_the_next_launch_goes_on(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 500").replace("> 0.3", "> 1.5"))
     process = start("launch", space, "--here", "--set", "budget.trials=3")
@@ -158,6 +162,7 @@ def killed_twice(home: Path, space: Path, after: Callable[[], None] = lambda: No
     return finished
 
 
+@pytest.mark.slow
 def test_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path) -> None:
     space = small.write(tmp_path)
     journal = tmp_path / "results" / "small" / "study.journal"
@@ -211,6 +216,7 @@ def test_a_trial_that_was_cut_off_goes_on_to_the_same_curve_to_the_last_bit(
     assert (curves[1].groupby("replicate")["seconds"].diff().dropna() > 0).all()
 
 
+@pytest.mark.slow
 def test_one_launch_at_a_time_runs_a_sweep(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE.replace("horizon: 60", "horizon: 4000").replace("> 0.3", "> 1.5"))
     process = start("launch", space, "--here")
@@ -394,6 +400,7 @@ def test_results_on_s3_are_those_of_a_local_folder(tmp_path: Path, bucket: str) 
     )
 
 
+@pytest.mark.slow
 def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
     tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,6 +442,7 @@ def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
     pd.testing.assert_frame_equal(ordered, undisturbed, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_with_postgresql_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path, postgres: Server) -> None:
     space = small.write(tmp_path, small.SPACE.replace("name: small", "name: small\nstorage: " + postgres.url))
     finished = killed_twice(tmp_path, space)

@@ -233,6 +233,7 @@ def swept(folder: Folder) -> SweepFolder:
     return launched
 
 
+@pytest.mark.slow
 def test_results_are_read_where_the_module_is_gone(swept: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
     spec = saved_spec(swept)
     assert isinstance(spec.task, SavedTask)

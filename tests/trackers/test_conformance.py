@@ -20,6 +20,7 @@ TRIALS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NEEDS)
 def test_whatever_a_trial_came_to_is_taken_and_stays_beside_the_sweep(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -146,6 +146,7 @@ def test_a_tracker_does_not_write_into_a_sweep(folder: SweepFolder) -> None:
         feeding.check(["tensorboard"], folder)
 
 
+@pytest.mark.slow
 def test_trials_that_are_over_for_good_are_told_and_stopped_ones_only_when_they_are(tmp_path: Path) -> None:
     with launched(tmp_path, budget={"trials": 2, "hours": 0.0001}, trackers=["wandb"]) as running:
         running.join()
@@ -157,6 +158,7 @@ def test_trials_that_are_over_for_good_are_told_and_stopped_ones_only_when_they_
     assert notes(running.folder, "mlflow") == ["1", "closed"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_neither_harms_nor_delays_a_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

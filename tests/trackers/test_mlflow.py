@@ -12,6 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 pytest.importorskip("mlflow", reason="mlflow-skinny is not installed")
 
 
+@pytest.mark.slow
 def test_a_trial_is_read_back_with_its_curves_outcome_and_hyperparameters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,7 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nobody")
 def test_a_trial_is_read_back_with_its_curves_outcome_and_hyperparameters(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -146,6 +146,7 @@ def test_a_process_that_dies_and_one_that_says_nothing_are_not_waited_for(
     assert measure(silent, small(), 8, memory(tmp_path), 0.5) == Probe((), "1 at once: not measured within 1 seconds")
 
 
+@pytest.mark.slow
 def test_the_public_training_function_is_measured_though_its_horizon_is_near() -> None:
     found = measure(train, small(), 1, lambda: ROOM, 0.5)
     assert found.ended == "there are cores for 1 at once"

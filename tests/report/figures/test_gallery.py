@@ -27,12 +27,14 @@ def drawn(sweep: Sweep) -> list[str]:
     return [each.name for each in found]
 
 
+@pytest.mark.slow
 def test_a_whole_sweep_in_reading_order_and_the_same_bytes_twice(shapes: Subject) -> None:
     first = list(draw_all(shapes.folder, shapes.spec))
     assert [figure.name for figure in first] == EVERYTHING
     assert list(draw_all(shapes.folder, shapes.spec)) == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "reach", "left_out"),
     [
@@ -57,6 +59,7 @@ def test_a_figure_that_has_nothing_to_show_is_left_out(
     assert drawn(launched(tmp_path, changes, reach)) == [name for name in EVERYTHING if name not in left_out]
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_runs_all_diverge(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, SHAPES)
     sweep.launch(diverges)

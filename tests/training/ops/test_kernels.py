@@ -68,6 +68,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cache
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_leave_one_library_and_nothing_else(filled: Path) -> None:
     (folder,) = filled.iterdir()
     assert folder.name == "sweeper" and stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -75,6 +76,7 @@ def test_processes_that_compile_at_once_leave_one_library_and_nothing_else(fille
     assert library.name.startswith("kernels-") and library.suffix == ".so"
 
 
+@pytest.mark.slow
 def test_a_library_that_is_there_is_loaded_and_not_compiled_again(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +139,7 @@ def test_without_any_compiler_there_are_no_kernels_and_no_word(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_compiler_that_does_not_exist_gives_way_to_one_that_does(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +184,7 @@ print(json.dumps([kernels.library() is None, losses()]))
 """
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_training_without_a_compiler_goes_the_same_way_without_a_word(tmp_path: Path) -> None:
     done = subprocess.run(

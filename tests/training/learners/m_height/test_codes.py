@@ -235,6 +235,7 @@ def _ask(asked: Asked, cache: str, start: Barrier, answers: "multiprocessing.Que
     answers.put((len(calls), float(codes.target.sum())))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_the_codes_once() -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -252,6 +253,7 @@ def test_two_processes_at_once_make_the_codes_once() -> None:
     assert got == [(0, total), (6, total)]
 
 
+@pytest.mark.slow
 def test_torch_is_not_needed() -> None:
     program = (
         "import sweeper.training.learners.m_height.codes, sys; print('torch' in sys.modules, 'scipy' in sys.modules)"

@@ -100,6 +100,7 @@ def drawn(trial: int) -> Reals:
             return reduced(G)
 
 
+@pytest.mark.slow
 def test_linear_programs_say_the_same() -> None:
     compared, infinite = 0, 0
     for trial in range(200):
