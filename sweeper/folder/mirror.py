@@ -32,13 +32,15 @@ Say = Callable[[str], object]
 
 
 @contextmanager
-def mirrored(address: str, folder: SweepFolder, say: Say) -> Iterator["Mirror | None"]:
+def mirrored(address: str, folder: SweepFolder, say: Say, *, notice: Say, stop: Say) -> Iterator["Mirror | None"]:
     """Run a sweep whose results are in an object store: bring them here, keep the store up to date, and let go.
 
     Args:
         address: of the sweep; for a path there is nothing to do.
         folder: the local folder it runs in, whose lock this process holds.
-        say: is told what a user should know before the sweep starts.
+        say: prints what a user should know before the sweep starts.
+        notice: is called with what the user should know while it runs.
+        stop: ends the sweep when another launch takes it over, for the reason given.
 
     Raises:
         UserError: the store cannot be used, or another launch runs the sweep.
@@ -54,7 +56,7 @@ def mirrored(address: str, folder: SweepFolder, say: Say) -> Iterator["Mirror | 
         lease = Lease(store, lag)
         lease.take(folder, say)
     try:
-        mirror = Mirror(store, folder, lease, lag)
+        mirror = Mirror(store, folder, lease, lag=lag, notice=notice, stop=stop)
         with explained(address):
             mirror.restore(say)
         mirror.start()
@@ -77,21 +79,20 @@ class Mirror:
         folder: where from.
         lease: held by this launch.
         lag: seconds between two looks at the folder.
+        notice, stop: see `mirrored`; called from another thread.
 
     Attributes:
         lag: the same.
     """
 
-    def __init__(self, store: Store, folder: SweepFolder, lease: Lease, lag: float):
+    def __init__(self, store: Store, folder: SweepFolder, lease: Lease, *, lag: float, notice: Say, stop: Say):
         self._store, self._folder, self._lease, self.lag = store, folder, lease, lag
         self._status = b""
         self._there = Manifest()
         self._settled = True
         self._pushes = 0
         self._failing = False
-        self._untold: list[str] = []
-        self._notice: Say = self._untold.append
-        self._stop: Say = lambda why: None
+        self._notice, self._stop = notice, stop
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="mirror", daemon=True)
 
@@ -119,14 +120,6 @@ class Mirror:
     def start(self) -> None:
         """Bring what changes to the store from now on, in a thread of its own."""
         self._thread.start()
-
-    def follow(self, notice: Say, stop: Say) -> None:
-        """Say from now on what a user should know, and end the sweep when another launch takes it over."""
-        self._notice, self._stop = notice, stop
-        for each in self._untold:
-            notice(each)
-        if self._lease.lost:
-            stop(self._lease.lost)
 
     def push(self) -> None:
         """Bring the store to what the folder holds now. Nothing is done when nothing changed.

@@ -8,8 +8,8 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,22 +139,19 @@ def request(launch: str) -> bytes:
 
 
 class Pulse:
-    """The heart of one launch, in a thread of its own: beats, and hears when the launch is asked to stop.
+    """Writes the heartbeat of one launch, in a thread of its own, and looks for a request to stop.
 
     Args:
         folder: the sweep's, whose lock this process holds.
-        name: the sweep's.
+        look: returns how far the sweep is; called from another thread.
+        stop: is called when a user requests a stop.
         every: seconds between two beats for those who read them: more than ours where they are carried to a store.
     """
 
-    def __init__(self, folder: SweepFolder, name: str, every: float = EVERY):
-        self._folder = folder
+    def __init__(self, folder: SweepFolder, look: Look, stop: Callable[[], object], every: float = EVERY):
+        self._folder, self._look, self._stop = folder, look, stop
         now = datetime.now(UTC)
-        self._last = Heartbeat(secrets.token_hex(8), platform.node(), os.getpid(), now, every, Standing(name))
-        self._look: Look = lambda: self._last.standing
-        self._stop: Callable[[], object] = lambda: None
-        self._asked = False
-        self._one_at_a_time = threading.Lock()
+        self._last = Heartbeat(secrets.token_hex(8), platform.node(), os.getpid(), now, every, look())
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._live, name="heartbeat", daemon=True)
 
@@ -168,46 +165,35 @@ class Pulse:
     ) -> None:
         self._done.set()
         self._thread.join()
+        self._beat()
         ended = _ending(error, self._last.standing)
         standing = replace(self._last.standing, running=(), left=0.0, stopping="")
         self._last = replace(self._last, standing=standing, ended=ended)
-        self._beat()
-
-    @contextmanager
-    def follow(self, look: Look, stop: Callable[[], object]) -> Iterator[None]:
-        """Say what `look` finds, and call `stop` when asked to, until the block ends."""
-        with self._one_at_a_time:
-            self._look, self._stop = look, stop
-        try:
-            yield
-        finally:
-            self._beat()
-            with self._one_at_a_time:
-                self._look = lambda: self._last.standing
+        self._write()
 
     def _live(self) -> None:
         while not self._done.wait(EVERY):
             self._beat()
 
     def _beat(self) -> None:
-        with self._one_at_a_time:
-            self._hear()
-            standing = self._last.standing
-            with suppress(Exception):  # whatever it is, the sweep is none the worse
-                standing = self._look()
-            self._last = replace(self._last, standing=standing, at=datetime.now(UTC))
-            with suppress(OSError):
-                write_briefly(self._folder.status, self._last.text())
+        self._look_for_request()
+        with suppress(Exception):  # whatever it is, the sweep is none the worse
+            self._last = replace(self._last, standing=self._look())
+        self._write()
 
-    def _hear(self) -> None:
-        """Take a request to stop away, and follow it where it is for this launch."""
+    def _write(self) -> None:
+        self._last = replace(self._last, at=datetime.now(UTC))
+        with suppress(OSError):
+            write_briefly(self._folder.status, self._last.text())
+
+    def _look_for_request(self) -> None:
+        """Remove a request to stop, and follow it where it is for this launch."""
         content = _content(self._folder.stop_request)
         if content is not None:
             with suppress(OSError):
                 self._folder.stop_request.unlink()
-            self._asked = self._asked or content.strip() == request(self._last.launch)
-        if self._asked:
-            self._stop()
+            if content.strip() == request(self._last.launch):
+                self._stop()
 
 
 def _ending(error: BaseException | None, standing: Standing) -> str:

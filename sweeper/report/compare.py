@@ -11,9 +11,8 @@ from sweeper.errors import UserError
 from sweeper.report.leaderboard import limit_on
 from sweeper.report.select import Chosen
 from sweeper.report.summaries import Runs, runs_on
-from sweeper.results.summary import CUT_SHORT
 from sweeper.stats.comparison import FEWEST, Comparison, compare, verdict
-from sweeper.stats.events import Clock
+from sweeper.stats.events import CUT_SHORT, Clock
 
 
 @dataclass(frozen=True)

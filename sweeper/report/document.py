@@ -18,7 +18,7 @@ from sweeper.report.leaderboard import Leaderboard, bound, grids, leaderboard
 from sweeper.report.select import choose
 from sweeper.report.table import Grid
 from sweeper.results.query import query
-from sweeper.results.summary import CUT_SHORT
+from sweeper.stats.events import CUT_SHORT
 
 _TOP = 20
 _STATES = ("finished", *CUT_SHORT, "failed")

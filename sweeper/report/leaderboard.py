@@ -15,8 +15,8 @@ from sweeper.report.table import Grid, on_terminal
 from sweeper.report.verdicts import Verdict, verdicts
 from sweeper.results.query import query
 from sweeper.results.readback import taken_up_again
-from sweeper.results.summary import CUT_SHORT, column_of
-from sweeper.stats.events import Clock
+from sweeper.results.summary import column_of
+from sweeper.stats.events import CUT_SHORT, Clock
 
 _FRESH_SEEDS = (
     "The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones."

@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.query import frame
-from sweeper.results.summary import COLUMN
-from sweeper.stats.events import Clock
+from sweeper.stats.events import COLUMN, Clock
 from sweeper.stats.survival import Rate, Survival, kaplan_meier, restricted_mean, success_rate
 
 Times = npt.NDArray[np.float64]

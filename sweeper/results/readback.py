@@ -10,8 +10,7 @@ import pandas as pd
 
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.parts import rows
-from sweeper.results.summary import COLUMN
-from sweeper.stats.events import Clock, Ending
+from sweeper.stats.events import COLUMN, Clock, Ending
 from sweeper.stats.objective import Observation
 
 Observations = Mapping[str, Sequence[Observation]]

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from sweeper.results import diagnosis
 from sweeper.space.hyperparameters import Hyperparameters, described
-from sweeper.stats.events import CLOCKS, Clock, Ending, Event, Outcome
+from sweeper.stats.events import CLOCKS, COLUMN, CUT_SHORT, Ending, Event, Outcome
 from sweeper.stats.objective import Observation, Rmst, lower_bound, rmst, value
+from sweeper.stats.trial_watch import TrialWatch
 from sweeper.stats.watch import Watch
 from sweeper.trial import Assignment, seeds_of
 
@@ -21,12 +22,6 @@ LEVELS = {"90": 0.90, "95": 0.95, "99": 0.99}
 
 _NEAR_ZERO = 0.1
 """A training loss below this counts as memorised, where an inversion is to be explained."""
-
-CUT_SHORT = ("capped", "lost", "pruned", "stopped")
-"""Endings of trials that could have trained on: means over their runs are upper bounds."""
-
-COLUMN: dict[Clock, str] = {"steps": "step", "examples": "examples", "seconds": "seconds"}
-"""Clock -> its column in `curves`."""
 
 ACCURACY = "accuracy"
 """The score whose levels are recorded, where a task has it."""
@@ -107,9 +102,18 @@ def summarise(
         seconds: time spent on it, over all its starts.
         device: where it was trained.
     """
+    asked, operations = assignment.objective, assignment.task.operations
+    watched = TrialWatch(operations, assignment.replicates, asked.watch, asked.minimize)
+    watched.see(columns)
     runs = tuple(
-        _summarise_run(assignment, _curve_of(columns, operation, replicate), operation, replicate, ending)
-        for operation in assignment.task.operations
+        RunSummary(
+            operation,
+            replicate,
+            watched.run(operation, replicate).ended(ending),
+            watched.run(operation, replicate).observation,
+            _measured(assignment, _curve_of(columns, operation, replicate), watched.run(operation, replicate)),
+        )
+        for operation in operations
         for replicate in assignment.replicates
     )
     by_operation = _by_operation(runs)
@@ -133,59 +137,6 @@ def _by_operation(runs: Sequence[RunSummary]) -> dict[str, list[Observation]]:
     return found
 
 
-def observe(assignment: Assignment, columns: Curve) -> dict[str, list[Observation]]:
-    """Operation -> what is known of each run while the trial is still training."""
-    return {
-        operation: [
-            _watched(assignment, _curve_of(columns, operation, replicate)).observation
-            for replicate in assignment.replicates
-        ]
-        for operation in assignment.task.operations
-    }
-
-
-def score(assignment: Assignment, columns: Curve) -> float:
-    """The event's metric, mean over the runs, each at its last evaluation; NaN where a run has none."""
-    return float(np.mean([watch.value for watch in _all_watched(assignment, columns)]))
-
-
-def is_over(assignment: Assignment, columns: Curve) -> bool:
-    """Whether every run has reached its event, its horizon or a non-finite loss, so that its outcome is known."""
-    return all(watch.known for watch in _all_watched(assignment, columns))
-
-
-def hindmost(assignment: Assignment, columns: Curve) -> int:
-    """The last step of the run that is furthest behind among those that are not over; 0 before its first."""
-    return min((watch.step for watch in _all_watched(assignment, columns) if not watch.known), default=0)
-
-
-def _all_watched(assignment: Assignment, columns: Curve) -> list[Watch]:
-    return [
-        _watched(assignment, _curve_of(columns, operation, replicate))
-        for operation in assignment.task.operations
-        for replicate in assignment.replicates
-    ]
-
-
-def _watched(assignment: Assignment, curve: Curve) -> Watch:
-    """A run that has been watched through all of its curve."""
-    watch = assignment.objective.watch()
-    if _begun(curve):
-        clock, metric = COLUMN[assignment.objective.minimize], assignment.objective.event.metric
-        columns = (curve["step"], curve[metric], _finite(curve), curve["seconds"], curve[clock])
-        for evaluation in zip(*(column.tolist() for column in columns), strict=True):
-            watch.see(*evaluation)
-    return watch
-
-
-def _begun(curve: Curve) -> bool:
-    return bool(curve) and len(curve["step"]) > 0
-
-
-def _finite(curve: Curve) -> npt.NDArray[np.bool_]:
-    return np.isfinite(curve["train_loss"]) & np.isfinite(curve["val_loss"])
-
-
 def _curve_of(columns: Curve, operation: str, replicate: int) -> Curve:
     if not columns:
         return {}
@@ -193,14 +144,13 @@ def _curve_of(columns: Curve, operation: str, replicate: int) -> Curve:
     return {name: values[mine] for name, values in columns.items()}
 
 
-def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replicate: int, ending: Ending) -> RunSummary:
+def _measured(assignment: Assignment, curve: Curve, watch: Watch) -> dict[str, Any]:
+    """The columns of a run's row that its curve gives; none where it has no curve."""
+    if not watch.evaluations:
+        return {}
     event = assignment.objective.event
-    watch = _watched(assignment, curve)
-    outcome, observation = watch.ended(ending), watch.observation
-    if not _begun(curve):
-        return RunSummary(operation, replicate, outcome, observation, {})
     values = curve[event.metric].astype(np.float64)
-    row: dict[str, Any] = {"best_metric": observation.best}
+    row: dict[str, Any] = {"best_metric": watch.best}
     row |= _times("first", event.at(event.threshold, 1).crossing(values), curve)
     row |= _times("sustained", event.crossing(values), curve)
     learnt = event
@@ -213,7 +163,7 @@ def _summarise_run(assignment: Assignment, curve: Curve, operation: str, replica
             row |= _times(f"sustained_{name}", at.crossing(accuracy), curve)
     row |= {f"final_{name}": float(curve[name][-1]) for name in assignment.task.logged_scores}
     row["final_step"] = watch.step
-    return RunSummary(operation, replicate, outcome, observation, row | _diagnose(curve, learnt))
+    return row | _diagnose(curve, learnt)
 
 
 def _times(prefix: str, index: int | None, curve: Curve) -> dict[str, Any]:

@@ -36,8 +36,15 @@ class Pruner:
             else optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=horizon // _FACTOR**_RUNGS)
         )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._horizon = horizon
         self._study = optuna.create_study(direction="maximize" if larger else "minimize", pruner=pruner)
         self._trials: dict[int, Trial] = {}
+
+    @property
+    def rungs(self) -> list[int]:
+        """The steps at which ASHA compares trials, those before the horizon."""
+        first = max(self._horizon // _FACTOR**_RUNGS, 1)
+        return [first * _FACTOR**k for k in range(_RUNGS + 1) if first * _FACTOR**k < self._horizon]
 
     def stops(self, number: int, step: int, score: float) -> bool:
         """Whether a trial whose curve has that score at that step is to train no further."""

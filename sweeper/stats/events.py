@@ -17,6 +17,8 @@ UNUSABLE_STATE = "unusable checkpoint"
 Kind = Literal["reached", "censored", "diverged", "failed"]
 Clock = Literal["steps", "examples", "seconds"]
 CLOCKS: tuple[Clock, ...] = ("steps", "examples", "seconds")
+COLUMN: dict[Clock, str] = {"steps": "step", "examples": "examples", "seconds": "seconds"}
+"""Clock -> its column in a curve."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _EVENT = re.compile(rf"\s*([A-Za-z_]\w*)\s*([<>])\s*({_NUMBER})\s*")
@@ -101,5 +103,12 @@ class Ending:
         """Whether the trial is over for good: not when it was stopped, or its machine was lost."""
         return self.kind != "stopped" and self.why not in (NODE_LOST, DEVICE_FAILED)
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether the trial could have trained on."""
+        return self.kind in CUT_SHORT
 
+
+CUT_SHORT = ("capped", "lost", "pruned", "stopped")
+"""Endings of trials that could have trained on: means over their runs are upper bounds."""
 FINISHED = Ending("finished")

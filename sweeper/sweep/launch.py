@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -23,20 +23,25 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.folder.mirror import mirrored
 from sweeper.monitor.heartbeat import EVERY, Pulse
 from sweeper.results.checkpoints import Checkpoints
-from sweeper.results.readback import settled
+from sweeper.results.readback import curves, settled
 from sweeper.results.schema import tables
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import Runner, SharesGpus
+from sweeper.search.study import Study
 from sweeper.sweep import resume as continuation
-from sweeper.sweep.director import SweepDirector
+from sweeper.sweep.broadcast import Broadcast
+from sweeper.sweep.director import SweepDirector, open_director
 from sweeper.sweep.progress import preparing, progress, standing
+from sweeper.sweep.scoreboard import Scoreboard
 from sweeper.sweep.workload import heaviest
 from sweeper.tasks.task import References
 from sweeper.trackers import feeding
+from sweeper.trackers.protocol import Trial
 from sweeper.trial import Train
 
 Where = Literal["ray", "here"]
+Say = Callable[[str], object]
 _CTRL_C = "Ctrl-C"
 _ASKED = "sweeper stop"
 _TOP = 10
@@ -75,60 +80,51 @@ def launch(
         Interrupted: Ctrl-C; what was learned is kept.
     """
     console = console or Console()
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     loaded = load(space, overrides)
     spec = loaded.spec
-    place = address_of(spec.results, spec.name)
-    folder = SweepFolder(working_folder(place))
-    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    address_of_results = address_of(spec.results, spec.name)
+    folder = SweepFolder(working_folder(address_of_results))
     feeding.check(spec.trackers, folder)
-    with continuation.locked(folder), mirrored(place, folder, say) as mirror:
-        changed = continuation.changes(folder, loaded)
-        if resume is None:
-            continuation.refuse(changed, folder, space)
-        for each in changed:
-            say(f"goes on although {each}")
+    board, broadcast = Scoreboard(), Broadcast()
+    runner, running = _runner(spec, where, address, insecure)
+    with (
+        continuation.locked(folder),
+        mirrored(address_of_results, folder, say, notice=broadcast.notice, stop=broadcast.stop) as mirror,
+    ):
+        changed = _changes(folder, loaded, space, resume, say)
+        every = EVERY if mirror is None else EVERY + mirror.lag
+        look = partial(standing, board, broadcast, spec, runner)
         with (
-            Pulse(folder, spec.name, EVERY if mirror is None else EVERY + mirror.lag) as pulse,
-            feeding.feeding(spec.trackers, spec.name, folder, say) as trackers,
+            Pulse(folder, look, partial(broadcast.stop, _ASKED), every),
+            broadcast.rest(say),
+            feeding.feeding(spec.trackers, spec.name, folder, broadcast.notice) as trackers,
             continuation.study_of(folder, loaded) as study,
-            _runner(spec, where, address, insecure) as runner,
+            running,
         ):
             measured: dict[str, Any] = {"changed": changed} if changed else {}
             if spec.task.prepares and train is None:
                 measured[REFERENCES] = _prepare(spec, console)
             train = train or _our_training()
             if spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
-                measured["gpu"] = _share_gpus(runner, loaded, train, console)
+                measured["gpu"] = _share_gpus(runner, loaded, train, say)
             record = continuation.write_down(folder, loaded, space, measured)
             # Tables before trials are taken up: what a crash left between tables and study is settled then.
             writer = Writer(folder, record, tables(spec.task))
-            checkpoints, known = Checkpoints(folder), settled(folder, spec.objective.minimize)
             if changed:
-                checkpoints.keep(set())  # no trial is half of one question, or of one code, and half of another
-            continuation.belong_together(folder, known, study)
-            director = SweepDirector(
-                spec,
-                loaded.space,
-                study=study,
-                writer=writer,
-                checkpoints=checkpoints,
-                settled=known,
-                limit=spec.limit(),
-                track=trackers.put,
+                Checkpoints(folder).keep(set())  # no trial is half of one question, or of one code, and half of another
+            director = _director(
+                folder, loaded, study, writer=writer, board=board, broadcast=broadcast, track=trackers.put
             )
-            if mirror is not None:
-                mirror.follow(director.notices.append, director.stop)
-            for line in (f"{spec.name}: {_opening(director, runner, spec)}; results in {place}", *_warnings(spec)):
-                say(line)
-            with (
-                _interruptible(director),
-                pulse.follow(partial(standing, director, spec, runner), partial(director.stop, _ASKED)),
-                trackers.telling(director.notices.append),
-                progress(director, spec, runner, console),
+            for line in (
+                f"{spec.name}: {_opening(board, runner, spec)}; results in {address_of_results}",
+                *_warnings(spec),
             ):
+                say(line)
+            with _interruptible(broadcast), progress(board, broadcast, spec, runner, console):
                 runner.run(train, director)
             writer.close()
-    _conclude(director, folder, loaded, console)
+    _conclude(board, broadcast, folder, loaded, console)
     return folder
 
 
@@ -170,9 +166,47 @@ def _parts(root: Path) -> tuple[str, str, str]:
     return str(whole.parent), "/", whole.name
 
 
-def _opening(director: SweepDirector, runner: Runner, spec: SweepSpec) -> str:
+def _changes(folder: SweepFolder, loaded: Loaded, space: Path, resume: Literal["anyway"] | None, say: Say) -> list[str]:
+    """What has changed since the sweep was last launched. Raises UserError where the user has not agreed to it."""
+    changed = continuation.changes(folder, loaded)
+    if resume is None:
+        continuation.refuse(changed, folder, space)
+    for each in changed:
+        say(f"goes on although {each}")
+    return changed
+
+
+def _director(
+    folder: SweepFolder,
+    loaded: Loaded,
+    study: Study,
+    *,
+    writer: Writer,
+    board: Scoreboard,
+    broadcast: Broadcast,
+    track: Callable[[Trial], object],
+) -> SweepDirector:
+    """The director, which continues from the tables in the folder."""
+    objective = loaded.spec.objective
+    known = settled(folder, objective.minimize)
+    continuation.belong_together(folder, known, study)
+    return open_director(
+        loaded.spec,
+        loaded.space,
+        study=study,
+        writer=writer,
+        checkpoints=Checkpoints(folder),
+        settled=known,
+        curves=partial(curves, folder, objective.minimize, objective.event.metric),
+        board=board,
+        broadcast=broadcast,
+        track=track,
+    )
+
+
+def _opening(board: Scoreboard, runner: Runner, spec: SweepSpec) -> str:
     runs = len(spec.task.operations) * spec.objective.replicates
-    earlier = f"{_counted(director.earlier, 'trial')} from before, " if director.earlier else ""
+    earlier = f"{_counted(board.earlier, 'trial')} from before, " if board.earlier else ""
     return f"{earlier}{_counted(runner.places, 'trial')} at once, {_counted(runs, 'run')} each"
 
 
@@ -204,20 +238,23 @@ def _prepare(spec: SweepSpec, console: Console) -> References:
         return learner_of(spec.task).prepare(tell)
 
 
-def _runner(spec: SweepSpec, where: Where, address: str | None, insecure: bool) -> AbstractContextManager[Runner]:
+def _runner(
+    spec: SweepSpec, where: Where, address: str | None, insecure: bool
+) -> tuple[Runner, AbstractContextManager[object]]:
+    """The runner, and the block within which it can be used."""
     if where == "here":
-        return nullcontext(InProcess())
+        return InProcess(), nullcontext()
     from sweeper.runners.ray_tune import RayTune  # noqa: PLC0415  # so does ray
 
     gpu = 0.0 if spec.resources.gpu == "auto" else spec.resources.gpu
-    return RayTune(spec.resources.cpu, gpu, address, insecure=insecure)
+    ray = RayTune(spec.resources.cpu, gpu, address, insecure=insecure)
+    return ray, ray
 
 
-def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, console: Console) -> dict[str, Any]:
+def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, say: Say) -> dict[str, Any]:
     """Measure which share of a GPU trials get, and say it. Returns what was measured, for the provenance."""
     from sweeper.training import probe  # noqa: PLC0415  # only here is it needed
 
-    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     measured = None
     share, words = 0.0, f"no GPU with {loaded.spec.resources.cpu:g} CPU beside it, so trials train on the CPU"
     if runner.most_on_a_gpu:
@@ -231,16 +268,16 @@ def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, console: Conso
 
 
 @contextmanager
-def _interruptible(director: SweepDirector) -> Iterator[None]:
+def _interruptible(broadcast: Broadcast) -> Iterator[None]:
     """First Ctrl-C: stop gracefully. Second: now."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def on_interrupt(number: int, frame: Any) -> None:
-        if director.stopping:
+        if broadcast.stopping:
             raise KeyboardInterrupt
-        director.stop(_CTRL_C)
+        broadcast.stop(_CTRL_C)
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:
@@ -249,23 +286,23 @@ def _interruptible(director: SweepDirector) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, console: Console) -> None:
+def _conclude(board: Scoreboard, broadcast: Broadcast, folder: SweepFolder, loaded: Loaded, console: Console) -> None:
     """Print the leaderboard and say how the sweep ended."""
     from sweeper.report import leaderboard  # noqa: PLC0415  # scipy takes a second to import, and the start needs none
 
     spec = loaded.spec
-    if director.broken:
-        raise SweepFailed(f"{director.broken}; the same command continues the sweep on a device that works")
-    tally = director.tally
-    if tally.first_failure is not None and tally.failed == tally.trials and not director.earlier:
+    if board.broken:
+        raise SweepFailed(f"{board.broken}; the same command continues the sweep on a device that works")
+    tally = board.tally
+    if tally.first_failure is not None and tally.failed == tally.trials and not board.earlier:
         first = tally.first_failure
         console.print(first.summary.ending.detail, markup=False, highlight=False)
         raise SweepFailed(
             f"every trial failed; above is the traceback of trial {first.proposal.number}, "
             f"{folder.table('trials')} has the others"
         )
-    board = leaderboard.leaderboard(folder, spec, _TOP)
-    console.print(leaderboard.render(board, console))
+    leaders = leaderboard.leaderboard(folder, spec, _TOP)
+    console.print(leaderboard.render(leaders, console))
     if tally.failed:
         console.print(
             f"{tally.failed} trials failed; to see why: "
@@ -274,11 +311,11 @@ def _conclude(director: SweepDirector, folder: SweepFolder, loaded: Loaded, cons
             markup=False,
             highlight=False,
         )
-    if director.exhausted:
+    if board.exhausted:
         console.print("the search ended early: every configuration of the space has been run")
-    if director.stopping == _CTRL_C:
+    if broadcast.stopping == _CTRL_C:
         raise Interrupted("stopped by Ctrl-C; the same command continues the sweep")
-    if director.stopping == _ASKED:
+    if broadcast.stopping == _ASKED:
         console.print("stopped by sweeper stop; the same command continues the sweep")
-    elif director.stopping:
-        console.print(f"stopped: {director.stopping}; the same command with a larger budget continues the sweep")
+    elif broadcast.stopping:
+        console.print(f"stopped: {broadcast.stopping}; the same command with a larger budget continues the sweep")

@@ -1,6 +1,6 @@
 """Progress while a sweep runs: a live panel on a terminal, one line a finished trial everywhere else.
 
-Both look at the director from a thread of their own, a few times a second; nothing calls back.
+Both read the scoreboard in a thread of their own, a few times a second; nothing calls back.
 """
 
 import math
@@ -17,28 +17,32 @@ from sweeper.config.model import SweepSpec
 from sweeper.monitor import panel
 from sweeper.monitor.heartbeat import Standing, Training
 from sweeper.monitor.panel import duration
-from sweeper.results.summary import CUT_SHORT
 from sweeper.runners.protocol import Runner
 from sweeper.search.study import Proposal
 from sweeper.space import hyperparameters
-from sweeper.sweep.director import Finished, SweepDirector
+from sweeper.stats.events import CUT_SHORT
+from sweeper.sweep.broadcast import Broadcast
+from sweeper.sweep.scoreboard import Finished, Scoreboard
 
 _EVERY = 0.5
 
 
 @contextmanager
-def progress(director: SweepDirector, spec: SweepSpec, runner: Runner, console: Console) -> Iterator[None]:
+def progress(
+    board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: Runner, console: Console
+) -> Iterator[None]:
     """Show progress until the block ends: live on a terminal, plain lines when piped."""
     if console.is_terminal:
 
         def picture() -> RenderableType:
-            return panel.render(standing(director, spec, runner), " (Ctrl-C again stops at once)")
+            return panel.render(standing(board, broadcast, spec, runner), " (Ctrl-C again stops at once)")
 
         with Live(get_renderable=picture, console=console, refresh_per_second=2, transient=True):
             yield
+        broadcast.shown = len(broadcast.notices)
         return
     done = threading.Event()
-    lines = _Lines(director, spec, runner, console)
+    lines = _Lines(board, broadcast, spec, runner, console)
     thread = threading.Thread(target=lines.follow, args=(done,), daemon=True)
     thread.start()
     try:
@@ -71,9 +75,11 @@ def preparing(name: str, console: Console) -> Iterator[Callable[[int, int], None
         console.print(f"prepared {name}: {told:,} in {gone}", soft_wrap=True, highlight=False, markup=False)
 
 
-def standing(director: SweepDirector, spec: SweepSpec, runner: Runner) -> Standing:
+def standing(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: Runner) -> Standing:
     """How far the sweep is. Safe to call from another thread."""
-    tally, gone = director.tally, director.elapsed()
+    if not board.begun:
+        return Standing(spec.name, stopping=broadcast.stopping)
+    tally, elapsed = board.tally, board.elapsed()
     training = [
         Training(
             each.proposal.number,
@@ -82,35 +88,35 @@ def standing(director: SweepDirector, spec: SweepSpec, runner: Runner) -> Standi
             each.step,
             None if math.isnan(each.metric) else each.metric,
         )
-        for each in director.running()
+        for each in board.running()
     ]
     return Standing(
         spec.name,
         metric=spec.objective.event.metric,
         horizon=spec.objective.horizon,
-        gone=gone,
-        left=seconds_left(director, spec, runner.places),
-        finished=director.earlier - director.earlier_confirmed + tally.searched,
+        gone=elapsed,
+        left=seconds_left(board, spec, runner),
+        finished=board.earlier - board.earlier_confirmed + tally.searched,
         asked=spec.budget.trials,
-        confirmed=director.earlier_confirmed + tally.trials - tally.searched,
+        confirmed=board.earlier_confirmed + tally.trials - tally.searched,
         runs=dict(tally.runs),
-        rate=director.steps_trained / max(gone, 1e-9),
+        rate=board.steps_trained / max(elapsed, 1e-9),
         best="" if tally.best is None else sentence(tally.best, spec),
         running=tuple(training),
-        notice=director.notices[-1] if director.notices else "",
-        stopping=director.stopping,
+        notice=broadcast.notices[-1] if broadcast.notices else "",
+        stopping=broadcast.stopping,
     )
 
 
-def seconds_left(director: SweepDirector, spec: SweepSpec, places: int) -> float | None:
+def seconds_left(board: Scoreboard, spec: SweepSpec, runner: Runner) -> float | None:
     """A guess from the trials that have finished; None before there is one or without a limit to count to."""
     limits = []
-    tally = director.tally
+    tally = board.tally
     if spec.budget.trials is not None and tally.searched:
-        remaining = max(spec.budget.trials - director.earlier + director.earlier_confirmed - tally.searched, 0)
-        limits.append(tally.seconds / tally.searched * remaining / max(places, 1))
+        remaining = max(spec.budget.trials - board.earlier + board.earlier_confirmed - tally.searched, 0)
+        limits.append(tally.seconds / tally.searched * remaining / max(runner.places, 1))
     if spec.budget.hours is not None:
-        limits.append(max(spec.budget.hours * 3600 - director.elapsed(), 0.0))
+        limits.append(max(spec.budget.hours * 3600 - board.elapsed(), 0.0))
     return min(limits) if limits else None
 
 
@@ -145,31 +151,31 @@ def configuration(finished: Finished, spec: SweepSpec) -> str:
 class _Lines:
     """A line for each finished trial, and one every minute in between."""
 
-    def __init__(self, director: SweepDirector, spec: SweepSpec, runner: Runner, console: Console):
-        self._director, self._spec, self._runner, self._console = director, spec, runner, console
-        self._told = self._noticed = 0
+    def __init__(self, board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: Runner, console: Console):
+        self._board, self._broadcast, self._spec, self._runner, self._console = board, broadcast, spec, runner, console
+        self._printed = 0
         self._quiet_since = 0.0
 
     def follow(self, done: threading.Event) -> None:
         """Print what is new until `done`, and once more after."""
         while not done.wait(_EVERY):
-            self._tell()
-        self._tell()
+            self._print_news()
+        self._print_news()
 
-    def _tell(self) -> None:
-        director = self._director
-        ended, finished, notices = director.tally.trials, list(director.finished), list(director.notices)
-        for notice in notices[self._noticed :]:
-            self._print(f"[{duration(director.elapsed())}] {notice}")
-        self._noticed = len(notices)
-        for each in finished[len(finished) - min(ended - self._told, len(finished)) :]:
-            left = duration(seconds_left(director, self._spec, self._runner.places))
-            self._print(f"[{duration(director.elapsed())}, {left} left] {sentence(each, self._spec)}")
-        self._told = ended
-        if director.elapsed() - self._quiet_since > 60:
-            steps = ", ".join(f"trial {each.proposal.number} at step {each.step:,}" for each in director.running())
-            self._print(f"[{duration(director.elapsed())}] training: {steps or 'nothing yet'}")
+    def _print_news(self) -> None:
+        board, broadcast = self._board, self._broadcast
+        ended, finished, notices = board.tally.trials, list(board.finished), list(broadcast.notices)
+        for notice in notices[broadcast.shown :]:
+            self._print(f"[{duration(board.elapsed())}] {notice}")
+        broadcast.shown = len(notices)
+        for each in finished[len(finished) - min(ended - self._printed, len(finished)) :]:
+            left = duration(seconds_left(board, self._spec, self._runner))
+            self._print(f"[{duration(board.elapsed())}, {left} left] {sentence(each, self._spec)}")
+        self._printed = ended
+        if board.elapsed() - self._quiet_since > 60:
+            steps = ", ".join(f"trial {each.proposal.number} at step {each.step:,}" for each in board.running())
+            self._print(f"[{duration(board.elapsed())}] training: {steps or 'nothing yet'}")
 
     def _print(self, line: str) -> None:
-        self._quiet_since = self._director.elapsed()
+        self._quiet_since = self._board.elapsed()
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -82,17 +82,7 @@ class Feed:
     """
 
     def __init__(self, places: dict[str, Place], say: Say):
-        self._says = [say]
-        self._lines = [_Line(name, place, self._say) for name, place in places.items()]
-
-    @contextmanager
-    def telling(self, say: Say) -> Iterator[None]:
-        """Tell somebody else what a user should know, until the block ends."""
-        self._says.append(say)
-        try:
-            yield
-        finally:
-            self._says.pop()
+        self._lines = [_Line(name, place, say) for name, place in places.items()]
 
     def put(self, trial: Trial) -> None:
         """Tell every tracker, soon. Returns at once."""
@@ -106,9 +96,6 @@ class Feed:
             line.finish()
         for line in self._lines:
             line.join(max(0.0, until - time.monotonic()))
-
-    def _say(self, line: str) -> None:
-        self._says[-1](line)
 
 
 class _Line:

@@ -11,6 +11,7 @@ from sweeper.config.model import Objective
 from sweeper.results.summary import TrialSummary, summarise
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.stats.events import FINISHED, Ending
+from sweeper.stats.trial_watch import TrialWatch
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.trial import Assignment, Chunk, join
 
@@ -89,3 +90,12 @@ def summary_of(
         seconds=(FINISHED_AT - STARTED).total_seconds(),
         device=DEVICE if curves else "",
     )
+
+
+def watch_of(assignment: Assignment, *chunks: Chunk) -> TrialWatch:
+    """A trial, watched through some chunks."""
+    objective = assignment.objective
+    watch = TrialWatch(assignment.task.operations, assignment.replicates, objective.watch, objective.minimize)
+    for each in chunks:
+        watch.see(each.columns)
+    return watch

@@ -1,8 +1,10 @@
 """The files of a small sweep, as they are mirrored to an object store."""
 
+from contextlib import AbstractContextManager
+
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.folder.manifest import scan
-from sweeper.folder.mirror import mirrored
+from sweeper.folder.mirror import Mirror, Say, mirrored
 
 Files = dict[str, str]
 
@@ -24,9 +26,16 @@ def content(folder: SweepFolder) -> Files:
     return {name: (folder.root / name).read_text() for name in scan(folder.root)}
 
 
+def mirroring(
+    address: str, folder: SweepFolder, say: Say = print, notice: Say = print, stop: Say = print
+) -> AbstractContextManager[Mirror | None]:
+    """Run a launch whose results are mirrored."""
+    return mirrored(address, folder, say, notice=notice, stop=stop)
+
+
 def brought(address: str, folder: SweepFolder, files: Files) -> list[str]:
     """Run a launch that leaves these files, from its beginning to its end. Returns what it said."""
     said: list[str] = []
-    with mirrored(address, folder, said.append):
+    with mirroring(address, folder, said.append):
         fill(folder, files)
     return said

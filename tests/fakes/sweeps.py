@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pyarrow.parquet as pq
 from sweeper.config.loading import Loaded, load
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.results.checkpoints import Checkpoints
-from sweeper.results.readback import settled
+from sweeper.results.readback import curves, settled
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
 from sweeper.search.capping import places_that_matter
 from sweeper.search.study import Study
-from sweeper.sweep.director import SweepDirector
+from sweeper.sweep.broadcast import Broadcast
+from sweeper.sweep.director import SweepDirector, open_director
+from sweeper.sweep.scoreboard import Scoreboard
 from sweeper.trial import Assignment, Chunk, Train
 from tests.fakes.curves import EVERY
 from tests.fakes.tables import MODULAR
@@ -66,15 +69,18 @@ class Sweep:
         writer = Writer(self.folder, {}, MODULAR, straight)
         study = self._study(loaded)
         known = settled(self.folder, loaded.spec.objective.minimize)
-        limit = loaded.spec.limit()
-        return SweepDirector(
+        asked = loaded.spec.objective
+        return open_director(
             loaded.spec,
             loaded.space,
             study=study,
             writer=writer,
             checkpoints=Checkpoints(self.folder),
             settled=known,
-            limit=limit,
+            curves=partial(curves, self.folder, asked.minimize, asked.event.metric),
+            board=Scoreboard(),
+            broadcast=Broadcast(),
+            track=lambda trial: None,
         )
 
     def launch(self, train: Train) -> SweepDirector:

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from sweeper.folder.layout import SweepFolder, write_text
-from sweeper.folder.mirror import mirrored
 from sweeper.results.writer import Writer
+from tests.fakes.mirrored import mirroring
 from tests.fakes.studies import SMOOTH, opened
 from tests.fakes.tables import MODULAR
 from tests.fakes.written import PROVENANCE, put
@@ -13,7 +13,7 @@ from tests.fakes.written import PROVENANCE, put
 
 def stream(address: str, folder: SweepFolder) -> None:
     """Open, put and tell until killed."""
-    with mirrored(address, folder, print):
+    with mirroring(address, folder):
         write_text(folder.space, "name: stream\n")
         writer, study = Writer(folder, PROVENANCE, MODULAR), opened(folder.root, SMOOTH, "random")
         while (proposal := study.suggest()) is not None:

@@ -8,9 +8,8 @@ import pytest
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import localised
-from sweeper.folder.mirror import mirrored
 from sweeper.folder.object_store import Store
-from tests.fakes.mirrored import SWEEP, brought, content, fill
+from tests.fakes.mirrored import SWEEP, brought, content, fill, mirroring
 from tests.folder.conftest import Cable
 
 
@@ -25,7 +24,7 @@ def test_reading_copies_what_changed_and_no_checkpoints(address: str, here: Swee
     assert (read.root / "trials/part-00000.parquet").stat().st_ino == kept
 
     # A launch that goes on in the folder that was read from has the checkpoints too.
-    with mirrored(address, read, print):
+    with mirroring(address, read):
         assert content(read) == SWEEP | {"study.journal": "more"}
 
 

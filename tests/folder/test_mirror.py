@@ -21,9 +21,9 @@ from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.folder.lease import Lease
 from sweeper.folder.local_copy import localised
 from sweeper.folder.manifest import Manifest, scan
-from sweeper.folder.mirror import Mirror, mirrored
+from sweeper.folder.mirror import Mirror
 from sweeper.folder.object_store import Store
-from tests.fakes.mirrored import SWEEP, Files, brought, content, fill
+from tests.fakes.mirrored import SWEEP, Files, brought, content, fill, mirroring
 from tests.fakes.studies import SMOOTH, opened
 from tests.fakes.written import ROWS
 from tests.folder.conftest import Cable
@@ -53,7 +53,7 @@ def opened_mirror(store: Store, folder: SweepFolder) -> Iterator[Mirror]:
     lease = Lease(Store(store.uri), 1000.0)
     lease.take(folder, print)
     try:
-        mirror = Mirror(store, folder, lease, 1000.0)
+        mirror = Mirror(store, folder, lease, lag=1000.0, notice=print, stop=print)
         mirror.restore(print)
         yield mirror
     finally:
@@ -68,7 +68,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def test_a_path_has_no_mirror(here: SweepFolder) -> None:
-    with mirrored(str(here.root), here, print) as mirror:
+    with mirroring(str(here.root), here) as mirror:
         assert mirror is None
     assert not here.root.exists()
 
@@ -91,7 +91,7 @@ def test_the_store_gets_what_is_new_and_what_changed_and_loses_what_went(store: 
 
 
 def test_a_launch_keeps_the_store_up_to_date_while_it_runs(address: str, store: Store, here: SweepFolder) -> None:
-    with mirrored(address, here, print):
+    with mirroring(address, here):
         fill(here, SWEEP)
         wait_for(lambda: objects(store) == SWEEP)
         fill(here, {"study.journal": "more"})
@@ -105,7 +105,7 @@ def test_another_machine_goes_on_from_what_the_store_has(
 ) -> None:
     assert brought(address, here, SWEEP) == []
     said = []
-    with mirrored(address, elsewhere, said.append):
+    with mirroring(address, elsewhere, said.append):
         assert scan(elsewhere.root) == scan(here.root)
         assert content(elsewhere) == SWEEP
         unchanged = manifest(store)
@@ -116,7 +116,7 @@ def test_another_machine_goes_on_from_what_the_store_has(
     more = {"study.journal": "trial 0\ntrial 1\n", "trials/part-00001.parquet": "more"}
     brought(address, elsewhere, more)
     fill(here, {"runs/part-00000.parquet": "never brought", "study.journal": "something else"})
-    with mirrored(address, here, print):
+    with mirroring(address, here):
         assert content(here) == SWEEP | more
 
 
@@ -150,7 +150,7 @@ def test_a_sweep_that_was_copied_to_the_store_by_other_means_is_taken_as_it_is(
     fill(elsewhere, SWEEP)
     for name in SWEEP:
         store.upload(elsewhere.root / name, name)
-    with mirrored(address, here, print):
+    with mirroring(address, here):
         assert content(here) == SWEEP
         fill(here, {"study.journal": "more"})
     assert objects(store) == SWEEP | {"study.journal": "more"}
@@ -264,9 +264,7 @@ def test_a_store_that_is_away_for_a_while_is_said_once_and_caught_up_with(
     cable: Cable, address: str, store: Store, here: SweepFolder
 ) -> None:
     notices: list[str] = []
-    with mirrored(address, here, print) as mirror:
-        assert mirror is not None
-        mirror.follow(notices.append, pytest.fail)
+    with mirroring(address, here, notice=notices.append, stop=pytest.fail):
         fill(here, SWEEP)
         wait_for(lambda: objects(store) == SWEEP)
         cable.pull()
@@ -285,7 +283,7 @@ def test_a_store_that_is_away_at_the_end_is_an_error_that_names_the_folder(
     cable: Cable, address: str, store: Store, here: SweepFolder
 ) -> None:
     with pytest.raises(StorageError) as raised:  # noqa: PT012, SIM117  # it is raised at the end
-        with mirrored(address, here, print):
+        with mirroring(address, here):
             fill(here, SWEEP)
             cable.pull()
     said = str(raised.value)
@@ -302,7 +300,7 @@ def test_a_store_that_is_away_at_the_end_is_an_error_that_names_the_folder(
 
 def test_an_error_of_the_sweep_is_not_hidden_by_one_of_the_store(cable: Cable, address: str, here: SweepFolder) -> None:
     with pytest.raises(ZeroDivisionError):  # noqa: PT012, SIM117  # here too
-        with mirrored(address, here, print):
+        with mirroring(address, here):
             fill(here, SWEEP)
             cable.pull()
             raise ZeroDivisionError
@@ -313,11 +311,9 @@ def test_a_launch_whose_sweep_another_took_over_ends_and_brings_no_more(
 ) -> None:
     stopped: list[str] = []
     with pytest.raises(StorageError) as raised:  # noqa: PT012, SIM117  # and here
-        with mirrored(address, here, print) as mirror:
-            assert mirror is not None
+        with mirroring(address, here, notice=pytest.fail, stop=stopped.append):
             fill(here, SWEEP)
             wait_for(lambda: objects(store) == SWEEP)
-            mirror.follow(pytest.fail, stopped.append)
 
             def another_takes_it() -> bool:  # again, where the holder wrote its own in the same moment
                 store.write("launch.lease", b'{"host": "b", "pid": 7, "token": "x", "beat": 0, "every": 5.0}')

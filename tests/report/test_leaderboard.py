@@ -169,7 +169,7 @@ def test_capped_and_stopped_trials_say_so(sweep: Sweep) -> None:
     def train(assignment: Assignment) -> Any:
         for each in learns(reach, evaluations=1)(assignment):
             if assignment.number == 2:
-                director.stop("Ctrl-C")
+                director.broadcast.stop("Ctrl-C")
             yield each
 
     sweep.run(train, director)

@@ -1,28 +1,17 @@
 """Rows of `runs` and `trials` from hand-made curves, whole rows at a time."""
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sweeper.results.summary import (
-    CUT_SHORT,
-    TrialSummary,
-    hindmost,
-    is_over,
-    observe,
-    run_rows,
-    score,
-    trial_row,
-)
+from sweeper.results.summary import TrialSummary, run_rows, trial_row
 from sweeper.space.hyperparameters import canonical_form, from_flat
-from sweeper.stats.events import FINISHED, Ending
-from sweeper.stats.objective import lower_bound
-from sweeper.trial import Assignment, join, seeds_of
-from tests.fakes.curves import BATCH, DEVICE, FINISHED_AT, STARTED, Columns, assignment_of, chunk_of, curve, summary_of
+from sweeper.stats.events import CUT_SHORT, FINISHED, Ending
+from sweeper.trial import Assignment, seeds_of
+from tests.fakes.curves import BATCH, DEVICE, FINISHED_AT, STARTED, Columns, assignment_of, curve, summary_of
 from tests.fakes.tables import SCHEMAS, TASK
 
 
@@ -406,64 +395,12 @@ def test_trials_that_reached_rank_before_those_that_did_not_and_nearer_misses_be
     assert np.isfinite(values).all()
 
 
-@pytest.mark.parametrize("sustained", [1, 2, 4])
-def test_what_is_seen_of_a_trial_bounds_its_value_from_below_at_every_moment(sustained: int) -> None:
-    """The promise that capping rests on, for runs that are past the threshold now and then, or for good."""
-    chance = random.Random(sustained)
-    assignment = assignment_of(replicates=(0, 1), sustained=sustained, horizon=100)
-    for _ in range(30):
-        curves = [curve([chance.choice([0.1, 1.0]) for _ in range(10)], replicate) for replicate in (0, 1)]
-        final = summary_of(assignment, curves, limit=100.0).value
-        for evaluations in range(1, 11):
-            seen = chunk_of(*({name: values[:evaluations] for name, values in each.items()} for each in curves))
-            bound = lower_bound(observe(assignment, join([seen])), 100.0)
-            assert bound <= final + 1e-12, f"after {evaluations} evaluations"
-
-
 @pytest.mark.parametrize("kind", ["finished", "failed", *CUT_SHORT])
 def test_a_trial_that_was_cut_short_has_the_bound_of_its_value(kind: Any) -> None:
     curves = [curve([0.1, 1.0], 0), curve([0.1, 0.1, 0.1, 0.1], 1)]
     row = row_of(summary_of(assignment_of(replicates=(0, 1)), curves, Ending(kind)))
     assert row["bound"] == (pytest.approx(math.log(30)) if kind in CUT_SHORT else None)
     assert row["value"] > math.log(30)
-
-
-def test_the_score_is_the_mean_of_what_every_run_saw_last() -> None:
-    assignment = assignment_of(replicates=(0, 1), operations=("x_plus_y", "x_minus_y"))
-    runs = [
-        curve([0.1, 1.0], 0),
-        curve([0.1, 0.2, 0.3], 1),
-        curve([0.5], 0, "x_minus_y"),
-        curve([0.5, 0.6], 1, "x_minus_y"),
-    ]
-    assert score(assignment, join([chunk_of(*runs)])) == pytest.approx((1.0 + 0.3 + 0.5 + 0.6) / 4)
-    assert math.isnan(score(assignment, join([chunk_of(*runs[:3])])))
-    assert math.isnan(score(assignment, {}))
-    loss = assignment_of(until="val_loss < 0.5")
-    assert score(loss, join([chunk_of(curve([0.1], val_loss=[1.5]))])) == 1.5
-
-
-def test_the_hindmost_is_the_run_that_is_furthest_behind_and_not_over() -> None:
-    nan = math.nan
-    assignment = assignment_of(replicates=(0, 1, 2))
-    arrived, diverged = curve([1.0], 0), curve([0.1, 0.1], 1, train_loss=[1.0, nan])
-    for seen, step in (([0.1] * 3, 30), ([0.1] * 5, 50)):
-        assert hindmost(assignment, join([chunk_of(arrived, diverged, curve(seen, 2))])) == step
-    assert hindmost(assignment, join([chunk_of(arrived, diverged)])) == 0
-    assert hindmost(assignment, {}) == 0
-    assert is_over(assignment, join([chunk_of(arrived, diverged, curve([0.1] * 6, 2))]))
-    assert not is_over(assignment, join([chunk_of(arrived, diverged, curve([0.1] * 5, 2))]))
-    assert not is_over(assignment, join([chunk_of(arrived, diverged)]))
-    assert not is_over(assignment, {})
-
-
-def test_a_run_is_over_when_its_seconds_are() -> None:
-    """Ten steps take a tenth of a second."""
-    assignment = assignment_of(minimize="seconds", horizon_seconds=0.3)
-    assert not is_over(assignment, join([chunk_of(curve([0.1] * 2))]))
-    assert hindmost(assignment, join([chunk_of(curve([0.1] * 2))])) == 20
-    assert is_over(assignment, join([chunk_of(curve([0.1] * 3))]))
-    assert hindmost(assignment, join([chunk_of(curve([0.1] * 3))])) == 0
 
 
 def test_every_value_has_a_column() -> None:

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.results.summary import observe
 from sweeper.search.pruning import Pruner
 from sweeper.search.racing import Race, stages
 from sweeper.search.simulation import Ended, Pruned, Question, Raced, Recorded, Rule, Uncapped, replay
 from sweeper.stats import objective
 from sweeper.stats.events import Event
 from sweeper.stats.objective import Observation
-from tests.fakes.curves import assignment_of, chunk_of, curve
+from tests.fakes.curves import assignment_of, chunk_of, curve, watch_of
 from tests.fakes.recordings import EVENT, EVERY, HORIZON, NEVER, question, recorded, value
 
 LAST = HORIZON // EVERY - 1
@@ -216,7 +215,7 @@ def cut(trial: Recorded, complete: int, replicates: int, evaluation: int) -> dic
         end = trial.last[o, r] if r < complete else min(trial.last[o, r], evaluation)
         curves.append(curve(trial.metric[o, r, : end + 1].tolist(), r, OPERATIONS[o]))
     assignment = assignment_of(range(replicates), OPERATIONS[: len(trial.last)], until="val_accuracy > 0.99")
-    return observe(assignment, chunk_of(*curves).columns)
+    return watch_of(assignment, chunk_of(*curves)).observations
 
 
 @given(made_up(), st.data())

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,8 +32,9 @@ from sweeper.stats.events import (
     WORKER_KILLED,
     Ending,
 )
-from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector, Tally
+from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector
 from sweeper.sweep.retries import RETRIES
+from sweeper.sweep.scoreboard import Tally
 from sweeper.trial import Assignment, Chunk, Train, UnusableStateError
 from tests.fakes.curves import EVERY, chunk_of, curve
 from tests.fakes.sweeps import HORIZON, PUBLISHED, QUESTION, Sweep
@@ -66,8 +66,8 @@ def test_baselines_then_the_search_then_confirmations(sweep: Sweep) -> None:
         (9, "confirm", "0", 6, 8),
     ]
     assert sweep.numbers() == list(range(10))
-    assert [each.proposal.number for each in director.finished] == list(range(10))
-    assert director.running() == []
+    assert [each.proposal.number for each in director.board.finished] == list(range(10))
+    assert director.board.running() == []
     assert director.stopping == ""
 
 
@@ -104,18 +104,18 @@ def test_baselines_alone_are_a_sweep(sweep: Sweep) -> None:
     sweep.changes = {"search": {}, "baselines": {"a": {"depth": 1}, "b": {"depth": 2}}, "sampler": {"name": "tpe"}}
     director = sweep.launch(learns(by_depth))
     assert [(row["phase"], row["depth"]) for row in sweep.rows()] == [("baseline", 1), ("baseline", 2)]
-    assert not director.exhausted
+    assert not director.board.exhausted
 
 
 def test_a_larger_budget_continues_a_sweep_and_repeats_nothing(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}, "confirm": {"top": 1, "replicates": 2}}
     first = sweep.launch(learns(by_depth))
-    assert (first.earlier, len(first.finished)) == (0, 3)
+    assert (first.board.earlier, len(first.board.finished)) == (0, 3)
     again = sweep.launch(learns(by_depth))
-    assert (again.earlier, len(again.finished)) == (3, 0)
+    assert (again.board.earlier, len(again.board.finished)) == (3, 0)
     sweep.changes = {"budget": {"trials": 4}, "confirm": {"top": 2, "replicates": 2}}
     more = sweep.launch(learns(by_depth))
-    assert more.earlier == 3
+    assert more.board.earlier == 3
     assert [(row["trial"], row["phase"], row["name"]) for row in sweep.rows()] == [
         (0, "search", ""),
         (1, "search", ""),
@@ -131,7 +131,7 @@ def test_a_finite_space_ends_the_search_before_the_budget(sweep: Sweep) -> None:
     sweep.changes = {"search": {"depth": {"int": [1, 2]}}, "budget": {"trials": 50}, "confirm": {"top": 1}}
     director = sweep.launch(learns(by_depth))
     assert [row["phase"] for row in sweep.rows()] == ["search", "search", "confirm"]
-    assert director.exhausted
+    assert director.board.exhausted
     assert director.stopping == ""
 
 
@@ -172,8 +172,8 @@ def test_a_stop_ends_the_launch_and_the_next_takes_the_trial_up_first_under_its_
     def stopped_in_the_third(assignment: Assignment) -> Iterator[Chunk]:
         for i, each in enumerate(learns(by_depth, evaluations=1)(assignment)):
             if assignment.number == 2 and i == 1:
-                director.stop("Ctrl-C")
-                director.stop("another reason, too late")
+                director.broadcast.stop("Ctrl-C")
+                director.broadcast.stop("another reason, too late")
             yield each
 
     sweep.run(stopped_in_the_third, director)
@@ -185,7 +185,7 @@ def test_a_stop_ends_the_launch_and_the_next_takes_the_trial_up_first_under_its_
     assert [each.number for each in sweep.study().unfinished()] == [2]
 
     again = sweep.launch(learns(by_depth))
-    assert again.earlier == 2
+    assert again.board.earlier == 2
     assert sweep.numbers() == [0, 1, 2, 2, 3, 4]
     assert sweep.trained[2] == sweep.trained[3]
     assert sweep.states() == dict.fromkeys(range(5), "finished")
@@ -194,7 +194,7 @@ def test_a_stop_ends_the_launch_and_the_next_takes_the_trial_up_first_under_its_
 
 def test_nothing_more_begins_after_a_stop(sweep: Sweep) -> None:
     director = sweep.open()
-    director.stop("Ctrl-C")
+    director.broadcast.stop("Ctrl-C")
     assert director.next_trial() is None
 
 
@@ -208,8 +208,8 @@ def test_a_trial_that_starts_again_is_next_under_its_number_and_nothing_is_kept_
     assert isinstance(second, Assignment)
     director.report(first.number, next(iter(learns(by_depth)(first))))
     director.again(first.number, "there was no room")
-    assert director.notices == ["trial 0 starts again: there was no room"]
-    assert [each.proposal.number for each in director.running()] == [1]
+    assert director.broadcast.notices == ["trial 0 starts again: there was no room"]
+    assert [each.proposal.number for each in director.board.running()] == [1]
     assert sweep.rows() == []
     assert director.next_trial() == first
     for assignment in (first, second):
@@ -227,7 +227,7 @@ def test_a_trial_that_would_start_again_after_a_stop_is_left_to_the_next_launch(
     director = sweep.open()
     first = director.next_trial()
     assert isinstance(first, Assignment)
-    director.stop("Ctrl-C")
+    director.broadcast.stop("Ctrl-C")
     director.again(first.number, "there was no room")
     assert director.next_trial() is None
     sweep.launch(learns(by_depth))
@@ -242,7 +242,7 @@ def test_several_at_once_wait_for_what_may_follow_or_start_again(sweep: Sweep, c
     assert isinstance(first, Assignment)
     assert isinstance(second, Assignment)
     assert (first.number, second.number) == (0, 1)
-    assert [each.proposal.number for each in director.running()] == [0, 1]
+    assert [each.proposal.number for each in director.board.running()] == [0, 1]
     assert director.next_trial() == WAIT
     for assignment in (second, first):
         for each in learns(by_depth)(assignment):
@@ -262,7 +262,7 @@ def test_several_at_once_wait_for_what_may_follow_or_start_again(sweep: Sweep, c
         assert (again.number, again.replicates) == (2, (CONFIRMATION_REPLICATES,))
         director.end(2, FINISHED)
     assert director.next_trial() is None
-    assert [each.proposal.number for each in director.finished] == [1, 0, 2][: 3 if confirm else 2]
+    assert [each.proposal.number for each in director.board.finished] == [1, 0, 2][: 3 if confirm else 2]
 
 
 def test_the_progress_of_what_trains_can_be_seen(sweep: Sweep) -> None:
@@ -271,15 +271,15 @@ def test_the_progress_of_what_trains_can_be_seen(sweep: Sweep) -> None:
 
     def watched(assignment: Assignment) -> Iterator[Chunk]:
         for each in learns(always(50), evaluations=2)(assignment):
-            seen.extend((each.proposal.number, each.step, each.metric) for each in director.running())
+            seen.extend((each.proposal.number, each.step, each.metric) for each in director.board.running())
             yield each
-        director.stop("enough")
+        director.broadcast.stop("enough")
 
     sweep.run(watched, director)
     assert [(number, step) for number, step, _ in seen] == [(0, 0), (0, 20), (0, 40)]
     assert math.isnan(seen[0][2])
     assert [metric for *_, metric in seen[1:]] == pytest.approx([0.1, 0.1])
-    assert director.steps_trained == 2 * 50
+    assert director.board.steps_trained == 2 * 50
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -332,8 +332,8 @@ def test_what_was_written_but_not_told_is_told_without_training(sweep: Sweep, en
     assert sweep.study().values() == values
     assert sweep.study().unfinished() == []
     assert {name: sweep.rows(name) for name in TABLES} == rows
-    assert not director.finished
-    assert director.earlier == 2
+    assert not director.board.finished
+    assert director.board.earlier == 2
 
 
 def test_failing_and_diverging_trials_become_outcomes_and_the_sweep_goes_on(sweep: Sweep) -> None:
@@ -387,7 +387,7 @@ def test_a_capped_trial_is_censored_where_it_was_stopped(sweep: Sweep) -> None:
     assert runs == [("censored", 50, "cap")] * 2
     assert second["steps_trained"] == 2 * 50
     assert second["value"] > math.log(HORIZON)
-    assert [each.summary.ending.kind for each in director.finished] == ["finished", "capped"]
+    assert [each.summary.ending.kind for each in director.board.finished] == ["finished", "capped"]
 
 
 def test_only_trials_of_the_search_are_capped(sweep: Sweep) -> None:
@@ -663,7 +663,7 @@ def test_a_stop_while_a_stage_ends_keeps_what_was_trained_and_the_next_launch_go
     def stopped_after_the_first_stage_of_the_second(assignment: Assignment) -> Iterator[Chunk]:
         yield from learns(always(20), evaluations=1)(assignment)
         if assignment.number == 1:
-            director.stop("Ctrl-C")
+            director.broadcast.stop("Ctrl-C")
 
     sweep.run(stopped_after_the_first_stage_of_the_second, director)
     assert stages_of(sweep) == [(0, (0,)), (0, (1,)), (0, (2,)), (1, (0,))]
@@ -687,9 +687,9 @@ def test_a_stop_between_two_stages_leaves_the_rest_to_the_next_launch(sweep: Swe
         director.report(0, each)
     director.end(0, FINISHED)
     assert sweep.rows() == []
-    director.stop("the machine is needed")
+    director.broadcast.stop("the machine is needed")
     assert director.next_trial() is None
-    assert (sweep.rows(), len(director.finished)) == ([], 0)
+    assert (sweep.rows(), len(director.board.finished)) == ([], 0)
     sweep.launch(learns(always(20)))
     assert stages_of(sweep)[:2] == [(0, (1,)), (0, (2,))]
     assert ends(sweep, 0) == [(replicate, "reached", 20, "") for replicate in range(3)]
@@ -702,7 +702,7 @@ def test_a_stop_within_a_later_stage_keeps_the_earlier_ones(sweep: Sweep) -> Non
     def stopped(assignment: Assignment) -> Iterator[Chunk]:
         for i, each in enumerate(learns(always(40), evaluations=1)(assignment)):
             if assignment.replicates == (1,) and i == 1:
-                director.stop("Ctrl-C")
+                director.broadcast.stop("Ctrl-C")
             yield each
 
     sweep.run(stopped, director)
@@ -757,7 +757,7 @@ def test_the_next_launch_of_a_race_knows_the_caps_from_the_tables(tmp_path: Path
 
         def train(assignment: Assignment, director: SweepDirector = director) -> Iterator[Chunk]:
             if assignment.number == trial:
-                director.stop("Ctrl-C")
+                director.broadcast.stop("Ctrl-C")
             yield from learns(raced, evaluations=1)(assignment)
 
         if interrupted:
@@ -930,11 +930,11 @@ def test_a_larger_budget_takes_up_again_what_may_now_matter(sweep: Sweep) -> Non
     assert bounds == [90, 70, 50, 30]
     before = {row["trial"]: row for row in sweep.rows()}
     same = sweep.launch(descends)
-    assert (same.notices, len(same.finished), len(sweep.trained)) == ([], 0, 8)
+    assert (same.broadcast.notices, len(same.board.finished), len(sweep.trained)) == ([], 0, 8)
 
     sweep.changes = descent(100)
     more = sweep.launch(descends)
-    assert more.notices == ["trials capped under the smaller budget that the larger takes up again: 3"]
+    assert more.broadcast.notices == ["trials capped under the smaller budget that the larger takes up again: 3"]
     assert sweep.numbers()[8:] == [8, 9, 10, 11, 12]
     rows = {row["trial"]: row for row in sweep.rows()}
     assert {number: rows[number] for number in before} == before, "what was recorded stays"
@@ -952,12 +952,12 @@ def test_a_larger_budget_takes_up_again_what_may_now_matter(sweep: Sweep) -> Non
         *((6, 20.0), (4, 40.0), (10, 50.0), (12, 50.0), (2, 60.0), (9, 70.0), (0, 80.0)),
         *((1, 100.0), (8, 100.0), (11, 100.0)),
     ]
-    assert more.exhausted
+    assert more.board.exhausted
 
     for trials in (100, 8, 100):
         sweep.changes = descent(trials)
         again = sweep.launch(descends)
-        assert (again.notices, len(again.finished)) == ([], 0)
+        assert (again.broadcast.notices, len(again.board.finished)) == ([], 0)
 
 
 def test_more_finalists_take_up_again_what_may_be_among_them(sweep: Sweep) -> None:
@@ -966,7 +966,7 @@ def test_more_finalists_take_up_again_what_may_be_among_them(sweep: Sweep) -> No
     assert [row["name"] for row in sweep.rows() if row["phase"] == "confirm"] == ["6"]
     sweep.changes = descent(8, 3)
     more = sweep.launch(descends)
-    assert more.notices == ["trials capped under the smaller budget that the larger takes up again: 2"]
+    assert more.broadcast.notices == ["trials capped under the smaller budget that the larger takes up again: 2"]
     assert [(row["trial"], row["phase"], row["name"], row["state"]) for row in sweep.rows()[9:]] == [
         (9, "search", "5", "finished"),
         (10, "search", "7", "finished"),
@@ -989,7 +989,7 @@ def test_a_launch_that_was_killed_while_it_took_up_trials_again_goes_on_with_the
     with pytest.raises(KeyboardInterrupt):
         sweep.run(killed, director)
     again = sweep.launch(descends)
-    assert again.notices == []
+    assert again.broadcast.notices == []
     assert sweep.numbers()[8:] == [8, 9, 9, 10, 11, 12]
     assert [row["name"] for row in sweep.rows()] == [*[""] * 8, "3", "5", "7", "", ""]
 
@@ -1079,11 +1079,11 @@ def test_a_trial_that_was_cut_off_goes_on_from_its_last_state(
     director = sweep.open()
     assignment = begin(director)
     assert assignment == replace(sweep.trained[0], state=state)
-    (running,) = director.running()
+    (running,) = director.board.running()
     assert running.step == 10 * int(state or 0), "its curve so far"
     hand_in(director, assignment, train)
     director.end(0, FINISHED)
-    assert director.steps_trained == 2 * (70 - 10 * int(state or 0)), "what this launch has trained"
+    assert director.board.steps_trained == 2 * (70 - 10 * int(state or 0)), "what this launch has trained"
     assert [row["step"] for row in sweep.rows("curves")] == [*range(10, 71, 10)] * 2
     assert (sweep.states(), sweep.rows()[0]["retries"]) == ({0: "finished"}, [])
     assert kept(sweep) == []
@@ -1171,7 +1171,7 @@ def test_a_checkpoint_goes_when_its_trial_is_over(sweep: Sweep, ending: str) -> 
             if ending == "failed":
                 raise ValueError
             if ending == "stopped":
-                director.stop("Ctrl-C")
+                director.broadcast.stop("Ctrl-C")
 
     sweep.run(train, director)
     assert sweep.states() == {0: "finished", 1: ending}
@@ -1239,7 +1239,7 @@ def test_a_trial_with_a_damaged_checkpoint_starts_from_the_beginning(sweep: Swee
         director = sweep.open()
     assignment = begin(director)
     assert assignment.state is None
-    notice, *others = director.notices
+    notice, *others = director.broadcast.notices
     assert notice.startswith(f"trial 0 starts from the beginning: its checkpoint cannot be read ({path}: ")
     assert others == (["trial 0 starts again: node lost"] if when == "in a launch" else [])
     hand_in(director, assignment, train)
@@ -1267,7 +1267,7 @@ def test_a_trial_starts_again_as_often_as_its_cause_allows(sweep: Sweep, cause: 
             hand_in(director, assignment, train, 1)
         director.end(0, Ending("failed", cause, f"the {start}th time"))
     assert director.next_trial() is None
-    assert director.notices == [f"trial 0 starts again: {cause}"] * again
+    assert director.broadcast.notices == [f"trial 0 starts again: {cause}"] * again
     (row,) = sweep.rows()
     said = (row["state"], row["why"], row["detail"], row["retries"])
     assert said == ("failed", cause, f"the {again}th time", [cause] * again)
@@ -1317,7 +1317,7 @@ def test_a_state_that_training_cannot_take_up_is_one_to_start_without(sweep: Swe
     director = sweep.launch(of_another_version)
     assert stages_of(sweep) == [(0, (0,)), (0, (1,)), (0, (1,)), (0, (0,)), (0, (1,)), (0, (2,))]
     assert [each.state for each in sweep.trained] == [None, None, b"2", None, None, None]
-    assert director.notices == ["trial 0 starts again: unusable checkpoint"]
+    assert director.broadcast.notices == ["trial 0 starts again: unusable checkpoint"]
     assert [row["step"] for row in sweep.rows("curves")] == [10, 20, 30] * 3
     assert (sweep.states(), sweep.rows()[0]["retries"]) == ({0: "finished"}, ["unusable checkpoint"])
 
@@ -1339,14 +1339,14 @@ def test_three_failed_devices_in_a_row_end_the_launch(sweep: Sweep) -> None:
     director = sweep.launch(breaks([False, True, True, True], learns(by_depth)))
     assert sweep.numbers() == [0, 1, 1, 1]
     assert director.stopping == "a device has failed"
-    assert director.broken == (
+    assert director.board.broken == (
         "3 trials in a row ended because their device failed (RuntimeError: CUDA error: an illegal memory access was "
         "encountered)"
     )
     assert [(row["state"], row["why"]) for row in sweep.rows()] == [("finished", ""), ("failed", "device failed")]
 
     again = sweep.launch(learns(by_depth))
-    assert (again.broken, again.stopping) == ("", "")
+    assert (again.board.broken, again.stopping) == ("", "")
     assert sweep.numbers()[4:] == [1, 2]
     assert sweep.states() == dict.fromkeys(range(3), "finished")
     assert [row["retries"] for row in sweep.rows()] == [[], ["device failed"] * 3, []]
@@ -1357,9 +1357,9 @@ def test_three_failed_devices_in_a_row_may_be_those_of_three_trials(sweep: Sweep
     for number in range(3):
         assert begin(director).number == number
     for number in range(3):
-        assert director.broken == ""
+        assert director.board.broken == ""
         director.end(number, Ending("failed", DEVICE_FAILED, "the runner's own words"))
-    assert director.broken == "3 trials in a row ended because their device failed (the runner's own words)"
+    assert director.board.broken == "3 trials in a row ended because their device failed (the runner's own words)"
     assert director.next_trial() is None
     assert (sweep.rows(), len(sweep.study().unfinished())) == ([], 3)
 
@@ -1367,7 +1367,7 @@ def test_three_failed_devices_in_a_row_may_be_those_of_three_trials(sweep: Sweep
 def test_a_success_in_between_lets_the_launch_go_on(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 3}}
     director = sweep.launch(breaks([True, True, False, True, True, False], learns(by_depth)))
-    assert (director.broken, director.stopping) == ("", "")
+    assert (director.board.broken, director.stopping) == ("", "")
     assert sweep.numbers() == [0, 0, 0, 1, 1, 1, 2]
     assert sweep.states() == dict.fromkeys(range(3), "finished")
     assert [row["retries"] for row in sweep.rows()] == [["device failed"] * 2] * 2 + [[]]
@@ -1378,7 +1378,7 @@ def test_the_time_of_all_starts_adds_up_and_the_first_one_stays_the_first(
 ) -> None:
     sweep.changes = {"budget": {"trials": 1}}
     clock = [1000.0]
-    monkeypatch.setattr("sweeper.sweep.director.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     train = resumes(learns(always(100), evaluations=1))
 
     def start(director: SweepDirector, chunks: int, seconds: float) -> None:
@@ -1397,7 +1397,7 @@ def test_the_time_of_all_starts_adds_up_and_the_first_one_stays_the_first(
     clock[0] += 10_000
     director = sweep.open()
     start(director, 1, 100.0)  # 123.5
-    director.stop("Ctrl-C")
+    director.broadcast.stop("Ctrl-C")
     director.end(0, Ending("stopped", "Ctrl-C"))
     (row,) = sweep.rows()
     assert (row["state"], row["seconds"], row["retries"]) == ("stopped", 123.5, ["node lost"])
@@ -1408,7 +1408,7 @@ def test_the_time_of_all_starts_adds_up_and_the_first_one_stays_the_first(
     (row,) = sweep.rows()
     assert (row["state"], row["seconds"], row["retries"]) == ("finished", 4123.75, ["node lost"])
     assert before <= row["started"] <= after <= row["finished"]
-    assert director.tally.seconds == 4123.75
+    assert director.board.tally.seconds == 4123.75
 
 
 def test_a_stop_of_a_trial_without_a_state_forgets_its_curve_and_not_its_time(
@@ -1416,7 +1416,7 @@ def test_a_stop_of_a_trial_without_a_state_forgets_its_curve_and_not_its_time(
 ) -> None:
     sweep.changes = {"budget": {"trials": 1}}
     clock = [1000.0]
-    monkeypatch.setattr("sweeper.sweep.director.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     director = sweep.open()
     hand_in(director, begin(director), learns(always(100), evaluations=1), 3)
     clock[0] += 5
@@ -1445,14 +1445,14 @@ def test_the_tally_adds_up_what_ended_in_this_launch(sweep: Sweep) -> None:
     }
     kinds: list[Train] = [learns(always(30)), fails, diverges, learns(always(20)), fails_half_way, learns(always(None))]
     director = sweep.launch(lambda each: kinds[each.number](each) if each.number < 6 else learns(always(10))(each))
-    tally, finished = director.tally, list(director.finished)
+    tally, finished = director.board.tally, list(director.board.finished)
     assert [each.proposal.number for each in finished] == list(range(8)), "and two confirmations"
     assert (tally.trials, tally.searched, tally.failed, tally.stopped) == (8, 6, 2, 0)
     assert tally.runs == {"reached": 4 + 6, "failed": 4, "diverged": 2, "censored": 2}
     assert tally.first_failure is finished[1]
     assert tally.best is finished[3], "no confirmation, though they are faster"
     assert tally.seconds == pytest.approx(sum(row["seconds"] for row in sweep.rows()[:6]))
-    assert sweep.launch(learns(by_depth)).tally == Tally()
+    assert sweep.launch(learns(by_depth)).board.tally == Tally()
 
 
 def test_the_tally_counts_stopped_trials_and_starts_again_do_not_count(sweep: Sweep) -> None:
@@ -1460,17 +1460,17 @@ def test_the_tally_counts_stopped_trials_and_starts_again_do_not_count(sweep: Sw
     for number in (0, 1):
         assert begin(director).number == number
     director.end(0, Ending("failed", NODE_LOST))
-    assert director.tally == Tally()
-    director.stop("Ctrl-C")
+    assert director.board.tally == Tally()
+    director.broadcast.stop("Ctrl-C")
     director.end(1, Ending("stopped", "Ctrl-C"))
-    assert (director.tally.trials, director.tally.stopped, director.tally.failed) == (1, 1, 0)
+    assert (director.board.tally.trials, director.board.tally.stopped, director.board.tally.failed) == (1, 1, 0)
 
 
 def test_only_the_last_trials_that_ended_are_remembered(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeper.sweep.director._REMEMBERED", 3)
+    monkeypatch.setattr("sweeper.sweep.scoreboard._REMEMBERED", 3)
     sweep.changes = {"budget": {"trials": 5}}
     director = sweep.launch(learns(by_depth))
-    assert [each.proposal.number for each in director.finished] == [2, 3, 4]
-    assert director.tally.trials == 5
-    assert director.tally.best is not None
-    assert director.tally.best.proposal.number == 0, "which is remembered all the same"
+    assert [each.proposal.number for each in director.board.finished] == [2, 3, 4]
+    assert director.board.tally.trials == 5
+    assert director.board.tally.best is not None
+    assert director.board.tally.best.proposal.number == 0, "which is remembered all the same"

@@ -15,14 +15,21 @@ from sweeper.config.model import SweepSpec
 from sweeper.monitor.panel import counted, duration
 from sweeper.runners.in_process import InProcess
 from sweeper.stats.events import Ending
-from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector, Tally
+from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector
 from sweeper.sweep.progress import progress, seconds_left, sentence, standing
+from sweeper.sweep.scoreboard import Tally
 from sweeper.trial import Assignment, Chunk, Train
 from tests.fakes.sweeps import PUBLISHED, Sweep
 from tests.fakes.training import diverges, fails, follows, learns
 
 STAMP = re.compile(r"^\[\d+:\d\d, (\d+:\d\d|\?) left\] ")
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class TwoPlaces(InProcess):
+    """Two trials at once, or so it says."""
+
+    places = 2
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def sweep(tmp_path: Path) -> Sweep:
 def shown(sweep: Sweep, train: Train, console: Console, director: SweepDirector | None = None) -> list[str]:
     """The lines that a launch prints while it runs."""
     director = director or sweep.open()
-    with progress(director, spec_of(sweep), InProcess(), console):
+    with progress(director.board, director.broadcast, spec_of(sweep), InProcess(), console):
         sweep.run(train, director)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()
@@ -130,7 +137,7 @@ def test_a_pipe_gets_no_control_codes_and_no_markup(sweep: Sweep) -> None:
     director = sweep.open()
 
     def stops(assignment: Assignment) -> Iterator[Chunk]:
-        director.stop("Ctrl-C")
+        director.broadcast.stop("Ctrl-C")
         yield from learns(lambda *_: 50, evaluations=1)(assignment)
 
     (line,) = shown(sweep, stops, Console(file=StringIO(), width=200), director)
@@ -194,7 +201,7 @@ def test_the_panel_before_anything_has_finished_and_when_stopping(sweep: Sweep) 
         for wanted in ("1 running", "stopping: Ctrl-C"):
             while wanted not in console.file.getvalue() and time.monotonic() < deadline:
                 time.sleep(0.02)
-            director.stop("Ctrl-C")
+            director.broadcast.stop("Ctrl-C")
         yield from learns(lambda *_: 50, evaluations=1)(assignment)
 
     shown(sweep, stops, console, director)
@@ -218,7 +225,7 @@ def test_the_best_is_the_lowest_value_and_never_a_confirmation(sweep: Sweep) -> 
     def reach(assignment: Assignment, replicate: int) -> int:
         return 10 if replicate >= CONFIRMATION_REPLICATES else 20 * assignment.settings.depth
 
-    best = sweep.launch(learns(reach)).tally.best
+    best = sweep.launch(learns(reach)).board.tally.best
     assert best is not None
     assert best.proposal.number == 1
     assert sentence(best, spec_of(sweep)) == "trial 1: reached 2/2, mean 20 steps  depth=1"
@@ -227,24 +234,24 @@ def test_the_best_is_the_lowest_value_and_never_a_confirmation(sweep: Sweep) -> 
 def test_the_time_left_is_a_guess_from_what_has_finished(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 4}}
     director = sweep.open()
-    assert seconds_left(director, spec_of(sweep), 1) is None
+    assert seconds_left(director.board, spec_of(sweep), InProcess()) is None
     for expected in (3, 2, 1, 0):
         assignment = director.next_trial()
         assert isinstance(assignment, Assignment)
         time.sleep(0.02)
         director.end(assignment.number, Ending("finished"))
-        times = [each.summary.seconds for each in director.finished]
-        left = seconds_left(director, spec_of(sweep), 2)
+        times = [each.summary.seconds for each in director.board.finished]
+        left = seconds_left(director.board, spec_of(sweep), TwoPlaces())
         assert left == pytest.approx(sum(times) / len(times) * expected / 2)
     again = sweep.open()
-    assert (again.earlier, again.next_trial()) == (4, None)
+    assert (again.board.earlier, again.next_trial()) == (4, None)
 
 
 def test_confirmations_are_counted_apart(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}, "confirm": {"top": 1, "replicates": 2}}
     director = sweep.launch(learns(lambda *_: 20))
     for each in (director, sweep.open()):
-        now = standing(each, spec_of(sweep), InProcess())
+        now = standing(each.board, each.broadcast, spec_of(sweep), InProcess())
         assert (now.finished, now.asked, now.confirmed) == (2, 2, 1)
         assert counted(now) == "2/2 trials finished, 1 confirmed, 0 running"
 
@@ -252,7 +259,7 @@ def test_confirmations_are_counted_apart(sweep: Sweep) -> None:
 def test_the_time_left_is_never_more_than_the_hours_left(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"hours": 1}}
     director = sweep.open()
-    assert seconds_left(director, spec_of(sweep), 1) == pytest.approx(3600, abs=5)
+    assert seconds_left(director.board, spec_of(sweep), InProcess()) == pytest.approx(3600, abs=5)
 
 
 @pytest.mark.parametrize(

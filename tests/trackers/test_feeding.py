@@ -119,15 +119,6 @@ def test_a_second_ctrl_c_waits_for_no_tracker(folder: SweepFolder, monkeypatch: 
     assert said == ["wandb had not taken every trial, and is ended; the tables have all of them"]
 
 
-def test_what_goes_wrong_while_the_sweep_runs_is_said_where_its_progress_is(folder: SweepFolder) -> None:
-    said: list[str] = []
-    noticed: list[str] = []
-    with feeding.feeding(["wandb"], "raises", folder, said.append) as feed, feed.telling(noticed.append):
-        feed.put(trial(1))
-        wait_for(lambda: noticed)
-    assert (said, len(noticed)) == ([], 1)
-
-
 def test_a_missing_package_is_said_before_the_sweep_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(feeding.NEEDS, "wandb", "a_package_that_is_missing")
     space = small.write(tmp_path)

@@ -13,8 +13,7 @@ from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.groups import Grouping
 from sweeper.report.figures.subject import Subject, counted, listed, numbered
 from sweeper.results.query import frame, query
-from sweeper.results.summary import COLUMN
-from sweeper.stats.events import Clock, Event
+from sweeper.stats.events import COLUMN, Clock, Event
 
 PLACES = 300
 """Points of a curve, at most."""

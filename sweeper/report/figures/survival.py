@@ -13,8 +13,7 @@ from sweeper.report.figures.canvas import Drawing, Look
 from sweeper.report.figures.groups import Group, Grouping
 from sweeper.report.figures.subject import Subject, cut_short, label, listed, numbered
 from sweeper.results.query import frame
-from sweeper.results.summary import COLUMN
-from sweeper.stats.events import Clock
+from sweeper.stats.events import COLUMN, Clock
 from sweeper.stats.survival import Survival, kaplan_meier, restricted_mean
 
 _FINALISTS = 7

@@ -1,0 +1,99 @@
+"""Which trial trains next: those taken up again, the baselines, the search, and at last the confirmations."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from sweeper.config.model import SweepSpec
+from sweeper.results.readback import Settled
+from sweeper.search.study import Proposal, Study
+from sweeper.space.space import Space
+from sweeper.stats.events import CUT_SHORT, Ending
+from sweeper.sweep.stopping import StoppingRule
+
+
+class Agenda:
+    """The order of a launch's trials.
+
+    Opens the baselines that are missing, and trials that earlier launches capped and that matter now.
+
+    Args:
+        spec, space: the sweep.
+        study: proposes and remembers trials; knows the outcome of every settled trial.
+        rule: decides which capped trials matter now.
+        settled: the trials of earlier launches that are over for good.
+        notice: is called with what the user should know.
+
+    Attributes:
+        earlier, earlier_confirmed: trials that earlier launches finished, and how many of them were confirmations.
+    """
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        space: Space,
+        *,
+        study: Study,
+        rule: StoppingRule,
+        settled: Mapping[int, Settled],
+        notice: Callable[[str], object],
+    ):
+        self._spec, self._study = spec, study
+        self._cut_short = {number for number, trial in settled.items() if trial.state in CUT_SHORT}
+        self._exhausted = not spec.search
+        self._confirmed = spec.confirm is None
+        self._queue = deque(study.unfinished())
+        opened, waiting = study.opened(), {proposal.number for proposal in self._queue}
+        self.earlier = len(opened) - len(waiting)
+        self.earlier_confirmed = sum(each.phase == "confirm" and each.number not in waiting for each in opened)
+        for name, values in spec.baselines.items():
+            settings = space.settings(values)
+            if study.known(settings) is None:
+                self._queue.append(study.begin(settings, "baseline", name))
+        again = [number for number in study.values() if number in settled and rule.matters(settled[number])]
+        self._queue.extend(study.again(opened[number]) for number in again)
+        if again:
+            notice(f"trials capped under the smaller budget that the larger takes up again: {len(again)}")
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the search ended because no configuration was left."""
+        return self._exhausted and bool(self._spec.search)
+
+    def next(self, training: bool) -> Proposal | None:
+        """The next trial to train; None where there is none, or none yet.
+
+        Args:
+            training: whether any trial is in training; confirmations wait until none is.
+        """
+        if self._queue:
+            return self._queue.popleft()
+        budget = self._spec.budget.trials
+        if not self._exhausted and (budget is None or self._study.count < budget):
+            proposal = self._study.suggest()
+            if proposal is not None:
+                return proposal
+            self._exhausted = True
+        if self._spec.confirm is not None and not self._confirmed and not training:
+            self._confirmed = True
+            self._open_confirmations(self._spec.confirm.top)
+        return self._queue.popleft() if self._queue else None
+
+    def requeue(self, proposal: Proposal) -> None:
+        """Train a trial next: its next stage, or once more."""
+        self._queue.appendleft(proposal)
+
+    def ended(self, number: int, ending: Ending) -> None:
+        """Take in how a trial ended."""
+        if ending.cut_short:
+            self._cut_short.add(number)
+
+    def _open_confirmations(self, top: int) -> None:
+        """Open the finalists and the baselines, to train on seeds not used for selection."""
+        values = {number: value for number, value in self._study.values().items() if number not in self._cut_short}
+        opened = {proposal.number: proposal for proposal in self._study.opened()}
+        confirmed = {proposal.name for proposal in opened.values() if proposal.phase == "confirm"}
+        finalists = sorted(values, key=values.__getitem__)[:top]
+        baselines = [number for number in values if opened[number].phase == "baseline"]
+        for number in dict.fromkeys((*finalists, *baselines)):
+            if str(number) not in confirmed:
+                self._queue.append(self._study.begin(opened[number].settings, "confirm", str(number)))

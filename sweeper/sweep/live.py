@@ -1,0 +1,101 @@
+"""A trial in training: what its runs have shown so far, and what it has cost."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy.typing as npt
+
+from sweeper.results.checkpoints import Checkpoint
+from sweeper.search.study import Proposal
+from sweeper.stats.trial_watch import TrialWatch
+from sweeper.trial import Assignment, Chunk, join
+
+
+@dataclass
+class LiveTrial:
+    """A trial in training.
+
+    Attributes:
+        proposal: what it is.
+        assignment: the stage that trains: some of its replicates.
+        replicates: how many it has in all, stages to come included.
+        earlier: the state reached by earlier starts and stages.
+        began: when this start began, on the monotonic clock.
+        runs: the runs of all stages so far, watched.
+    """
+
+    proposal: Proposal
+    assignment: Assignment
+    replicates: int
+    earlier: Checkpoint
+    began: float = field(init=False)
+    runs: TrialWatch = field(init=False)
+    _chunks: list[Chunk] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.began = time.monotonic()
+        objective, columns = self.assignment.objective, self.earlier.columns
+        self.runs = TrialWatch(
+            self.assignment.task.operations, self.whole.replicates, objective.watch, objective.minimize
+        )
+        self.earlier = replace(self.earlier, columns={}, state=None)
+        if columns:
+            self.add(Chunk(columns, self.earlier.device))
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in further evaluations."""
+        self._chunks.append(replace(chunk, state=None))
+        self.runs.see(chunk.columns)
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        return self.proposal.number
+
+    @property
+    def whole(self) -> Assignment:
+        """The stages so far as one assignment."""
+        return replace(self.assignment, replicates=self.earlier.trained + self.assignment.replicates)
+
+    @property
+    def stage(self) -> int:
+        """How many replicates have trained or are training."""
+        return len(self.earlier.trained) + len(self.assignment.replicates)
+
+    @property
+    def known(self) -> bool:
+        """Whether the trial's value is known, so that a stopping rule has nothing left to stop."""
+        return self.stage == self.replicates and self.runs.known
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the trial, over all its starts."""
+        return self.earlier.seconds + time.monotonic() - self.began
+
+    @property
+    def device(self) -> str:
+        """Where it trains; empty before the first evaluation."""
+        return self._chunks[-1].device if self._chunks else ""
+
+    @property
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """All evaluations so far."""
+        return join(self._chunks)
+
+    @property
+    def newest(self) -> Mapping[str, npt.NDArray[Any]]:
+        """The last evaluations that were added; empty before the first."""
+        return self._chunks[-1].columns if self._chunks else {}
+
+    def checkpoint(self, trained: tuple[int, ...], state: bytes | None) -> Checkpoint:
+        """The state reached now."""
+        return replace(
+            self.earlier,
+            trained=trained,
+            columns=self.columns,
+            device=self.device,
+            state=state,
+            seconds=self.seconds,
+        )

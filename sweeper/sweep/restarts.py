@@ -1,0 +1,84 @@
+"""A trial's way through several starts: its checkpoints, and whether it is started once more."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sweeper.results.checkpoints import Checkpoint, Checkpoints, DamagedError
+from sweeper.stats.events import DEVICE_FAILED, UNUSABLE_STATE, Ending
+from sweeper.sweep.live import LiveTrial
+from sweeper.sweep.retries import DEAD_DEVICE
+from sweeper.trial import Assignment
+
+
+class Restarts:
+    """Keeps the state of trials that are not over.
+
+    Args:
+        checkpoints: where states are kept.
+        notice: is called with what the user should know.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, notice: Callable[[str], object]):
+        self._checkpoints, self._notice = checkpoints, notice
+        self._dead_devices = 0
+
+    def load(self, assignment: Assignment) -> Checkpoint:
+        """The state that a trial has reached; an empty one where there is none of this assignment.
+
+        Args:
+            assignment: the whole trial, all replicates.
+        """
+        return self._load(assignment.number, _question(assignment))
+
+    def save(self, live: LiveTrial, state: bytes) -> None:
+        """Keep the state that a trial in training has reached."""
+        self._checkpoints.save(live.number, live.checkpoint(live.earlier.trained, state))
+
+    def save_stage(self, live: LiveTrial) -> None:
+        """Keep a trial between two stages."""
+        self._checkpoints.save(live.number, live.checkpoint(live.whole.replicates, None))
+
+    def save_for_restart(self, live: LiveTrial, *why: str) -> None:
+        """Add to a trial's checkpoint what it has cost, and why it is going to be started again."""
+        earlier = live.earlier
+        saved = _nothing(earlier.question) if UNUSABLE_STATE in why else self._load(live.number, earlier.question)
+        again = replace(saved, started=earlier.started, seconds=live.seconds, retries=(*earlier.retries, *why))
+        self._checkpoints.save(live.number, again)
+
+    def forget(self, number: int) -> None:
+        """Remove the state of a trial that is over for good."""
+        self._checkpoints.remove(number)
+
+    def broken_device(self, ending: Ending) -> str:
+        """Why to give the launch up, where devices fail one trial after the other; else empty."""
+        self._dead_devices = self._dead_devices + 1 if ending.why == DEVICE_FAILED else 0
+        if self._dead_devices != DEAD_DEVICE:
+            return ""
+        return f"{DEAD_DEVICE} trials in a row ended because their device failed ({_error_of(ending.detail)})"
+
+    def _load(self, number: int, question: str) -> Checkpoint:
+        """The trial's checkpoint for that question; an empty one where there is none."""
+        try:
+            found = self._checkpoints.load(number)
+        except DamagedError as error:
+            self._notice(f"trial {number} starts from the beginning: its checkpoint cannot be read ({error})")
+            found = None
+        return found if found is not None and found.question == question else _nothing(question)
+
+
+def _nothing(question: str) -> Checkpoint:
+    """The checkpoint of a trial that has not begun."""
+    return Checkpoint(question, (), {}, "", None, datetime.now(UTC), 0.0)
+
+
+def _question(assignment: Assignment) -> str:
+    """Names everything that a trial's outcome follows from, but for the machine."""
+    return hashlib.sha256(replace(assignment, cpu=0.0, state=None).to_json().encode()).hexdigest()
+
+
+def _error_of(traceback: str) -> str:
+    """The line of a traceback that names the error: torch adds advice below it."""
+    lines = traceback.strip().splitlines()
+    return next((line for line in reversed(lines) if " error: " in line), lines[-1] if lines else "no traceback")

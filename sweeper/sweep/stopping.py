@@ -1,0 +1,209 @@
+"""The rules of `stop:` and `race:`, which decide when a trial of the search trains no further.
+
+The director asks a rule for a verdict after each chunk and between two stages, and reports to it each trial that has
+ended and each that starts again. Baselines and confirmations are never judged: they always train to their end.
+
+A new rule is one class here and one line in `rule_of`. A rule that pauses trials returns an `Ending` of a new kind,
+`paused`, that is not `final`: the director then keeps the checkpoint, frees the place and hands the proposal to
+`Agenda.pause`; `Agenda.next` asks the rule, before it asks the search, which of the paused trials resumes now. Nothing
+else of the director knows of rules.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import pandas as pd
+
+from sweeper.config.model import SweepSpec
+from sweeper.results.readback import Observations, Settled
+from sweeper.results.summary import TrialSummary
+from sweeper.search.capping import Cap
+from sweeper.search.pruning import Pruner
+from sweeper.search.racing import Race, stages
+from sweeper.stats import objective
+from sweeper.stats.events import CUT_SHORT, Ending
+from sweeper.sweep.live import LiveTrial
+
+Curves = Callable[[], pd.DataFrame]
+"""Reads the curves of earlier launches (`sweeper.results.readback.curves`)."""
+
+
+class StoppingRule(Protocol):
+    """Decides which trials of the search train no further."""
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """How many replicates a trial of the search has trained after each of its stages; the last is all of them."""
+        ...
+
+    def verdict(self, live: LiveTrial) -> Ending | None:
+        """The ending of a trial that is to train no further; None for one that goes on."""
+        ...
+
+    def finished(self, live: LiveTrial, summary: TrialSummary) -> None:
+        """Take in a trial that is over for good, whatever its phase."""
+        ...
+
+    def restarted(self, number: int) -> None:
+        """Forget what a trial has shown since it was last started: it will train again, now or in a later launch."""
+        ...
+
+    def value(self, summary: TrialSummary) -> float:
+        """The value reported to the sampler."""
+        ...
+
+    def matters(self, trial: Settled) -> bool:
+        """Whether a trial that an earlier launch cut short may be one of the best after all."""
+        ...
+
+
+def rule_of(spec: SweepSpec, places: int, earlier: Mapping[int, Settled], curves: Curves) -> StoppingRule:
+    """The rule that a sweep asks for, with what the trials of earlier launches have taught it.
+
+    Args:
+        spec: the sweep.
+        places: how many of the best trials can still matter.
+        earlier: the settled trials of the baselines and the search that lie in the space, by number.
+        curves: reads their curves; called where the rule needs them.
+    """
+    if spec.stop == "none":
+        return Never(spec)
+    if spec.stop == "asha":
+        return Asha(spec, curves)
+    return Capped(spec, places, earlier) if spec.race is None else Raced(spec, places, earlier)
+
+
+class Never:
+    """`stop: none`: every trial trains to its end."""
+
+    def __init__(self, spec: SweepSpec):
+        self.stages: tuple[int, ...] = (spec.objective.replicates,)
+
+    def verdict(self, live: LiveTrial) -> Ending | None:
+        """See `StoppingRule`."""
+        return None
+
+    def finished(self, live: LiveTrial, summary: TrialSummary) -> None:
+        """See `StoppingRule`."""
+
+    def restarted(self, number: int) -> None:
+        """See `StoppingRule`."""
+
+    def value(self, summary: TrialSummary) -> float:
+        """See `StoppingRule`."""
+        return summary.value
+
+    def matters(self, trial: Settled) -> bool:
+        """See `StoppingRule`."""
+        return False
+
+
+class Capped(Never):
+    """`stop: cap`: a trial ends as soon as its value must exceed that of the last place that matters."""
+
+    def __init__(self, spec: SweepSpec, places: int, earlier: Mapping[int, Settled]):
+        super().__init__(spec)
+        self._event, self._limit = spec.objective.event, spec.limit()
+        self._cap = Cap(places)
+        for trial in earlier.values():
+            if trial.state not in CUT_SHORT:
+                self._learn(trial.observations)
+
+    def verdict(self, live: LiveTrial) -> Ending | None:
+        """See `StoppingRule`."""
+        bound = objective.lower_bound(live.runs.observations, self._limit)
+        if bound <= self._cap.value:
+            return None
+        place = f"place {self._cap.places} is at {self._cap.value:.4f}"
+        return Ending("capped", f"its value is at least {bound:.4f}; {place}")
+
+    def finished(self, live: LiveTrial, summary: TrialSummary) -> None:
+        """See `StoppingRule`."""
+        if not summary.ending.cut_short:
+            self._learn(summary.observations)
+
+    def matters(self, trial: Settled) -> bool:
+        """A larger budget makes more places matter, and a trial capped under the smaller one may be among them."""
+        return trial.state == "capped" and (trial.bound or -math.inf) <= self._cap.value
+
+    def _learn(self, observations: Observations) -> None:
+        self._cap.add(self._value_of(observations, self.stages[-1]))
+
+    def _value_of(self, observations: Observations, replicates: int) -> float:
+        """The value of a trial's first replicates."""
+        return objective.value(
+            {name: seen[:replicates] for name, seen in observations.items()}, self._event, self._limit
+        )
+
+
+class Raced(Capped):
+    """`race:`: before the cap, a trial must keep up with the leader to train its later replicates."""
+
+    def __init__(self, spec: SweepSpec, places: int, earlier: Mapping[int, Settled]):
+        first, slack = (spec.race.first, spec.race.slack) if spec.race else (spec.objective.replicates, 0.0)
+        self._race = Race(stages(first, spec.objective.replicates), places, slack)
+        super().__init__(spec, places, earlier)
+        self.stages = self._race.stages
+
+    def verdict(self, live: LiveTrial) -> Ending | None:
+        """See `StoppingRule`."""
+        stage, everything = live.stage, self.stages[-1]
+        if stage == everything:
+            return super().verdict(live)
+        bound, bar = objective.lower_bound(live.runs.observations, self._limit), self._race.cap(stage)
+        if bound <= bar:
+            return None
+        some = f"with {stage} of {everything} replicates"
+        return Ending("lost", f"{some} its value is at least {bound:.4f}; the leader's and the slack are {bar:.4f}")
+
+    def value(self, summary: TrialSummary) -> float:
+        """For a trial that lost, an estimate on common seeds (`Race.told`)."""
+        if summary.ending.kind != "lost":
+            return summary.value
+        return self._race.told(summary.value, len(next(iter(summary.observations.values()))))
+
+    def _learn(self, observations: Observations) -> None:
+        super()._learn(observations)
+        self._race.finished({stage: self._value_of(observations, stage) for stage in self._race.stages})
+
+
+class Asha(Never):
+    """`stop: asha`: a trial ends when its curve is low at a rung (`sweeper.search.pruning`).
+
+    Rungs are rebuilt from the curves of earlier launches. A launch looks at a trial at the end of a chunk, which the
+    tables do not record: a trial of an earlier launch has at a rung the score of its first evaluation from there on.
+    """
+
+    def __init__(self, spec: SweepSpec, curves: Curves):
+        super().__init__(spec)
+        asked = spec.objective
+        self._metric = asked.event.metric
+        self._pruner = Pruner("asha", asked.horizon, asked.event.comparison == ">")
+        for number, step, height in _heights(curves(), self._pruner.rungs):
+            self._pruner.stops(number, step, height)
+
+    def verdict(self, live: LiveTrial) -> Ending | None:
+        """See `StoppingRule`."""
+        step, height = live.runs.slowest_step, live.runs.score
+        if not self._pruner.stops(live.number, step, height):
+            return None
+        return Ending("pruned", f"asha: {self._metric} is {height:.4f} at step {step}")
+
+    def finished(self, live: LiveTrial, summary: TrialSummary) -> None:
+        """See `StoppingRule`."""
+        self._pruner.ended(live.number, live.runs.score, stopped=summary.ending.kind == "pruned")
+
+    def restarted(self, number: int) -> None:
+        """See `StoppingRule`."""
+        self._pruner.ended(number, math.nan, stopped=True)
+
+
+def _heights(curves: pd.DataFrame, rungs: list[int]) -> Iterator[tuple[int, int, float]]:
+    """Number, step and score of each trial of the search where it passed a rung: the mean of its runs, as live."""
+    for number, rows in curves[curves["phase"] == "search"].groupby("trial"):
+        runs = rows.pivot(index="step", columns=["operation", "replicate"], values="metric").ffill()
+        height = runs.mean(axis=1, skipna=False)
+        for at in sorted({int(height.index.searchsorted(rung)) for rung in rungs}):
+            if at < len(height):
+                yield int(str(number)), int(height.index[at]), float(height.iloc[at])
