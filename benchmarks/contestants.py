@@ -21,11 +21,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from sweeper.config.model import Objective
 from sweeper.space import hyperparameters
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.training.cohort import Cohort, Techniques
+from sweeper.training.cohort import Cohort
 from sweeper.training.device import prepare
 from sweeper.training.learners.learner import Run
 from sweeper.training.learners.modular_arithmetic import Learner, build_table, split
 from sweeper.training.ops import kernels
+from sweeper.training.techniques import Techniques
 from sweeper.trial import seeds_of
 from tests.fakes.reference import PlainTransformer
 

@@ -20,13 +20,13 @@ class AdamW:
 
     Attributes:
         first, second: [R, P], moving averages of the gradient and of its square.
-        updates: int64 [1], updates done; the same for all the runs of a stack.
+        updates: int64 [R, 1], updates done by each run.
     """
 
     def __init__(self, parameters: torch.Tensor, betas: torch.Tensor, epsilon: torch.Tensor):
         self._parameters, self._betas, self._epsilon = parameters, betas, epsilon
         self.first, self.second = torch.zeros_like(parameters), torch.zeros_like(parameters)
-        self.updates = torch.zeros(1, dtype=torch.int64, device=parameters.device)
+        self.updates = torch.zeros(len(parameters), 1, dtype=torch.int64, device=parameters.device)
 
     def step(self, gradients: Sequence[torch.Tensor], rate: torch.Tensor, decay: torch.Tensor) -> None:
         """Update the parameters in place.
@@ -54,7 +54,7 @@ class AdamW:
         """Go on with the runs in `rows` (int64 indices) alone, whose parameters are now `parameters`."""
         self._parameters = parameters
         self._betas, self._epsilon = self._betas[rows], self._epsilon[rows]
-        self.first, self.second = self.first[rows], self.second[rows]
+        self.first, self.second, self.updates = self.first[rows], self.second[rows], self.updates[rows]
 
     def _step_in_one_pass(self, gradients: Sequence[torch.Tensor], constants: torch.Tensor) -> None:
         runs, stride = self._parameters.shape

@@ -37,7 +37,7 @@ def draw(seeds: torch.Tensor, stream: int, step: int | torch.Tensor, columns: in
     Args:
         seeds: int64 [R], one a run.
         stream: `TRAIN` or `VALIDATION`.
-        step: the update that the draws are for; a number, or an int64 tensor [1].
+        step: the update that the draws are for; a number, or an int64 tensor [1] or, for each run its own, [R].
         columns: draws for each run; the first k columns do not depend on it.
         below: int64 [R, 1], each run's number of examples.
 

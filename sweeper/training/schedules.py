@@ -32,13 +32,20 @@ class Course:
                 self.sizes[row] = adaptive.batch
             self._set_rates(row, 0)
 
-    def measures(self, update: int) -> bool:
-        """Whether this update is to measure the gradient noise of some run."""
-        return any(a is not None and update % a.schedule.every == 0 for a in self._adaptive)
+    def window(self, first: npt.NDArray[np.int64], updates: int) -> tuple[npt.NDArray[Any], ...]:
+        """Sizes, rates and decays [R, updates] from each run's update `first` [R] on."""
+        rows, columns = np.arange(len(first))[:, None], first[:, None] + np.arange(updates)
+        return self.sizes[rows, columns], self.rates[rows, columns], self.decays[rows, columns]
 
-    def measured(self, update: int, whole: npt.NDArray[np.float64], half: npt.NDArray[np.float64]) -> None:
-        """Set the batch sizes after `update` from squared gradient norms [R], on batches and on their halves."""
-        for row, adaptive in enumerate(self._adaptive):
+    def measures(self, updates: npt.NDArray[np.int64]) -> bool:
+        """Whether some run is to measure its gradient noise at its update [R]."""
+        return any(a is not None and u % a.schedule.every == 0 for a, u in zip(self._adaptive, updates, strict=True))
+
+    def measured(
+        self, updates: npt.NDArray[np.int64], whole: npt.NDArray[np.float64], half: npt.NDArray[np.float64]
+    ) -> None:
+        """Set the batch sizes after each run's update [R] from squared gradient norms [R], on batches and on halves."""
+        for row, (adaptive, update) in enumerate(zip(self._adaptive, updates.tolist(), strict=True)):
             due = adaptive is not None and update % adaptive.schedule.every == 0
             if adaptive is not None and due and np.isfinite(whole[row]) and np.isfinite(half[row]):
                 adaptive.measure(int(self.sizes[row, update]), float(whole[row]), float(half[row]))

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from sweeper.training.cohort import Cohort, Techniques
+from sweeper.training.cohort import Cohort
 from sweeper.training.device import prepare
 from sweeper.training.graphs import Graphs
 from sweeper.training.learners.learner import Run
 from sweeper.training.learners.modular_arithmetic import Learner
 from sweeper.training.ops.matmul import exact
+from sweeper.training.techniques import Techniques
 from tests.fakes.reference import PlainTransformer
 from tests.fakes.runs import CPU, make_run, objective, task
 

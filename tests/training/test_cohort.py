@@ -12,10 +12,11 @@ from sweeper.space.batch_schedules import batch_sizes
 from sweeper.stats.events import FINISHED, Outcome
 from sweeper.stats.watch import outcome_of
 from sweeper.training import rng
-from sweeper.training.cohort import Cohort, Techniques, bucket
+from sweeper.training.cohort import Cohort
 from sweeper.training.learners.learner import Run
 from sweeper.training.learners.modular_arithmetic import Learner, Split, Table, build_table, split
 from sweeper.training.ops import kernels
+from sweeper.training.techniques import Techniques
 from tests.fakes.reference import PlainTransformer
 from tests.fakes.runs import CPU, make_run, objective, task
 
@@ -161,12 +162,6 @@ def test_the_adaptive_schedule_moves_the_batch_within_its_bounds() -> None:
     adaptive = {"batch.shape": "noise_scale", "batch.min": 8, "batch.max": 64, "batch.every": 5}
     sizes = [int(c["batch_size"][0]) for c in cohort([make_run(**adaptive)], horizon=200).train()]
     assert min(sizes) >= 8 and max(sizes) <= 64 and len(set(sizes)) > 1
-
-
-def test_buckets_are_never_too_small_and_at_most_a_quarter_too_large() -> None:
-    for size in range(1, 5000):
-        assert size <= bucket(size) <= max(size * 1.25, size + 1)
-    assert bucket(512) == 512 and bucket(513) == 640
 
 
 # ---- what makes it fast changes nothing

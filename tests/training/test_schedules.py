@@ -38,6 +38,11 @@ def norms(*scales: float, batch: int = 8) -> tuple[npt.NDArray[np.float64], npt.
     return 1 + noise / batch, 1 + noise / (batch / 2)
 
 
+def at(course: Course, update: int) -> npt.NDArray[np.int64]:
+    """Every run at the same update."""
+    return np.full(len(course.sizes), update)
+
+
 def test_warm_up_starts_at_rate_0_and_rises_to_the_rate() -> None:
     course = Course([run(warmup_steps=4)], HORIZON)
     np.testing.assert_allclose(course.rates, [[0, 0.025, 0.05, 0.075, 0.1, 0.1, 0.1, 0.1]], rtol=1e-12)
@@ -98,10 +103,10 @@ def test_runs_that_are_kept_keep_their_course_and_their_measurements(rows: list[
     course.keep(rows)
     assert arrays(course) == arrays(expected)
     whole, half = norms(*([20.0] * len(rows)))
-    course.measured(2, whole, half)
-    expected.measured(2, whole, half)
+    course.measured(at(course, 2), whole, half)
+    expected.measured(at(expected, 2), whole, half)
     assert arrays(course) == arrays(expected)
-    assert course.measures(2) == (2 in rows)
+    assert course.measures(at(course, 2)) == (2 in rows)
 
 
 def test_a_schedule_that_adapts_begins_with_a_batch_that_can_be_halved() -> None:
@@ -109,15 +114,16 @@ def test_a_schedule_that_adapts_begins_with_a_batch_that_can_be_halved() -> None
 
 
 def test_only_a_schedule_that_adapts_measures_and_only_when_it_may_change() -> None:
-    assert not any(Course([run(), run(**STEPS)], HORIZON).measures(update) for update in range(HORIZON))
+    planned = Course([run(), run(**STEPS)], HORIZON)
+    assert not any(planned.measures(at(planned, update)) for update in range(HORIZON))
     course = Course([run(), run(**NOISE), run(**NOISE | {"batch.every": 3})], HORIZON)
-    assert [update for update in range(HORIZON) if course.measures(update)] == [0, 2, 3, 4, 6]
+    assert [update for update in range(HORIZON) if course.measures(at(course, update))] == [0, 2, 3, 4, 6]
 
 
 def test_a_measurement_changes_sizes_rates_and_decays_after_its_update() -> None:
     course = Course([run(**NOISE, coupling="linear", coupling_batch=16, warmup_steps=8), run(**STEPS)], HORIZON)
     before = arrays(Course([run(**STEPS)], HORIZON))
-    course.measured(2, *norms(20.5, 50.0))
+    course.measured(at(course, 2), *norms(20.5, 50.0))
     assert course.sizes[0].tolist() == [8] * 3 + [20] * 5
     factor = np.array([8] * 3 + [20] * 5) / 16 * np.arange(8) / 8
     np.testing.assert_allclose(course.rates[0], 0.1 * factor, rtol=1e-12)
@@ -127,29 +133,39 @@ def test_a_measurement_changes_sizes_rates_and_decays_after_its_update() -> None
 
 def test_a_second_measurement_is_of_the_batch_that_the_first_asked_for() -> None:
     course = Course([run(**NOISE)], HORIZON)
-    course.measured(0, *norms(20.5, batch=8))
-    course.measured(4, *norms(40.5, batch=20))
+    course.measured(at(course, 0), *norms(20.5, batch=8))
+    course.measured(at(course, 4), *norms(40.5, batch=20))
     assert course.sizes[0].tolist() == [8] + [20] * 4 + [40] * 3
 
 
 def test_a_measurement_at_the_last_update_changes_nothing() -> None:
     course = Course([run(**NOISE)], HORIZON)
-    course.measured(HORIZON - 1, *norms(20.5))
+    course.measured(at(course, HORIZON - 1), *norms(20.5))
     assert course.sizes[0].tolist() == [8] * HORIZON
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_measurement_that_is_not_finite_is_passed_over(bad: float) -> None:
     course = Course([run(**NOISE)], HORIZON)
-    course.measured(0, np.array([bad]), np.array([1.0]))
-    course.measured(0, np.array([1.0]), np.array([bad]))
+    course.measured(at(course, 0), np.array([bad]), np.array([1.0]))
+    course.measured(at(course, 0), np.array([1.0]), np.array([bad]))
     assert course.sizes[0].tolist() == [8] * HORIZON
 
 
 def test_a_run_measures_at_its_own_updates_whatever_its_neighbours_do() -> None:
     every_2, every_3 = run(**NOISE), run(**NOISE | {"batch.every": 3})
     course = Course([every_2, every_3], HORIZON)
-    course.measured(2, *norms(20.5, 40.5))
-    course.measured(3, *norms(30.5, 50.5))
+    course.measured(at(course, 2), *norms(20.5, 40.5))
+    course.measured(at(course, 3), *norms(30.5, 50.5))
     assert course.sizes[0].tolist() == [8] * 3 + [20] * 5
     assert course.sizes[1].tolist() == [8] * 4 + [50] * 4
+
+
+def test_runs_of_one_stack_may_be_at_different_updates() -> None:
+    course = Course([run(warmup_steps=4), run(**NOISE)], HORIZON)
+    sizes, rates, decays = course.window(np.array([2, 0]), 3)
+    for found, table in ((sizes, course.sizes), (rates, course.rates), (decays, course.decays)):
+        np.testing.assert_array_equal(found, [table[0, 2:5], table[1, :3]])
+    assert course.measures(np.array([1, 2])) and not course.measures(np.array([2, 1]))
+    course.measured(np.array([0, 2]), *norms(20.5, 50.0))
+    assert course.sizes[1].tolist() == [8, 8, 8, 50, 50, 50, 50, 50]

@@ -1,0 +1,96 @@
+"""An evaluation of every run of a stack: one row of columns each, from what updates have summed and a validation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sweeper.tasks.task import LOSS
+from sweeper.training import rng
+from sweeper.training.buffers import Buffers, Measures
+from sweeper.training.learners.learner import Problem
+from sweeper.training.ops.dedup import merge
+from sweeper.training.stack import Stack
+
+SAMPLED_BATCHES = 8
+"""Validation batches of the published experiment's sampled evaluation."""
+
+_ROWS = 8192
+"""Validation examples of all runs together that are pushed through the model at a time."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the runs of a stack are evaluated.
+
+    Attributes:
+        problem: theirs.
+        measures: what is recorded.
+        sampled: whether each evaluation draws its validation examples, a multiple of the batch size.
+        merge: whether examples drawn twice are computed once.
+    """
+
+    problem: Problem
+    measures: Measures
+    sampled: bool
+    merge: bool
+
+    @torch.no_grad()
+    def validate(self, stack: Stack, buffers: Buffers, width: int) -> None:
+        """Validation scores of every run; `width` is the largest batch size, for a sampled evaluation."""
+        device, validation = stack.seeds.device, stack.validation
+        rows, total = validation.rows, validation.counts
+        if self.sampled:
+            total = SAMPLED_BATCHES * buffers.sizes.index_select(1, buffers.cursor - 1)
+            updates = stack.optimiser.updates[:, 0]
+            indices = rng.draw(stack.seeds, rng.VALIDATION, updates, SAMPLED_BATCHES * width, validation.counts)
+            rows = rows.gather(1, indices)
+        counts: torch.Tensor = torch.arange(rows.shape[1], device=device) < total
+        if self.merge and self.sampled:
+            rows, counts = merge(rows, counts)
+        buffers.validation_means.zero_()
+        pieces = -(-rows.numel() // _ROWS)
+        for piece, count in zip(rows.chunk(pieces, dim=1), counts.chunk(pieces, dim=1), strict=True):
+            scores = self.measures.in_order(self.problem.score(stack.parameters.leaves, piece))
+            for sums, values in zip(buffers.validation_means, scores, strict=True):
+                sums.add_((values * count).sum(1))
+        buffers.validation_means.div_(total[:, 0])
+
+    @torch.no_grad()
+    def columns(self, stack: Stack, buffers: Buffers, updates: int) -> dict[str, npt.NDArray[np.generic]]:
+        """One row for each run after so many updates since the last one: column -> [R] (see `Chunk.columns`).
+
+        The sums over the training batches begin anew.
+        """
+        problem, measures = self.problem, self.measures
+        norms = stack.parameters.norms(["", problem.last_layer, *problem.norms.values(), *problem.blocks])
+        sums = [
+            buffers.train_sums, buffers.validation_means, buffers.gradient_norm[None], buffers.diagnostics, norms.T
+        ]  # fmt: skip
+        # The one time that the device is waited for.
+        read = iter(torch.cat([each.double() for each in sums]).cpu().numpy())
+        buffers.train_sums.zero_()
+        sizes, rates, _ = stack.course.window(stack.steps - updates, updates)
+        passed = sizes.sum(1)
+        stack.seen += passed
+        names = [LOSS, *measures.scores]
+        scores = {f"train_{name}": next(read) / passed for name in names}
+        scores |= {f"val_{name}": next(read) for name in names}
+        gradient_norm, diagnostics = next(read), {name: next(read) for name in measures.diagnostics}
+        weight_norm, last_layer = next(read), next(read)
+        return {
+            "operation": np.array([run.operation for run in stack.runs]),
+            "replicate": np.array([run.replicate for run in stack.runs]),
+            "step": stack.steps.copy(),
+            "examples": stack.seen.copy(),
+            **scores,
+            "batch_size": sizes[:, -1],
+            "learning_rate": rates[:, -1],
+            "gradient_norm": gradient_norm,
+            "weight_norm": weight_norm,
+            "last_layer_norm": last_layer,
+            **diagnostics,
+            **{name: next(read) for name in problem.norms},
+            "weight_norm_blocks": np.array([next(read) for _ in problem.blocks]).reshape(-1, len(stack)).T,
+        }
