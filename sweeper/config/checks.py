@@ -52,6 +52,8 @@ def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[
 def _task(spec: SweepSpec) -> Found:
     for key, message in spec.task.mistakes():
         yield ("task", key), message
+    if untrainable := spec.task.untrainable():
+        yield ("task",), untrainable
 
 
 def _event(spec: SweepSpec) -> Found:

@@ -102,6 +102,10 @@ class Task(BaseModel):
         """(key, message) for keys that are legal one by one but not together."""
         return iter(())
 
+    def untrainable(self) -> str:
+        """What keeps models of this task from training, in words; empty when nothing is known to."""
+        return ""
+
     @cached_property
     def logged_scores(self) -> tuple[str, ...]:
         """`val_NAME` and `train_NAME` of every score."""

@@ -190,6 +190,15 @@ def test_mistakes_in_a_users_own_section_and_in_others_come_together(folder: Fol
     ]
 
 
+@pytest.mark.parametrize(("layer", "named"), [("BatchNorm1d(hidden)", "BatchNorm1d"), ("Dropout(0.1)", "Dropout")])
+def test_a_layer_that_cannot_train_stacked_is_named_before_anything_is_scheduled(
+    layer: str, named: str, folder: Folder
+) -> None:
+    folder.module("layered", DOTS.replace("nn.Tanh()", f"nn.{layer}").replace("class Dots", "class Layered") + " ")
+    with pytest.raises(SpecError, match=f"task: model: the layer 1 is a {named}, which "):
+        load(folder.space("'layered:Layered'"))
+
+
 def test_a_task_says_which_of_its_keys_do_not_fit(folder: Folder) -> None:
     folder.module("own", DOTS)
     text = SPACE.replace("{name: NAME}", "{name: 'own:Dots', count: 7}")

@@ -641,24 +641,20 @@ NO_MODULE = (
     "expected no exception; no layer may be random or keep what it has seen: no Dropout, no BatchNorm; where vmap "
     "cannot take a module, set stacked = False"
 )
+SEEN = "(docs/tasks.md, Limits); expected no exception; see the traceback above"
+ACROSS = "model: the layer 1 is a BatchNorm1d, which looks across examples: use LayerNorm or GroupNorm instead " + SEEN
+RANDOM = (
+    "model: the layer 1 is a Dropout, which is random: put noise into the data, use weight decay, or write a LoopTask "
+    + SEEN
+)
 ONE_NUMBER = "for each example, [18], as PyTorch's losses do with reduction='none'"
 
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        (Normed, f"score of 3 runs and 6 examples: got RuntimeError: Batch norm got #; {NO_MODULE}"),
-        (
-            NormedApart,
-            "score, loss: got other numbers for examples in a batch of 3 instead of 6; expected the same; no "
-            "layer may look across examples: LayerNorm or GroupNorm instead of BatchNorm",
-        ),
-        (Dropping, f"score of 3 runs and 6 examples: got RuntimeError: vmap: called #; {NO_MODULE}"),
-        (
-            DroppingApart,
-            "score, loss: got other numbers for the same examples again; expected the same; no layer may be random or "
-            "keep what it has seen: no Dropout, no BatchNorm",
-        ),
+        *((kind, f"problem: got ValueError: {HERE}:{kind.__name__}: {ACROSS}") for kind in (Normed, NormedApart)),
+        *((kind, f"problem: got ValueError: {HERE}:{kind.__name__}: {RANDOM}") for kind in (Dropping, DroppingApart)),
         (
             Frozen,
             f"problem: got ValueError: {HERE}:Frozen: model: bias is frozen, and every parameter is trained; make it "

@@ -103,6 +103,15 @@ class ModuleTask(StackedTask):
             found[f"{MODEL}{name}"] = FieldInfo.from_annotated_attribute(hints[name], each.default)
         return found
 
+    def untrainable(self) -> str:
+        """Name a layer of the default model that cannot train here."""
+        defaults = {name.removeprefix(MODEL): self.all_defaults[name] for name in self.models}
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return _unsupported_layer(self.model(**defaults))
+        except Exception:  # noqa: BLE001  # only the search may give values that this model can be made with
+            return ""
+
     def alike(self, run: Run) -> Hashable:
         """The hyperparameters of their models."""
         return run.settings.model
@@ -156,6 +165,8 @@ class _Modules:
 
     def _refuse(self, made: Sequence[torch.nn.Module]) -> None:
         """Raise ValueError for what would silently train as something else: frozen weights, buffers of a run's own."""
+        if unsupported := _unsupported_layer(made[0]):
+            raise ValueError(f"{self._task.name}: {unsupported}")
         frozen = [name for name, each in made[0].named_parameters() if not each.requires_grad]
         if frozen:
             raise ValueError(
@@ -213,6 +224,21 @@ class _Modules:
         inputs = [each for mine in tables.values() for each in (mine.train_inputs, mine.validation_inputs)]
         targets = [each for mine in tables.values() for each in (mine.train_targets, mine.validation_targets)]
         self._inputs, self._targets = (_moved(torch.cat(each), device, dtype) for each in (inputs, targets))
+
+
+_ACROSS = "which looks across examples: use LayerNorm or GroupNorm instead"
+_RANDOM = "which is random: put noise into the data, use weight decay, or write a LoopTask"
+
+
+def _unsupported_layer(model: torch.nn.Module) -> str:
+    """A sentence about the first layer that no stack of runs can train; empty without one."""
+    for name, layer in model.named_modules():
+        across = isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)
+        random = isinstance(layer, torch.nn.modules.dropout._DropoutNd) and layer.p > 0
+        if across or random:
+            reason = _ACROSS if across else _RANDOM
+            return f"model: the layer {name or 'itself'} is a {type(layer).__name__}, {reason} (docs/tasks.md, Limits)"
+    return ""
 
 
 def _moved(values: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
