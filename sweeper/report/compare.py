@@ -58,7 +58,7 @@ def pair(a: Chosen, b: Chosen, clock: Clock | None = None) -> Pair:
         raise UserError(
             f"{a.label} and {b.label} share no replicate: they have {found[0].replicates} and {found[1].replicates}"
         )
-    first, second = (_only(runs, shared) for runs in found)
+    first, second = (runs.only(shared) for runs in found)
     comparison = compare(first.restricted, second.restricted)
     names = _names(a, b)
     return Pair(
@@ -111,11 +111,6 @@ def _runs(chosen: Chosen, row: dict[str, Any], clock: Clock, limit: float) -> Ru
     if row["trial"] not in found:
         raise UserError(f"{chosen.folder.table('runs')}: damaged; it has no run of trial {row['trial']}")
     return found[row["trial"]]
-
-
-def _only(runs: Runs, replicates: tuple[int, ...]) -> Runs:
-    kept = [runs.replicates.index(each) for each in replicates]
-    return Runs(replicates, runs.times[:, kept], runs.reached[:, kept], runs.limit)
 
 
 def _names(a: Chosen, b: Chosen) -> tuple[str, str]:

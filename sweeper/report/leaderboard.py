@@ -32,11 +32,12 @@ class Leaderboard:
         clock: on which times are shown: steps, examples or seconds.
         until: the event.
         parameters: columns of the searched hyperparameters.
-        rows: trials, best first: rows of `trials` with `mean` and `error`, the restricted mean on the clock, `median`
-            and `beyond`, Kaplan and Meier's median or, where it was not reached, the time past which it lies, and
-            `ratio`, the mean over the first baseline's, None without one.
-        confirmed: the same for trials that were run again on fresh seeds, baselines included, with `of`, the trial
-            that each repeats, and `success`, the share of runs that reached the event with its interval.
+        rows: trials, best first, failed ones last: rows of `trials` with `mean` and `error`, the restricted mean on the
+            clock, None of a failed trial, for a crash is no time; `median` and `beyond`, Kaplan and Meier's median or,
+            where it was not reached, the time past which it lies; and `ratio`, the mean over the first baseline's,
+            None without one.
+        confirmed: the same for trials that were run again on fresh seeds to their end, baselines included, with `of`,
+            the trial that each repeats, and `success`, the share of runs that reached the event with its interval.
         verdicts: who is faster than whom, on those fresh seeds.
         asks_for_fresh_seeds: whether the sweep confirms nobody.
     """
@@ -63,7 +64,8 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
     as_told = asked == spec.objective.minimize
     # Of thousands of trials little is needed: the rest is read for those that are shown.
     everyone = query(
-        folder, "SELECT trial, phase, name, value, rmst, rmst_error FROM trials ORDER BY value, trial"
+        folder,
+        "SELECT trial, phase, name, state, value, rmst, rmst_error FROM trials ORDER BY state = 'failed', value, trial",
     ).to_pylist()
     limit = limit_on(folder, spec, asked)
     # To rank on another clock, the runs of all trials are needed; thousands of trials take seconds.
@@ -71,10 +73,10 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
     for row in everyone:
         _add_mean(row, runs.get(row["trial"]))
     if not as_told:
-        everyone.sort(key=lambda row: (row["mean"], row["trial"]))
+        everyone.sort(key=lambda row: (row["state"] == "failed", row["mean"] or 0.0, row["trial"]))
     replaced = taken_up_again(everyone)
     rows = [row for row in everyone if row["phase"] != "confirm" and row["trial"] not in replaced]
-    confirmed = [row for row in everyone if row["phase"] == "confirm"]
+    confirmed = [row for row in everyone if row["phase"] == "confirm" and row["state"] != "stopped"]
     shown = [*rows[:top], *confirmed]
     _add_columns(folder, shown)
     if as_told:
@@ -120,14 +122,16 @@ def _add_mean(row: dict[str, Any], runs: Runs | None) -> None:
     """Name the baseline, and take the mean from the runs; where they are not given, as the table has it."""
     row["baseline"] = row["name"] if row["phase"] == "baseline" else ""
     row["mean"], row["error"] = row["rmst"], row["rmst_error"]
-    if runs is not None:
+    if row["state"] == "failed":
+        row["mean"] = row["error"] = None
+    elif runs is not None:
         mean, error = runs.mean
         row["mean"], row["error"] = mean, None if math.isnan(error) else error
 
 
 def _add_spread(row: dict[str, Any], runs: Runs | None) -> None:
     row["median"] = row["beyond"] = row["success"] = None
-    if runs is None:
+    if runs is None or row["state"] == "failed":
         return
     if len(runs.times) == 1:
         row["median"], row["beyond"] = runs.median, float(runs.times.max())
@@ -136,8 +140,9 @@ def _add_spread(row: dict[str, Any], runs: Runs | None) -> None:
 
 def _add_ratios(rows: list[dict[str, Any]]) -> None:
     baselines = sorted((row for row in rows if row["baseline"]), key=lambda row: int(row.get("of", row["trial"])))
+    known = baselines[0]["mean"] if baselines else None
     for row in rows:
-        row["ratio"] = row["mean"] / baselines[0]["mean"] if baselines else None
+        row["ratio"] = None if known is None or row["mean"] is None else row["mean"] / known
 
 
 def grids(board: Leaderboard, *, parameters: bool = True) -> list[Grid]:
@@ -182,11 +187,11 @@ def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: st
         ("", "trial", "reached", f"mean {board.clock}", "±", *median, "x baseline", *shown),
         tuple(
             (
-                str(rank),
+                "" if row["mean"] is None else str(rank),
                 f"{row[number]} {row['baseline']}".strip(),
                 f"{row['reached']}/{row['runs']}{_interval(row)}"
                 + ("" if row["state"] == "finished" else f" {row['state']}"),
-                f"{bound(row)}{_time(row['mean'])}",
+                "" if row["mean"] is None else f"{bound(row)}{_time(row['mean'])}",
                 "" if row["error"] is None else _time(row["error"]),
                 *((_median(row),) if single else ()),
                 "" if row["ratio"] is None else f"{row['ratio']:.2f}",

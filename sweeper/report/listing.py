@@ -23,7 +23,8 @@ class Entry:
         running: whether a launch on this machine is running it.
         trials: finished trials of the baselines and the search, and how many were asked for, None without a limit.
         confirmed: finished confirmations.
-        best: number of the best trial, with its restricted mean and how many of its runs reached the event.
+        best: number of the best trial that did not fail, with its restricted mean, how many of its runs reached the
+            event, and whether any did not (censored: the mean is a lower bound).
         finished: when the last trial ended.
         damage: why it cannot be read; empty where it can.
     """
@@ -40,6 +41,7 @@ class Entry:
     best: int | None = None
     mean: float | None = None
     reached: str = ""
+    censored: bool = False
     finished: datetime | None = None
     damage: str = ""
 
@@ -64,14 +66,15 @@ def _entry(name: str, folder: SweepFolder) -> Entry:
     (row,) = query(
         folder,
         """
-        SELECT count(*) FILTER (phase <> 'confirm') AS trials, count(*) FILTER (phase = 'confirm') AS confirmed,
+        SELECT count(*) FILTER (phase <> 'confirm') AS trials,
+               count(*) FILTER (phase = 'confirm' AND state <> 'stopped') AS confirmed,
                count(*) FILTER (state = 'failed') AS failed, max(finished) AS finished,
-               arg_min({trial: trial, mean: rmst, reached: reached || '/' || runs}, value)
-                   FILTER (phase <> 'confirm') AS best
+               arg_min({trial: trial, mean: rmst, reached: reached || '/' || runs, whole: reached = runs}, value)
+                   FILTER (phase <> 'confirm' AND state <> 'failed') AS best
         FROM trials
         """,
     ).to_pylist()
-    best = row.pop("best") or {"trial": None, "mean": None, "reached": ""}
+    best = row.pop("best") or {"trial": None, "mean": None, "reached": "", "whole": True}
     return Entry(
         name,
         str(folder.root),
@@ -82,6 +85,7 @@ def _entry(name: str, folder: SweepFolder) -> Entry:
         best=best["trial"],
         mean=best["mean"],
         reached=best["reached"],
+        censored=not best["whole"],
         **row,
     )
 
@@ -113,7 +117,7 @@ def render(entries: list[Entry]) -> RenderableType:
             str(each.confirmed or ""),
             Text(str(each.failed or ""), style="red"),
             "" if each.best is None else str(each.best),
-            "" if each.mean is None else f"{each.mean:,.0f} {each.minimizes}",
+            "" if each.mean is None else f"{'≥ ' if each.censored else ''}{each.mean:,.0f} {each.minimizes}",
             each.reached,
             each.until,
             "" if each.finished is None else f"{each.finished:%Y-%m-%d %H:%M}",

@@ -1,7 +1,7 @@
 """What the runs of each trial say about the time to the event, on any of the three clocks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,12 @@ class Runs:
     def restricted(self) -> Times:
         """min(T, limit), the limit for a run that did not reach the event."""
         return np.where(self.reached, np.minimum(self.times, self.limit), self.limit)
+
+    def only(self, replicates: Collection[int]) -> "Runs":
+        """The runs of some of the replicates."""
+        kept = [i for i, each in enumerate(self.replicates) if each in replicates]
+        found = tuple(self.replicates[i] for i in kept)
+        return Runs(found, self.times[:, kept], self.reached[:, kept], self.limit)
 
     def curves(self) -> list[Survival]:
         """Each operation's survival curve."""

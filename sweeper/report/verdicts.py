@@ -28,7 +28,7 @@ class Verdict:
 
 
 def verdicts(confirmed: Sequence[Mapping[str, Any]], runs: Mapping[int, Runs]) -> list[Verdict]:
-    """Compare confirmed configurations, paired on their seeds.
+    """Compare confirmed configurations, paired on the seeds that both have.
 
     The search's first choice is compared with every other finalist, and every finalist with every baseline. The first
     choice is the search's, not the confirmation's: choosing the best of these very runs would flatter it.
@@ -44,8 +44,9 @@ def verdicts(confirmed: Sequence[Mapping[str, Any]], runs: Mapping[int, Runs]) -
     baselines = [row for row in whole if row["baseline"]]
     pairs = [(finalist, baseline) for finalist in finalists for baseline in baselines]
     pairs += [(finalists[0], other) for other in finalists[1:]]
-    pairs = [(a, b) for a, b in pairs if _comparable(runs[a["trial"]], runs[b["trial"]])]
-    found = [compare(runs[a["trial"]].restricted, runs[b["trial"]].restricted) for a, b in pairs]
+    shared = [(a, b, *_on_common_seeds(runs[a["trial"]], runs[b["trial"]])) for a, b in pairs]
+    pairs = [(a, b) for a, b, mine, theirs in shared if _comparable(mine, theirs)]
+    found = [compare(mine.restricted, theirs.restricted) for _, _, mine, theirs in shared if _comparable(mine, theirs)]
     adjusted = holm([each.p for each in found]) if len(found) > 1 else [None] * len(found)
     return [
         Verdict(_name(a), _name(b), each, each.p if p is None else p, verdict(_name(a), _name(b), each, p))
@@ -53,8 +54,12 @@ def verdicts(confirmed: Sequence[Mapping[str, Any]], runs: Mapping[int, Runs]) -
     ]
 
 
+def _on_common_seeds(a: Runs, b: Runs) -> tuple[Runs, Runs]:
+    return a.only(b.replicates), b.only(a.replicates)
+
+
 def _comparable(a: Runs, b: Runs) -> bool:
-    return a.replicates == b.replicates and bool(a.reached.any() or b.reached.any())
+    return bool(a.reached.any() or b.reached.any())
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -81,7 +81,7 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     6            8         2/2          90  10      80        0.90      4         0.125          -
     7  0 published         0/2       ≥ 100   0   > 100        1.00      6           0.5          -
     8            5         0/2       ≥ 100   0   > 100        1.00      2        0.0333          -
-    9            4  0/2 failed       ≥ 100   0   > 100        1.00      2         0.125          -
+                 4  0/2 failed                                          2         0.125          -
 
     confirmed on fresh seeds
              trial            reached  mean steps   ±  median  x baseline  depth  weight_decay  batch_min

@@ -7,6 +7,7 @@ from rich.console import Console
 from sweeper.report import listing
 from sweeper.sweep import resume
 from tests.fakes.sweeps import Sweep, train
+from tests.fakes.training import fails, learns
 
 
 def test_every_sweep_is_listed_with_its_best_the_newest_first(made_up_sweep: Sweep, sweep: Sweep) -> None:
@@ -51,6 +52,17 @@ def test_every_sweep_is_listed_with_its_best_the_newest_first(made_up_sweep: Swe
     ]
     assert lines[1][:8] == ["old", "6/6", "3", "1", "1", "25", "steps", "2/2"]
     assert lines[2] == ["unbegun", "running", "0/12", "val_accuracy", ">", "0.99"]
+
+
+def test_a_crash_is_no_time_and_a_bound_is_shown_as_one(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 2}}
+    sweep.launch(lambda assignment: (fails if assignment.number == 0 else learns(lambda *_: None))(assignment))
+    (entry,) = listing.catalogue({"one": str(sweep.folder.root)})
+    assert (entry.best, entry.mean, entry.reached, entry.censored, entry.failed) == (1, 100.0, "0/2", True, 1)
+    console = Console(width=120, file=StringIO())
+    console.print(listing.render([entry]))
+    assert isinstance(console.file, StringIO)
+    assert "≥ 100 steps" in console.file.getvalue()
 
 
 def test_a_damaged_sweep_is_listed_with_its_damage_and_hides_no_other(made_up_sweep: Sweep, sweep: Sweep) -> None:

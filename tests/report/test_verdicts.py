@@ -95,12 +95,14 @@ def test_pairs_of_which_no_run_arrived_are_left_out() -> None:
     assert pairs(confirmed, dict.fromkeys((10, 11, 12), runs(LIMIT))) == []
 
 
-def test_trials_on_other_seeds_are_left_out() -> None:
+def test_trials_are_compared_on_the_seeds_that_both_have() -> None:
     """After `confirm.replicates` was changed, some have more than others."""
     confirmed = [row(10, 3), row(11, 7), row(12, 0, "published")]
     found = {10: runs(20), 11: runs(30, EIGHT[:5]), 12: runs(50)}
-    assert pairs(confirmed, found) == [("trial 3", "published")]
-    assert pairs(confirmed, found | {12: runs(50, tuple(range(8)))}) == []
+    sides = [("trial 3", "published"), ("trial 7", "published"), ("trial 3", "trial 7")]
+    assert pairs(confirmed, found) == sides
+    assert [each.comparison.replicates for each in verdicts(confirmed, found)] == [8, 5, 5]
+    assert pairs(confirmed, found | {12: runs(50, tuple(range(8)))}) == [("trial 3", "trial 7")]
 
 
 def test_trials_without_runs_are_left_out() -> None:
