@@ -8,6 +8,7 @@ import pytest
 
 from sweeper.cli import main as cli
 from sweeper.config.loading import load
+from sweeper.errors import SpecError
 from tests.fakes.sweeps import PUBLISHED, Sweep, train
 
 ROOT = Path(__file__).parent.parent
@@ -46,11 +47,21 @@ def test_the_readme_is_a_front_page() -> None:
     assert len(README.splitlines()) <= 120
 
 
-def test_the_example_of_the_key_reference_is_valid(tmp_path: Path) -> None:
+def test_the_example_of_the_key_reference_is_valid_and_its_mistakes_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = (ROOT / "search_spaces" / "README.md").read_text()
     (example,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    (tmp_path / "space.yaml").write_text(example)
-    assert load(tmp_path / "space.yaml").spec.budget.trials == 200
+    monkeypatch.chdir(tmp_path)
+    space = Path("space.yaml")
+    space.write_text(example)
+    assert load(space).spec.budget.trials == 200
+    space.write_text(example.replace("replicates: 3}", "replicats: 3}").replace("[0.01, 0.1]", "[1e-2, 0.1]"))
+    (printed,) = re.findall(r"^\$ sweeper check space.yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    with pytest.raises(SpecError) as refused:
+        load(space)
+    for shown, line in zip(printed.splitlines(), str(refused.value).splitlines(), strict=True):
+        assert line.startswith(shown.removesuffix(" ..."))
 
 
 def test_every_command_of_the_readme_is_one_of_ours() -> None:
@@ -65,6 +76,7 @@ def test_every_command_of_the_readme_is_one_of_ours() -> None:
     }
 
 
+@pytest.mark.slow
 def test_commands_that_read_and_check_do_what_the_readme_says(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (home / "space.yaml").unlink()
     for words in COMMANDS:
