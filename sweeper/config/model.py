@@ -87,9 +87,12 @@ class Objective(Section):
 class Sampler(Section):
     """How the next configuration is chosen."""
 
-    name: Literal["tpe", "random", "grid"] = Field("tpe", description="tpe learns; random does not; grid tries all.")
+    name: Literal["tpe", "gp", "random", "grid"] = Field(
+        "tpe",
+        description="tpe and gp, a Gaussian process over event times, learn; random does not; grid tries all.",
+    )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="Seed of the suggestions.")
-    startup_trials: Positive = Field(20, description="Random trials before tpe starts to learn.")
+    startup_trials: Positive = Field(20, description="Trials before tpe or gp starts to learn.")
 
 
 class Race(Section):

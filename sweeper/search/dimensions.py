@@ -36,9 +36,16 @@ def drawn(parameter: Choice | Int | Float) -> BaseDistribution:
         half = (parameter.step or 1) / 2 if len(every) > 1 else 0
         return FloatDistribution(every[0] - half, every[-1] + half, log=parameter.log)
     values = parameter.choice
-    if _in_order(values):
+    if in_order(values):
         return FloatDistribution(-0.5, len(values) - 0.5)
     return CategoricalDistribution(tuple(range(len(values))))
+
+
+def stepped(parameter: Choice | Int | Float) -> BaseDistribution:
+    """What the sampler by Gaussian process draws: whole numbers as they are, of a choice the index."""
+    if not isinstance(parameter, Choice):
+        return recorded(parameter)
+    return IntDistribution(0, len(parameter.choice) - 1) if in_order(parameter.choice) else drawn(parameter)
 
 
 def rounded(parameter: Choice | Int | Float, value: Any) -> Any:
@@ -86,7 +93,7 @@ def _labels(parameter: Choice) -> list[Any]:
     return list(parameter.choice) if plain else [json.dumps(value) for value in parameter.choice]
 
 
-def _in_order(values: Sequence[Any]) -> bool:
+def in_order(values: Sequence[Any]) -> bool:
     """Whether these are several numbers, from small to large or from large to small."""
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     return len(numbers) == len(values) > 1 and numbers in (sorted(numbers), sorted(numbers, reverse=True))

@@ -20,6 +20,7 @@ from scipy.special import log_ndtr
 
 from sweeper.config.model import Sampler
 from sweeper.search import capping
+from sweeper.search.event_sampler import Absent, EventSampler
 from sweeper.space.space import Coordinates
 
 Seen = Callable[[Coordinates], bool]
@@ -84,6 +85,7 @@ class Suggestions:
         seen: tells coordinates that are not worth asking for.
         places: how many of the best trials TPE may call good at most (see `capping`).
         earlier: trials that earlier launches opened: a reopened stream must not repeat itself.
+        absent: tells where coordinates do not apply; for the Gaussian process, which draws `dimensions.stepped` ones.
     """
 
     def __init__(
@@ -93,6 +95,8 @@ class Suggestions:
         seen: Seen,
         places: int,
         earlier: int = 0,
+        *,
+        absent: Absent | None = None,
     ):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         seed = int(np.random.SeedSequence([sampler.seed, earlier]).generate_state(1)[0])
@@ -100,6 +104,10 @@ class Suggestions:
         self._sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
         if sampler.name == "tpe":
             self._sampler = _Tpe(self._distributions, seen, places, n_startup_trials=sampler.startup_trials, seed=seed)
+        elif sampler.name == "gp":
+            words = [key for key, each in distributions.items() if isinstance(each, CategoricalDistribution)]
+            self._sampler = EventSampler(seed, sampler.startup_trials, logs=True, absent=absent, seen=seen, words=words)
+            places = max(places, MODELLED)
         self._places, self._newest = places, max(MODELLED, sampler.startup_trials)
         self._known: dict[int, _Known] = {}
         self._numbers: dict[int, int] = {}

@@ -8,13 +8,14 @@ been run already leaves no trace.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sweeper.config.model import Sampler
 from sweeper.search import dimensions
@@ -22,6 +23,7 @@ from sweeper.search.sampler import Suggestions
 from sweeper.search.storage import Description, Journal, Phase, Recorded, Storage
 from sweeper.space import hyperparameters
 from sweeper.space.hyperparameters import Hyperparameters
+from sweeper.space.parameters import Choice
 from sweeper.space.space import Coordinates, Space
 
 _LARGEST_GRID = 100_000
@@ -76,8 +78,11 @@ class Study:
         self._in_order = sampler.name == "grid"
         self._distributions = {key: dimensions.recorded(parameter) for key, parameter in space.parameters.items()}
         trials = self._storage.read()
-        drawn = {key: dimensions.drawn(parameter) for key, parameter in space.parameters.items()}
-        self._suggestions = Suggestions(drawn, sampler, self._seen, places, earlier=len(trials))
+        draw = dimensions.stepped if sampler.name == "gp" else dimensions.drawn
+        drawn = {key: draw(parameter) for key, parameter in space.parameters.items()}
+        self._suggestions = Suggestions(
+            drawn, sampler, self._seen, places, earlier=len(trials), absent=self._absent if space.conditions else None
+        )
         self._order = np.random.default_rng([sampler.seed, len(trials)])
         self._identity_at = lru_cache(_REMEMBERED)(self._identity_of)
         self._opened: list[_Opened] = []
@@ -242,6 +247,19 @@ class Study:
     def _rounded(self, drawn: Coordinates) -> Coordinates:
         """What the sampler draws as real numbers made whole again (see `dimensions.drawn`)."""
         return {key: dimensions.rounded(parameter, drawn[key]) for key, parameter in self._space.parameters.items()}
+
+    def _absent(self, drawn: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.bool_]]:
+        """Where parameters do not apply, for many coordinates at once, [n] each; those that are not drawn have one."""
+        size = len(next(iter(drawn.values())))
+        values: dict[str, npt.NDArray[Any]] = {}
+        for key, parameter in self._space.parameters.items():
+            single = 0 if isinstance(parameter, Choice) else parameter.bounds[0]
+            values[key] = drawn.get(key, np.full(size, single))
+            if isinstance(parameter, Choice):
+                grid = np.empty(len(parameter.choice), dtype=object)
+                grid[:] = self._space.grids[key]
+                values[key] = grid[values[key].astype(int)]
+        return {key: ~applies for key, applies in self._space.applicable(values).items()}
 
     def _seen(self, drawn: Coordinates) -> bool:
         """Whether what these coordinates mean has been run. In small spaces the sampler asks of the same ones often."""

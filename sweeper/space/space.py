@@ -176,6 +176,26 @@ class Space:
         legal = self._legal(key, self.given)
         return [value for value, possible in zip(self.grids[key], legal, strict=True) if not possible]
 
+    def applicable(self, values: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.bool_]]:
+        """Find where conditional parameters apply, for many configurations at once.
+
+        Args:
+            values: [n] for every parameter, whether it applies or not. Requirements are not considered.
+        """
+        size = len(next(iter(values.values())))
+        known: dict[str, Any] = {**self.given, **values}
+        found: dict[str, npt.NDArray[np.bool_]] = {}
+        for key in self.order:
+            written = self.conditions.get(key)
+            if written is None:
+                continue
+            if not written.names <= known.keys():
+                found[key] = np.zeros(size, dtype=np.bool_)
+                continue
+            applies = np.broadcast_to(written.holds({name: known[name] for name in written.names}), size)
+            found[key] = np.logical_and.reduce([applies, *(found[name] for name in written.names & found.keys())])
+        return found
+
     @cached_property
     def _defaults(self) -> dict[str, Value]:
         common = hyperparameters.to_flat(Hyperparameters())

@@ -16,6 +16,7 @@ import pytest
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
+from sweeper.config.model import Sampler
 from sweeper.errors import UserError
 from sweeper.search import sampler
 from sweeper.search.study import Proposal, Study
@@ -577,3 +578,29 @@ def test_what_was_told_before_kill_9_is_there_after_it(tmp_path: Path) -> None:
         unfinished = {each.number for each in study.unfinished()}
         assert len(unfinished) <= 1
         assert not unfinished & set(numbers)
+
+
+def test_a_gaussian_process_searches_conditional_spaces_and_a_reopened_study_goes_on(tmp_path: Path) -> None:
+    parameters = {
+        "batch.shape": Choice(choice=("constant", "cyclic", "linear")),
+        "batch.cycles": Int(int=(1, 6), when="batch.shape == cyclic"),
+        "weight_decay": Float(float=(0.01, 1), log=True),
+        "depth": Int(int=(1, 2)),
+    }
+    space = Space(parameters, {"batch.min": 32, "batch.max": 64}, (), 2000)
+
+    def value(proposal: Proposal) -> float:
+        flat = to_flat(proposal.settings)
+        cycles = abs(flat["batch.cycles"] - 4) / 10 if flat["batch.shape"] == "cyclic" else 0.5
+        return 6 + cycles + abs(math.log(flat["weight_decay"] / 0.3)) / 4 + 0.2 * (flat["depth"] == 2)
+
+    best = math.inf
+    for _ in range(2):
+        study = Study(tmp_path / "study.journal", space, Sampler(name="gp", startup_trials=6), 3)
+        for _ in range(14):
+            proposal = study.suggest()
+            assert proposal is not None
+            best = min(best, value(proposal))
+            study.tell(proposal.number, value(proposal))
+    assert best < 6.2
+    assert len({identity(proposal.settings, 2000) for proposal in study.opened()}) == 28

@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -588,3 +589,22 @@ def test_1_and_true_are_different_choices() -> None:
     space = space_of({"hold_decay": {"choice": [False, True]}, "depth": {"choice": [1, 2]}})
     assert space.encode({"hold_decay": True, "depth": 1}) == {"hold_decay": 1, "depth": 0}
     assert space.encode({"hold_decay": 1, "depth": 1}) is None
+
+
+def test_where_parameters_apply_is_found_for_many_configurations_at_once() -> None:
+    parameters = {
+        "batch.shape": Choice(choice=("constant", "cyclic", "linear")),
+        "batch.cycles": Int(int=(1, 6), when="batch.shape == cyclic"),
+        "depth": Int(int=(1, 2)),
+        "heads": Choice(choice=(1, 2), when="batch.cycles > 3 and depth == 2"),
+    }
+    space = Space(parameters, {"width": 4, "batch.min": 8, "batch.max": 16}, (), 1000)
+    points = list(product(range(3), range(1, 7), (1, 2), range(2)))
+    columns = dict(zip(parameters, zip(*points, strict=True), strict=True))
+    values = {key: np.array(column) for key, column in columns.items()}
+    values["batch.shape"] = np.array(parameters["batch.shape"].choice, dtype=object)[values["batch.shape"]]
+    values["heads"] = np.array([1, 2])[values["heads"]]
+    found = space.applicable(values)
+    for i, point in enumerate(points):
+        decoded = space.decode(dict(zip(parameters, point, strict=True)))
+        assert {key for key, applies in found.items() if applies[i]} == decoded.keys() - {"batch.shape", "depth"}
