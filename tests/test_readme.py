@@ -83,6 +83,12 @@ def test_commands_that_read_and_check_do_what_the_readme_says(home: Path, capfd:
         if words[0] not in TRAINS:
             expected = 2 if "NAME" in words else 0
             assert cli.run([*words]) == expected, (words, capfd.readouterr())
+    assert cli.run(["top", "quickstart"]) == 0
+    shown = capfd.readouterr().out.splitlines()
+    (heading,) = {
+        " ".join(line.split()[:8]) for line in README.splitlines() if line.split()[:2] == ["trial", "reached"]
+    }
+    assert [line for line in shown if " ".join(line.split()[:8]) == heading], (heading, shown)
 
 
 @pytest.mark.slow
