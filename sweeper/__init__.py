@@ -1,4 +1,4 @@
-"""Hyperparameter sweeps for time-to-threshold: `from sweeper import launch, load`, and what tasks are made of."""
+"""Hyperparameter sweeps for time-to-threshold: `from sweeper import launch, load`, and base classes of tasks."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """What others use is imported when it is used: `sweeper check` answers without torch, Ray and pandas."""
+    """Import public names lazily: `sweeper check` runs without torch, Ray and pandas."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What a notebook works with: sweeps as objects that display themselves, and give frames, Arrow tables and SQL."""
+"""The Python API: sweeps as objects that display themselves, with pandas frames, Arrow tables and SQL."""
 
 import io
 import warnings
@@ -14,9 +14,8 @@ from sweeper.config.model import SweepSpec
 from sweeper.config.saved import saved_spec
 from sweeper.folder import find
 from sweeper.folder.layout import SweepFolder
-from sweeper.report import compare as pairs
+from sweeper.report import compare, listing, show
 from sweeper.report import leaderboard as boards
-from sweeper.report import listing, show
 from sweeper.report.leaderboard import Leaderboard
 from sweeper.report.select import choose
 from sweeper.results.query import Answer, Connection, Sweeps, connect, frame, query
@@ -24,22 +23,22 @@ from sweeper.stats.events import Clock
 from sweeper.sweep import launch as launching
 
 _WIDTH = 160
-"""Columns of what `print` shows."""
+"""Columns of printed output."""
 Data = TypeVar("Data")
 
 
 class Displayed(JupyterMixin):
-    """Displays itself: in a notebook with colours, by `print` as text."""
+    """Displays itself: with colours in a notebook, as text with `print`."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        yield self._shown(console)
+        yield self._render(console)
 
     def __str__(self) -> str:
         text = io.StringIO()
         Console(file=text, width=_WIDTH).print(self)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
-    def _shown(self, console: Console) -> RenderableType:
+    def _render(self, console: Console) -> RenderableType:
         raise NotImplementedError
 
 
@@ -47,54 +46,54 @@ class View(Displayed, Generic[Data]):
     """Data that displays itself.
 
     Attributes:
-        data: the record behind it, for further work.
+        data: the record that is displayed.
     """
 
-    def __init__(self, data: Data, shown: Callable[[Data, Console], RenderableType]):
-        self.data, self._show = data, shown
+    def __init__(self, data: Data, render: Callable[[Data, Console], RenderableType]):
+        self.data, self._renderer = data, render
 
     def __repr__(self) -> str:
         return repr(self.data)
 
-    def _shown(self, console: Console) -> RenderableType:
-        return self._show(self.data, console)
+    def _render(self, console: Console) -> RenderableType:
+        return self._renderer(self.data, console)
 
 
 class Tables:
-    """The three tables of a sweep, or of several with a column `sweep`; read afresh at each use: a sweep may run."""
+    """The three tables of a sweep, or of several with a column `sweep`; every use reads them anew."""
 
     def __init__(self, sweeps: Sweeps):
         self._sweeps = sweeps
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row a configuration; docs/results.md says what the columns mean."""
+        """One row per trial; docs/results.md documents the columns."""
         return self.query("SELECT * FROM trials ORDER BY ALL")
 
     @property
     def runs(self) -> pd.DataFrame:
-        """One row a replicate of an operation."""
+        """One row per run: a replicate of an operation."""
         return self.query("SELECT * FROM runs ORDER BY ALL")
 
     @property
     def curves(self) -> pd.DataFrame:
-        """One row an evaluation of a run. Of a large sweep better asked by `query`: this reads all of it."""
+        """One row per evaluation of a run. This reads the whole table; for a large sweep prefer `query`."""
         return self.query("SELECT * FROM curves ORDER BY ALL")
 
     def query(self, sql: str) -> pd.DataFrame:
-        """The answer to one SELECT over `trials`, `runs` and `curves`.
+        """The result of one SELECT over `trials`, `runs` and `curves`.
 
         Raises:
-            UserError: DuckDB does not accept the query.
+            UserError: the query is not valid.
         """
         return frame(self._sweeps, sql)
 
     def arrow(self, sql: str) -> Answer:
-        """The same as an Arrow table; `FROM runs` is a query too. Raises UserError."""
+        """The result of a query as an Arrow table; `FROM runs` is a query too. Raises UserError."""
         return query(self._sweeps, sql)
 
     def duckdb(self) -> Connection:
-        """A DuckDB connection that sees the three tables and no file."""
+        """A DuckDB connection with the three tables and without access to files."""
         return connect(self._sweeps)
 
 
@@ -102,7 +101,7 @@ class Sweep(Displayed, Tables):
     """One sweep: displays its leaderboard.
 
     Attributes:
-        folder: where it lies.
+        folder: its folder.
         spec: its space.yaml.
     """
 
@@ -119,26 +118,26 @@ class Sweep(Displayed, Tables):
         """The best trials.
 
         Args:
-            top: how many.
-            clock: steps, examples or seconds; by default the one that was asked for.
+            top: number of trials.
+            clock: steps, examples or seconds; by default `objective.minimize`.
         """
         return View(boards.leaderboard(self._folder, self.spec, top, clock), boards.render)
 
-    def trial(self, trial: int | str) -> View[show.Sheet]:
+    def trial(self, trial: int | str) -> View[show.TrialPage]:
         """Everything about one trial, by its number or a baseline's name. Raises UserError."""
-        return View(show.sheet(choose(f"{self.folder}:{trial}")), show.render)
+        return View(show.trial_page(choose(f"{self.folder}:{trial}")), lambda page, _: show.render(page))
 
-    def compare(self, a: int | str, b: int | str, clock: Clock | None = None) -> View[pairs.Pair]:
-        """Which of two trials is faster, paired on equal seeds. Raises UserError."""
+    def compare(self, a: int | str, b: int | str, clock: Clock | None = None) -> View[compare.TrialComparison]:
+        """Compare two trials, paired on equal seeds. Raises UserError."""
         first, second = (choose(f"{self.folder}:{each}") for each in (a, b))
-        return View(pairs.pair(first, second, clock), lambda found, _: pairs.render(found))
+        return View(compare.compare_trials(first, second, clock), lambda found, _: compare.render(found))
 
-    def _shown(self, console: Console) -> RenderableType:
+    def _render(self, console: Console) -> RenderableType:
         return boards.render(boards.leaderboard(self._folder, self.spec, 10), console)
 
 
 class Folder(Displayed, Tables, Mapping[str, Sweep]):
-    """Several sweeps, by name: displays how far each is; its tables are those of all of them."""
+    """Several sweeps by name: displays the progress of each; its tables hold the rows of all."""
 
     def __init__(self, folders: Mapping[str, SweepFolder]):
         super().__init__(folders)
@@ -156,12 +155,12 @@ class Folder(Displayed, Tables, Mapping[str, Sweep]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self._folders)})"
 
-    def _shown(self, console: Console) -> RenderableType:
-        return listing.render(listing.catalogue({name: str(each.root) for name, each in self._folders.items()}))
+    def _render(self, console: Console) -> RenderableType:
+        return listing.render(listing.list_sweeps({name: str(each.root) for name, each in self._folders.items()}))
 
 
 def load(sweep: str | Path = find.RESULTS) -> Sweep | Folder:
-    """A sweep, by its name in results/, its folder or its s3:// address; or all sweeps in a folder.
+    """Load a sweep by its name in results/, its folder or its s3:// address, or all sweeps in a folder.
 
     Warns of each sweep of several that cannot be read, and is left out.
 
@@ -173,9 +172,9 @@ def load(sweep: str | Path = find.RESULTS) -> Sweep | Folder:
 
 
 def launch(space: str | Path, overrides: list[str] | None = None, **settings: Any) -> Sweep:
-    """Run a sweep, or continue it where it stopped: `sweeper.sweep.launch.launch`, whose result can be looked at.
+    """Run a sweep, or continue it where it stopped; the arguments are those of `sweeper.sweep.launch.launch`.
 
     Raises:
-        UserError, StorageError, SweepFailed, Interrupted: as there.
+        UserError, StorageError, SweepFailed, Interrupted: as documented there.
     """
     return Sweep(launching.launch(Path(space), overrides, **settings))

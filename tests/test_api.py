@@ -51,7 +51,7 @@ def test_everything_displays_itself_as_text_and_in_a_notebook(home: Path) -> Non
     shown = [sweep, sweep.leaderboard(top=3), sweep.trial("published"), sweep.compare(1, "published")]
     expected = [
         "confirmed on fresh seeds",
-        "x baseline",
+        "vs baseline",
         "published, baseline: finished",
         "trial 1 is faster than published",
     ]

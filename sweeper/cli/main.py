@@ -1,4 +1,4 @@
-"""Assembles the commands, and maps errors to exit codes."""
+"""The command line: assembles the commands and maps errors to exit codes."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from sweeper.cli import reading, running, sweeping, terminal
 from sweeper.errors import Interrupted, SweeperError
 
 _COMPLETE = "_SWEEPER_COMPLETE"
-"""Set by the shell when it asks what could come next; `sweeper --install-completion` teaches it to."""
+"""Environment variable that the shell sets to request completions, after `sweeper --install-completion`."""
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 COMMANDS: dict[str, tuple[Callable[..., Any], str]] = {
@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], str]] = {
     "replay": (reading.replay, "sweeper replay quickstart --rule asha"),
     "doctor": (sweeping.doctor, "sweeper doctor"),
 }
-"""Name -> the function that it calls, and an example."""
+"""Name of a command -> its function and an example."""
 
 
 def _version(wanted: bool) -> None:
@@ -63,36 +63,36 @@ for _name, (_function, _example) in COMMANDS.items():
 
 
 def main() -> None:
-    """Run the command line; the process's exit code says how it went."""
+    """Run the command line and exit."""
     if _COMPLETE in os.environ:
         app(prog_name="sweeper")
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; 0 done, 1 the sweep failed, 2 the user's mistake, 3 ours, 130 Ctrl-C."""
+    """Run one command and return its exit code: 0 done, 1 failed, 2 the user's mistake, 3 a bug, 130 Ctrl-C."""
     command = typer.main.get_command(app)
     try:
         with command.make_context("sweeper", arguments) as context:
             command.invoke(context)
     except SweeperError as error:
-        terminal.err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        terminal.complain(str(error))
         return error.exit_code
     except typer.Exit as leave:
         return leave.exit_code
     except KeyboardInterrupt:
-        terminal.err.print("stopped; the same command continues the sweep")
+        terminal.complain("stopped; the same command continues the sweep")
         return Interrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001  # the one place where a bug of ours becomes an exit code
-        return _on_other(error)
+    except Exception as error:  # noqa: BLE001  # the one place where a bug becomes an exit code
+        return _usage_error_or_bug(error)
     return 0
 
 
-def _on_other(error: Exception) -> int:
-    """Click's own usage errors, and bugs."""
+def _usage_error_or_bug(error: Exception) -> int:
+    """Show one of click's usage errors, or log a bug."""
     show: Callable[[], None] | None = getattr(error, "show", None)
     if show is not None:
         show()
@@ -105,5 +105,5 @@ def _on_other(error: Exception) -> int:
     except OSError as unwritable:
         kept = f"please report it with the following ({log} cannot be written: {unwritable.strerror})\n{report}"
     for line in (f"a bug in sweeper: {type(error).__name__}: {error}", kept):
-        terminal.err.print(line, markup=False, highlight=False, soft_wrap=True)
+        terminal.complain(line)
     return 3

@@ -7,7 +7,7 @@ import typer
 
 
 def _names(incomplete: str) -> list[str]:
-    """Sweeps in results/, for the shell to complete."""
+    """Names of the sweeps in results/, for completion in the shell."""
     return sorted(path.parent.name for path in Path("results").glob(f"{incomplete}*/space.yaml"))
 
 
@@ -15,14 +15,16 @@ Space = Annotated[Path, typer.Argument(help="The space.yaml.")]
 Sweep = Annotated[
     str,
     typer.Argument(
-        help="The sweep: its name in results/, its folder, or s3://bucket/prefix/NAME.", autocompletion=_names
+        help="The sweep: its name in results/, its folder, or its address s3://bucket/prefix/NAME.",
+        autocompletion=_names,
     ),
 ]
-Sweeps = Annotated[str, typer.Argument(help="A sweep, or a folder of sweeps to read as one.", autocompletion=_names)]
+Sweeps = Annotated[str, typer.Argument(help="A sweep, or a folder of sweeps.", autocompletion=_names)]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value, as in --set budget.trials=10.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value, for example --set budget.trials=10."),
 ]
-Address = Annotated[str | None, typer.Option(help="A running Ray cluster, or auto.")]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Accept a cluster that demands no token.")]
-Here = Annotated[bool, typer.Option("--here", help="One trial at a time in this process, without Ray.")]
+Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster, or auto.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Accept a cluster without token authentication.")]
+Here = Annotated[bool, typer.Option("--here", help="Train one trial at a time in this process, without Ray.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

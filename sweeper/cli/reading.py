@@ -1,5 +1,6 @@
-"""Commands that read what sweeps have left, also while they run."""
+"""Commands that read the results of sweeps, finished or running."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,10 +11,11 @@ from sweeper.cli.options import Json, Sweep, Sweeps
 
 Clock = Annotated[
     Literal["steps", "examples", "seconds"] | None,
-    typer.Option(help="Rank on this clock; by default the one that was asked for."),
+    typer.Option(help="The clock to rank on; by default objective.minimize."),
 ]
 Trial = Annotated[
-    str, typer.Argument(help="SWEEP:TRIAL, as in quickstart:23; a baseline by its name; SWEEP: its best.")
+    str,
+    typer.Argument(help="SWEEP:TRIAL, for example quickstart:23; a baseline by its name; SWEEP alone: its best trial."),
 ]
 
 
@@ -21,15 +23,11 @@ def list_(
     folder: Annotated[str, typer.Argument(help="A folder of sweeps, or s3://bucket/prefix.")] = "results",
     json: Json = False,
 ) -> None:
-    """List the sweeps in a folder: how far each is, and its best trial."""
+    """List the sweeps in a folder with their progress and best trials."""
     from sweeper.folder.find import addresses
     from sweeper.report import listing
 
-    entries = listing.catalogue(addresses(folder))
-    if json:
-        terminal.print_json(entries)
-    else:
-        terminal.out.print(listing.render(entries))
+    terminal.show(listing.list_sweeps(addresses(folder)), listing.render, json=json)
 
 
 def top(
@@ -45,66 +43,57 @@ def top(
 
     folder = find_sweep(sweep)
     board = leaderboard.leaderboard(folder, saved_spec(folder), count, clock)
-    if json:
-        terminal.print_json(board)
-    else:
-        terminal.out.print(leaderboard.render(board, terminal.out))
+    terminal.show(board, partial(leaderboard.render, console=terminal.out), json=json)
 
 
 def show(trial: Trial, json: Json = False) -> None:
-    """Print everything about one trial: its configuration, and what became of each run."""
-    from sweeper.report import show as sheet
+    """Print everything about one trial: its configuration and the outcome of each run."""
     from sweeper.report.select import choose
+    from sweeper.report.show import render, trial_page
 
-    page = sheet.sheet(choose(trial))
-    if json:
-        terminal.print_json(page)
-    else:
-        terminal.out.print(sheet.render(page, terminal.out))
+    terminal.show(trial_page(choose(trial)), render, json=json)
 
 
 def compare(
     a: Trial,
-    b: Annotated[str, typer.Argument(help="The other one; a number or a baseline's name alone is of A's sweep.")],
+    b: Annotated[str, typer.Argument(help="Another trial; a number or a baseline's name alone refers to A's sweep.")],
     clock: Clock = None,
     json: Json = False,
 ) -> None:
-    """Say which of two trials is faster, paired on equal seeds, with an interval."""
-    from sweeper.report import compare as pairs
+    """Compare two trials, paired on equal seeds, with a confidence interval."""
+    from sweeper.report.compare import compare_trials, render
     from sweeper.report.select import choose
 
     first = choose(a)
-    found = pairs.pair(first, choose(b, among=first), clock)
-    if json:
-        terminal.print_json(found)
-    else:
-        terminal.out.print(pairs.render(found))
+    terminal.show(compare_trials(first, choose(b, among=first), clock), render, json=json)
 
 
 def query(
     sweeps: Sweeps,
     sql: Annotated[str, typer.Argument(help="One SELECT over trials, runs and curves.")],
     format: Annotated[
-        Literal["table", "csv", "json", "parquet"], typer.Option(help="How to write the result.")
+        Literal["table", "csv", "json", "parquet"], typer.Option(help="The format of the result.")
     ] = "table",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; parquet needs one.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; required for parquet.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """Ask the tables of a sweep a question in SQL (DuckDB); of a folder of sweeps, with a column `sweep`."""
+    """Query the tables of a sweep in SQL (DuckDB); the tables of several sweeps have a column `sweep`."""
     from sweeper.folder.find import find
     from sweeper.report import query_output
-    from sweeper.results.query import query as ask
+    from sweeper.results.query import query as run
 
-    query_output.write(ask(find(sweeps, terminal.complain), sql), "json" if json else format, output, terminal.out)
+    query_output.write(run(find(sweeps, terminal.complain), sql), "json" if json else format, output, terminal.out)
 
 
 def export(
     sweeps: Sweeps,
-    output: Annotated[Path, typer.Argument(help="The file to write; its ending says how: .csv, .json or .parquet.")],
-    table: Annotated[Literal["trials", "runs", "curves"], typer.Option(help="Which table.")] = "trials",
+    output: Annotated[Path, typer.Argument(help="The file to write, with extension .csv, .json or .parquet.")],
+    table: Annotated[Literal["trials", "runs", "curves"], typer.Option(help="The table to write.")] = "trials",
     shape: Annotated[
         Literal["table", "final-info"],
-        typer.Option(help="final-info: one trial, SWEEP:TRIAL, as the published experiment's final_info.json."),
+        typer.Option(help="final-info: one trial, SWEEP:TRIAL, in the format of the published final_info.json."),
     ] = "table",
 ) -> None:
     """Write a table, or one trial, to a file for other programs."""
@@ -122,29 +111,29 @@ def export(
 def report(
     sweep: Sweep,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A folder; by default `report` in the sweep's own.")
+        Path | None, typer.Option("--output", "-o", help="The folder to write; by default `report` in the sweep's.")
     ] = None,
 ) -> None:
-    """Write the report: one HTML page that needs no network, notes.md, and the figures as PNG and SVG."""
+    """Write the report: one self-contained HTML page, notes.md, and the figures as PNG and SVG."""
     from sweeper.folder.address import in_store
     from sweeper.folder.find import find_sweep
     from sweeper.report import document, page
 
     folder = find_sweep(sweep)
-    place = output or (Path(f"{folder.root.name}-report") if in_store(sweep) else folder.report)
+    target = output or (Path(f"{folder.root.name}-report") if in_store(sweep) else folder.report)
     with terminal.err.status("reading the tables and drawing the figures"):
-        written = page.write(document.account(folder), place)
-    terminal.say(f"wrote {written.page}, {written.notes.name} and {len(written.figures)} figures beside it")
+        written = page.write(document.report_data(folder), target)
+    terminal.say(f"wrote {written.page}, {written.notes.name} and {len(written.figures)} figures next to it")
 
 
 def replay(
     sweep: Sweep,
     rule: Annotated[
-        Literal["none", "cap", "race", "asha", "median"] | None, typer.Option(help="One rule; all of them by default.")
+        Literal["none", "cap", "race", "asha", "median"] | None, typer.Option(help="The rule; by default all of them.")
     ] = None,
-    at_once: Annotated[int, typer.Option(help="Trials that train at the same time.", min=1)] = 1,
+    at_once: Annotated[int, typer.Option(help="Number of trials that train concurrently.", min=1)] = 1,
 ) -> None:
-    """Replay a sweep's whole curves under other rules for stopping trials: steps spent, and was the winner stopped?"""
+    """Replay a sweep under other stopping rules: how many steps it would take, and whether the winner would survive."""
     from sweeper.folder.find import find_sweep
     from sweeper.report import replay as replaying
 

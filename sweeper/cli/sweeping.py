@@ -1,4 +1,4 @@
-"""Commands that ask a question and train: check, launch, resume."""
+"""Commands that prepare and run sweeps: launch, resume, check, init, schema, doctor."""
 
 import json
 from importlib import resources
@@ -19,7 +19,10 @@ def launch(  # noqa: PLR0917  # options; typer passes them by name
     insecure: Insecure = False,
     here: Here = False,
     resume: Annotated[
-        Literal["anyway"] | None, typer.Option(help="Go on although the question or the code has changed.")
+        Literal["anyway"] | None,
+        typer.Option(
+            help="Continue even if the space.yaml or the training code has changed; finished trials are kept."
+        ),
     ] = None,
 ) -> None:
     """Run a sweep, or continue it where it stopped."""
@@ -36,7 +39,7 @@ def resume(
     insecure: Insecure = False,
     here: Here = False,
 ) -> None:
-    """Continue a sweep from its folder, as in: sweeper resume quickstart --set budget.trials=100."""
+    """Continue a sweep from its folder, for example: sweeper resume quickstart --set budget.trials=100."""
     from sweeper.sweep.launch import resume as run
 
     run(sweep, overrides, where="here" if here else "ray", address=address, insecure=insecure, console=terminal.out)
@@ -54,23 +57,23 @@ def check(space: Space, overrides: Overrides = None) -> None:
 def init(space: Annotated[Path, typer.Argument(help="The file to write.")] = Path("space.yaml")) -> None:
     """Write a commented space.yaml to start from."""
     if space.exists():
-        raise UserError(f"{space}: is there already; give another name")
+        raise UserError(f"{space} already exists; give another name")
     try:
         space.write_text(resources.files("sweeper.config").joinpath("starter.yaml").read_text())
     except OSError as error:
         raise UserError(f"{space}: cannot be written ({error.strerror})") from None
-    terminal.out.print(f"wrote {space}; next: sweeper check {space}", markup=False, highlight=False, soft_wrap=True)
+    terminal.say(f"wrote {space}; next: sweeper check {space}")
 
 
 def schema() -> None:
-    """Print the JSON Schema of space.yaml, which editors use to complete and check."""
+    """Print the JSON Schema of space.yaml, for completion and checks in editors."""
     from sweeper.config.json_schema import json_schema
 
     print(json.dumps(json_schema(), indent=1))
 
 
 def doctor() -> None:
-    """Say what hardware and versions were found, and whether they fit together."""
+    """Show the hardware and versions found, and whether they are compatible."""
     from sweeper.sweep import doctor as examination
 
     diagnosis = examination.examine()

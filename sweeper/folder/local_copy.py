@@ -61,7 +61,7 @@ def _bring(store: Store, folder: SweepFolder) -> None:
             write_briefly(folder.status, status)
 
 
-def ask_to_stop(address: str, request: bytes) -> None:
+def request_stop(address: str, request: bytes) -> None:
     """Leave a request to stop where the launch that runs a sweep finds it: in its folder, or in the store.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What the launch that runs a sweep is doing, as its heartbeat says it: status.json, written anew every two seconds.
+"""The heartbeat of a launch: status.json, rewritten every two seconds, with the progress of its sweep.
 
-A heartbeat is for people who watch. The sweep never reads it, and a disk that refuses it does no harm.
+Heartbeats are for people who watch. The sweep never reads them, and goes on if they cannot be written.
 """
 
 import json
@@ -22,9 +22,9 @@ from pydantic_core import from_json
 from sweeper.folder.layout import SweepFolder, write_briefly
 
 EVERY = 2.0
-"""Seconds between two heartbeats, and between two looks for a request to stop."""
+"""Seconds between two heartbeats, and between two checks for a stop request."""
 _LONGEST = 2**22
-"""Bytes: no heartbeat is longer."""
+"""Maximum size of a heartbeat in bytes."""
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Count = Annotated[int, Field(ge=0, le=10**15)]
 _Amount = Annotated[float, Field(ge=0, le=1e12)]
@@ -32,15 +32,15 @@ _Amount = Annotated[float, Field(ge=0, le=1e12)]
 
 @with_config(_STRICT)
 @dataclass(frozen=True)
-class Training:
+class RunningTrial:
     """A trial in training.
 
     Attributes:
         number: the trial's.
         phase: baseline, search or confirm.
-        role: what a trial with a name is for, such as `confirm 23`; empty for the others.
-        step: how far it is.
-        metric: the event's metric at its last evaluation, mean over the runs; None before the first.
+        role: the purpose of a trial that has a name, such as `confirm 23`; empty for other trials.
+        step: the last evaluated step.
+        metric: the event's metric at the last evaluation, mean over the runs; None before the first one.
     """
 
     number: _Count
@@ -52,37 +52,38 @@ class Training:
 
 @with_config(_STRICT)
 @dataclass(frozen=True)
-class Standing:
-    """How far a sweep is.
+class Progress:
+    """The progress of a sweep.
 
     Attributes:
-        name: the sweep's.
-        metric: what the event is about.
-        horizon: the steps after which a run is censored.
-        gone, left: seconds since the launch began, and a guess at those to come; None without one.
-        finished, asked: trials of the search that have ended, those of earlier launches included, and how many are
-            asked for.
-        confirmed: confirmations that have ended, likewise.
-        runs: outcome -> runs of this launch that ended so.
-        rate: model steps a second, since the launch began.
-        best: the best trial of this launch in a line; empty before there is one.
+        name: the sweep's name.
+        metric: the event's metric.
+        horizon: steps after which a run is censored.
+        elapsed: seconds since the launch began.
+        remaining: estimated seconds until it ends; None without an estimate.
+        finished: finished trials of the search, including those of earlier launches.
+        budget: `budget.trials`; None without that limit.
+        confirmed: finished confirmations, including those of earlier launches.
+        runs: outcome -> number of runs of this launch.
+        rate: model steps per second since the launch began.
+        best: the best trial of this launch in one line; empty before there is one.
         running: trials in training, by number.
-        notice: the last thing that a user should know; empty for none.
-        stopping: why nothing more is started; empty while that is not so.
+        notice: the last message for the user; empty if there is none.
+        stopping: why no more trials are started; empty if they are.
     """
 
     name: str
     metric: str = ""
     horizon: _Count = 0
-    gone: _Amount = 0.0
-    left: _Amount | None = None
+    elapsed: _Amount = 0.0
+    remaining: _Amount | None = None
     finished: _Count = 0
-    asked: _Count | None = None
+    budget: _Count | None = None
     confirmed: _Count = 0
     runs: dict[str, _Count] = field(default_factory=dict)
     rate: _Amount = 0.0
     best: str = ""
-    running: tuple[Training, ...] = ()
+    running: tuple[RunningTrial, ...] = ()
     notice: str = ""
     stopping: str = ""
 
@@ -90,14 +91,14 @@ class Standing:
 @with_config(_STRICT)
 @dataclass(frozen=True)
 class Heartbeat:
-    """A sign of life.
+    """One heartbeat.
 
     Attributes:
-        launch: names the launch.
-        host, pid: where it runs.
-        at: when it wrote this, by its own clock.
-        every: seconds after which the next one is there to read.
-        standing: how far the sweep is.
+        launch: identifies the launch.
+        host, pid: its machine and process.
+        at: when it was written, by the clock of that machine.
+        every: seconds until readers can see the next one.
+        progress: of the sweep.
         ended: how the launch ended, in words; empty while it runs.
     """
 
@@ -106,7 +107,7 @@ class Heartbeat:
     pid: _Count
     at: AwareDatetime
     every: Annotated[float, Field(gt=0, le=1e6)]
-    standing: Standing
+    progress: Progress
     ended: str = ""
 
     def text(self) -> bytes:
@@ -115,7 +116,7 @@ class Heartbeat:
 
     @classmethod
     def parse(cls, content: bytes) -> "Heartbeat | None":
-        """From JSON; None where it is damaged, or of another version. Control characters become question marks."""
+        """From JSON; None if it is damaged or of another version. Control characters become question marks."""
         try:
             return _HEARTBEAT.validate_python(_printable(from_json(content, allow_inf_nan=False)))
         except (ValidationError, ValueError, RecursionError):
@@ -123,29 +124,29 @@ class Heartbeat:
 
 
 _HEARTBEAT = TypeAdapter(Heartbeat)
-Look = Callable[[], Standing]
-"""Says how far the sweep is; called from another thread."""
+Look = Callable[[], Progress]
+"""Returns the progress of a sweep; called from another thread."""
 
 
 def read(folder: SweepFolder) -> Heartbeat | None:
-    """The last sign of life of a sweep; None where there is none that can be read."""
+    """The last heartbeat of a sweep; None if there is none that can be read."""
     content = _content(folder.status)
     return None if content is None else Heartbeat.parse(content)
 
 
 def request(launch: str) -> bytes:
-    """What a launch stops for when it finds it in its folder; it names the launch, so that no later one does."""
+    """The content of a stop request. It names the launch, so that it cannot stop a later one."""
     return json.dumps({"launch": launch}).encode()
 
 
 class Pulse:
-    """Writes the heartbeat of one launch, in a thread of its own, and looks for a request to stop.
+    """A background thread that writes the heartbeats of one launch and reads stop requests.
 
     Args:
-        folder: the sweep's, whose lock this process holds.
-        look: returns how far the sweep is; called from another thread.
-        stop: is called when a user requests a stop.
-        every: seconds between two beats for those who read them: more than ours where they are carried to a store.
+        folder: the sweep's folder, whose lock this process holds.
+        look: returns the progress of the sweep; called from another thread.
+        stop: called when a user requests a stop.
+        every: seconds between two heartbeats as readers see them: more than `EVERY` if they are copied to a store.
     """
 
     def __init__(self, folder: SweepFolder, look: Look, stop: Callable[[], object], every: float = EVERY):
@@ -166,9 +167,9 @@ class Pulse:
         self._done.set()
         self._thread.join()
         self._beat()
-        ended = _ending(error, self._last.standing)
-        standing = replace(self._last.standing, running=(), left=0.0, stopping="")
-        self._last = replace(self._last, standing=standing, ended=ended)
+        ended = _ending(error, self._last.progress)
+        progress = replace(self._last.progress, running=(), remaining=0.0, stopping="")
+        self._last = replace(self._last, progress=progress, ended=ended)
         self._write()
 
     def _live(self) -> None:
@@ -176,9 +177,9 @@ class Pulse:
             self._beat()
 
     def _beat(self) -> None:
-        self._look_for_request()
-        with suppress(Exception):  # whatever it is, the sweep is none the worse
-            self._last = replace(self._last, standing=self._look())
+        self._take_request()
+        with suppress(Exception):  # a failed report must not harm the sweep
+            self._last = replace(self._last, progress=self._look())
         self._write()
 
     def _write(self) -> None:
@@ -186,8 +187,8 @@ class Pulse:
         with suppress(OSError):
             write_briefly(self._folder.status, self._last.text())
 
-    def _look_for_request(self) -> None:
-        """Remove a request to stop, and follow it where it is for this launch."""
+    def _take_request(self) -> None:
+        """Remove a stop request, and obey it if it names this launch."""
         content = _content(self._folder.stop_request)
         if content is not None:
             with suppress(OSError):
@@ -196,16 +197,16 @@ class Pulse:
                 self._stop()
 
 
-def _ending(error: BaseException | None, standing: Standing) -> str:
+def _ending(error: BaseException | None, progress: Progress) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if error is not None:
         return f"failed: {str(error).strip().partition(chr(10))[0][:500] or type(error).__name__}"
-    return f"stopped: {standing.stopping}" if standing.stopping else "finished"
+    return f"stopped: {progress.stopping}" if progress.stopping else "finished"
 
 
 def _content(path: Path) -> bytes | None:
-    """What a small file holds; None where there is none. A pipe is not waited on, a link not followed."""
+    """The content of a small file; None if there is none. Pipes do not block, links are not followed."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
             return file.read(_LONGEST)
@@ -214,7 +215,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _printable(data: Any) -> Any:
-    """The same without what a terminal would obey."""
+    """Replace characters that could control a terminal."""
     match data:
         case str():
             return "".join(each if each.isprintable() else "?" for each in data)

@@ -1,4 +1,4 @@
-"""How far a sweep is, for people: a picture for a terminal, and a line for everything else."""
+"""Render the progress of a sweep: as a panel for a terminal, as a line elsewhere."""
 
 import math
 
@@ -7,15 +7,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.monitor.heartbeat import Standing
+from sweeper.monitor.heartbeat import Progress
 
 
-def render(standing: Standing, hint: str = "") -> RenderableType:
-    """The picture, with a bar for each trial in training; `hint` follows the word that the sweep is stopping."""
-    runs = standing.runs
+def render(progress: Progress, hint: str = "") -> RenderableType:
+    """The panel, with a bar for each trial in training; `hint` is appended to the line about stopping."""
+    runs = progress.runs
     head = Text.assemble(
-        (standing.name, "bold"),
-        f"  {counted(standing)}   runs: ",
+        (progress.name, "bold"),
+        f"  {counts(progress)}   runs: ",
         (f"{runs.get('reached', 0)} reached", "green"),
         f", {runs.get('censored', 0)} censored, ",
         (
@@ -23,30 +23,30 @@ def render(standing: Standing, hint: str = "") -> RenderableType:
             "red" if runs.get("failed") else "",
         ),
     )
-    clock = f"{duration(standing.gone)} gone, {duration(standing.left)} left"
-    lines: list[RenderableType] = [head, Text(f"{clock}   {standing.rate:,.0f} model steps/s", style="dim")]
-    if standing.best:
-        lines.append(Text(f"best so far: {standing.best}", style="green"))
-    if standing.running:
-        lines.append(_bars(standing))
-    if standing.notice:
-        lines.append(Text(standing.notice, style="yellow"))
-    if standing.stopping:
-        lines.append(Text(f"stopping: {standing.stopping}{hint}", style="yellow"))
+    clock = f"{duration(progress.elapsed)} elapsed, {duration(progress.remaining)} left"
+    lines: list[RenderableType] = [head, Text(f"{clock}   {progress.rate:,.0f} model steps/s", style="dim")]
+    if progress.best:
+        lines.append(Text(f"best so far: {progress.best}", style="green"))
+    if progress.running:
+        lines.append(_bars(progress))
+    if progress.notice:
+        lines.append(Text(progress.notice, style="yellow"))
+    if progress.stopping:
+        lines.append(Text(f"stopping: {progress.stopping}{hint}", style="yellow"))
     return Group(*lines)
 
 
-def counted(standing: Standing) -> str:
-    """How many trials have finished, of how many, and how many train."""
-    asked = f"/{standing.asked}" if standing.asked else ""
-    confirmed = f", {standing.confirmed} confirmed" if standing.confirmed else ""
-    return f"{standing.finished}{asked} trials finished{confirmed}, {len(standing.running)} running"
+def counts(progress: Progress) -> str:
+    """`23/200 trials finished, 2 confirmed, 4 running`."""
+    budget = f"/{progress.budget}" if progress.budget else ""
+    confirmed = f", {progress.confirmed} confirmed" if progress.confirmed else ""
+    return f"{progress.finished}{budget} trials finished{confirmed}, {len(progress.running)} running"
 
 
-def line(standing: Standing) -> str:
-    """The same in a line that stays true while the same trials train."""
-    best = f"; best so far: {standing.best}" if standing.best else ""
-    return f"[{duration(standing.gone)}, {duration(standing.left)} left] {counted(standing)}{best}"
+def line(progress: Progress) -> str:
+    """The progress in one line, without the state of single trials."""
+    best = f"; best so far: {progress.best}" if progress.best else ""
+    return f"[{duration(progress.elapsed)}, {duration(progress.remaining)} left] {counts(progress)}{best}"
 
 
 def duration(seconds: float | None) -> str:
@@ -58,14 +58,14 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _bars(standing: Standing) -> Table:
+def _bars(progress: Progress) -> Table:
     table = Table.grid(padding=(0, 2))
-    for each in standing.running:
-        metric = "" if each.metric is None else f"{standing.metric} {each.metric:.3f}"
+    for each in progress.running:
+        metric = "" if each.metric is None else f"{progress.metric} {each.metric:.3f}"
         table.add_row(
             f"trial {each.number} {each.role}".strip(),
-            ProgressBar(total=standing.horizon, completed=each.step, width=30),
-            f"step {each.step:,} of {standing.horizon:,}",
+            ProgressBar(total=progress.horizon, completed=each.step, width=30),
+            f"step {each.step:,} of {progress.horizon:,}",
             metric,
         )
     return table

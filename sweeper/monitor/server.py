@@ -1,7 +1,7 @@
-"""A running sweep on a page for a browser: `sweeper watch --web`. It listens on 127.0.0.1 alone, and changes nothing.
+"""Show a running sweep in a browser: `sweeper watch --web`. The server listens on 127.0.0.1 only and changes nothing.
 
-A page elsewhere must not read it through the user's browser. Such a page can make its own name lead to 127.0.0.1 (DNS
-rebinding), but the browser then says that name in the Host header, and is refused.
+Other web pages must not read it through the user's browser. Such a page can resolve its own name to 127.0.0.1 (DNS
+rebinding), but the browser then sends that name in the Host header, and the request is refused.
 """
 
 import html
@@ -20,12 +20,12 @@ from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.monitor.status import Status, Watcher, render
 from sweeper.report import page as report
-from sweeper.report.document import account
+from sweeper.report.document import report_data
 from sweeper.report.live import Board, Stamp, stamp_of
 
 HOST = "127.0.0.1"
 _EVERY, _SELDOM = 2, 10
-"""Seconds after which the page asks again, of a sweep that runs and of one that may be resumed."""
+"""Seconds between two refreshes of the page, while the sweep runs and when it does not."""
 _WIDE = 160
 _HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
@@ -44,24 +44,24 @@ pre {{ font: 14px/1.35 monospace; overflow-x: auto }}</style>
 
 
 def content(folder: SweepFolder) -> bytes:
-    """The full report of a sweep as a page, made once whenever its tables have changed."""
-    return report.html(account(folder)).encode()
+    """The full report of a sweep as a page."""
+    return report.html(report_data(folder)).encode()
 
 
 class Pages:
-    """What the server shows of one sweep.
+    """The pages of one sweep.
 
     Args:
-        called: the sweep's name, folder or address.
+        sweep: its name, folder or address.
     """
 
-    def __init__(self, called: str):
-        self._watcher, self._board = Watcher(called), Board()
+    def __init__(self, sweep: str):
+        self._watcher, self._board = Watcher(sweep), Board()
         self._report: tuple[Stamp, bytes] | None = None
         self._one_at_a_time = threading.Lock()
 
     def now(self) -> bytes:
-        """Whether it runs, how far it is, and the leaderboard; refreshes itself. Raises UserError."""
+        """State, progress and leaderboard; the page refreshes itself. Raises UserError."""
         with self._one_at_a_time:
             found = self._watcher.look()
             console = _console()
@@ -70,7 +70,7 @@ class Pages:
         return _page(found.sweep, "".join(parts) + link, _EVERY if found.running else _SELDOM)
 
     def report(self) -> bytes:
-        """The full report, as `content` made it from the tables as they are. Raises UserError."""
+        """The full report; made anew only if the tables have changed. Raises UserError."""
         with self._one_at_a_time:
             folder = SweepFolder(self._watcher.look().folder)
             stamp = stamp_of(folder)
@@ -86,8 +86,8 @@ class Server(ThreadingHTTPServer):
     """Serves the pages of one sweep on 127.0.0.1.
 
     Args:
-        called: the sweep's name, folder or address.
-        port: 0 takes a free one.
+        sweep: its name, folder or address.
+        port: 0 chooses a free one.
 
     Raises:
         UserError: there is no such sweep, or the port is taken.
@@ -95,51 +95,51 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, called: str, port: int = 0):
-        pages = Pages(called)
+    def __init__(self, sweep: str, port: int = 0):
+        pages = Pages(sweep)
         pages.now()
         self.routes: dict[str, Callable[[], bytes]] = {"/": pages.now, "/report": pages.report}
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
-            raise UserError(f"--port {port}: cannot be used ({error.strerror}); give another, or 0") from None
+            raise UserError(f"--port {port}: cannot be used ({error.strerror}); give another one, or 0") from None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that went away; of a bug, what it was."""
+        """Ignore closed connections; print other errors."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a browser on this machine says in the Host header."""
+        """Values of the Host header that a browser on this machine sends."""
         return tuple(f"{name}:{self.server_port}" for name in (HOST, "localhost"))
 
 
-def serve(called: str, port: int = 0, *, say: Callable[[str], object] = print, open_browser: bool = False) -> None:
-    """Serve the page until Ctrl-C; the sweep is left alone.
+def serve(sweep: str, port: int = 0, *, say: Callable[[str], object] = print, open_browser: bool = False) -> None:
+    """Serve the page until Ctrl-C, which does not stop the sweep.
 
     Args:
-        called: the sweep's name, folder or address.
-        port: 0 takes a free one.
-        say: is told the page's address.
-        open_browser: whether to open the page there.
+        sweep: its name, folder or address.
+        port: 0 chooses a free one.
+        say: receives messages for the user, the page's address first.
+        open_browser: whether to open the page in the browser.
 
     Raises:
         UserError: there is no such sweep, or the port is taken.
     """
-    with Server(called, port) as server:
-        say(f"{server.url} shows {called}; Ctrl-C ends the page, not the sweep")
+    with Server(sweep, port) as server:
+        say(f"{server.url} shows {sweep}; Ctrl-C closes the page and does not stop the sweep")
         if open_browser:
             webbrowser.open(server.url)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            say("the page is closed; the sweep is left alone")
+            say("the page is closed; the sweep was not stopped")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -150,22 +150,22 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with a page."""
         if self.headers.get("Host") not in self.server.names:
-            self._answer(HTTPStatus.FORBIDDEN, _page("no", f"this page is at {self.server.url}"))
+            self._answer(HTTPStatus.FORBIDDEN, _page("forbidden", f"this page is at {self.server.url}"))
             return
         page = self.server.routes.get(self.path)
         if page is None:
-            self._answer(HTTPStatus.NOT_FOUND, _page("no", "there is no such page"))
+            self._answer(HTTPStatus.NOT_FOUND, _page("not found", "there is no such page"))
             return
         try:
             self._answer(HTTPStatus.OK, page())
         except UserError as error:
             body = f"<pre>{html.escape(str(error))}</pre>"
-            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, _page("trouble", body, _EVERY))
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, _page("error", body, _EVERY))
 
     do_HEAD = do_GET
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing: a page that refreshes itself would fill the terminal."""
+        """Log nothing: a page that refreshes itself would fill the terminal."""
 
     def _answer(self, status: HTTPStatus, page: bytes) -> None:
         self.send_response(status)
@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def picture(what: RenderableType, console: Console) -> str:
-    """What would be on a terminal, as HTML."""
+    """Terminal output as HTML."""
     console.print(what)
     return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 

@@ -1,8 +1,7 @@
-"""Looks at sweeps from outside: whether one runs, where, how far it is; and asks it to stop.
+"""Observe sweeps from another process: whether one runs, where, its progress; and request that it stops.
 
-What a launch says of itself is in its heartbeat. Whether it lives shows in the folder's lock, on its own machine, and
-everywhere in whether the heartbeat changes: clocks of two machines may disagree, so that one which seems dead by its
-clock is looked at for a while.
+On the machine of the launch, the folder's lock tells whether it runs; elsewhere, only a changing heartbeat does. The
+clocks of two machines may disagree, so a launch that seems dead by its clock is observed for a while.
 """
 
 import os
@@ -18,13 +17,14 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.errors import UserError
+from sweeper.errors import UserError, plural
 from sweeper.folder.address import in_store
 from sweeper.folder.find import find_sweep
 from sweeper.folder.layout import SweepFolder
-from sweeper.folder.local_copy import ask_to_stop, is_running
+from sweeper.folder.local_copy import is_running, request_stop
 from sweeper.monitor import heartbeat, panel
 from sweeper.monitor.heartbeat import Heartbeat
+from sweeper.report.lines import say as say_on
 
 if TYPE_CHECKING:
     from sweeper.report.live import Board
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 State = Literal["running here", "running elsewhere", "dead", "ended", "not running"]
 Say = Callable[[str], object]
 SILENT = 15.0
-"""Seconds without a heartbeat after which a launch is taken for dead; more where heartbeats come seldom."""
+"""Seconds without a heartbeat after which a launch counts as dead; more if heartbeats are rare."""
 _SLOW = 3.0
-"""Heartbeats that may fail to come."""
+"""Heartbeats that may be missed."""
 _EVERY, _EVERY_IN_STORE = 0.5, 2.0
 _QUIET = 60.0
 
 
 @dataclass(frozen=True)
 class Status:
-    """What can be seen of a sweep from outside.
+    """The state of a sweep as another process sees it.
 
     Attributes:
-        sweep: what it was called by.
-        folder: the sweep's, or that of a local copy.
-        state: `not running` where no launch has said anything.
-        silent: seconds since the last sign of life; None without one.
-        heartbeat: that sign.
+        sweep: the name, folder or address given by the user.
+        folder: the sweep's folder, or a local copy.
+        state: `not running` if there is no heartbeat.
+        silent: seconds since the last heartbeat; None if there is none.
+        heartbeat: the last one.
     """
 
     sweep: str
@@ -59,44 +59,44 @@ class Status:
 
     @property
     def running(self) -> bool:
-        """Whether a launch runs it."""
+        """Whether a launch is running the sweep."""
         return self.state in ("running here", "running elsewhere")
 
 
 class Watcher:
-    """Looks at one sweep again and again.
+    """Observes one sweep over time.
 
     Args:
-        called: the sweep's name, folder or address.
+        sweep: its name, folder or address.
     """
 
-    def __init__(self, called: str):
-        self._called = called
+    def __init__(self, sweep: str):
+        self._sweep = sweep
         self._last: Heartbeat | None = None
-        self._heard: float | None = None
+        self._changed_at: float | None = None
 
     def look(self) -> Status:
-        """Look once.
+        """Observe once.
 
         Raises:
             UserError: there is no such sweep, or it cannot be read.
         """
-        folder = find_sweep(self._called)
+        folder = find_sweep(self._sweep)
         found = heartbeat.read(folder)
         now = time.monotonic()
         if found is None:
             silent = None
         elif self._last is not None and (found.launch, found.at) != (self._last.launch, self._last.at):
-            self._heard, silent = now, 0.0
-        elif self._heard is not None:
-            silent = now - self._heard
+            self._changed_at, silent = now, 0.0
+        elif self._changed_at is not None:
+            silent = now - self._changed_at
         else:
             silent = abs((datetime.now(UTC) - found.at).total_seconds())
         self._last = found
-        return Status(self._called, folder.root, _state(folder, found, silent or 0.0), silent, found)
+        return Status(self._sweep, folder.root, _state(folder, found, silent or 0.0), silent, found)
 
     def judge(self) -> Status:
-        """Look, and for a while longer at one on another machine that seems dead."""
+        """Observe once, or for a while if a launch on another machine seems dead."""
         found = self.look()
         beat = found.heartbeat
         if found.state == "dead" and beat is not None and beat.host != platform.node():
@@ -107,64 +107,64 @@ class Watcher:
         return found
 
     def pause(self) -> None:
-        """Wait until it is worth while to look again."""
-        time.sleep(_EVERY_IN_STORE if in_store(self._called) else _EVERY)
+        """Wait until the next observation is due."""
+        time.sleep(_EVERY_IN_STORE if in_store(self._sweep) else _EVERY)
 
 
-def status(called: str) -> Status:
-    """What can be seen of a sweep from outside.
+def status(sweep: str) -> Status:
+    """The state of a sweep.
 
     Args:
-        called: its name in `results/`, its folder, or its address in an object store.
+        sweep: its name in `results/`, its folder, or its address in an object store.
 
     Raises:
         UserError: there is no such sweep, or it cannot be read.
     """
-    return Watcher(called).judge()
+    return Watcher(sweep).judge()
 
 
-def watch(called: str, console: Console) -> None:
-    """Show a running sweep until it ends, or until Ctrl-C, which leaves it alone; in plain lines when piped.
+def watch(sweep: str, console: Console) -> None:
+    """Show a running sweep until it ends or until Ctrl-C, which does not stop it; in plain lines when piped.
 
     Raises:
         UserError: there is no such sweep, or it cannot be read.
     """
     try:
         if console.is_terminal:
-            _watch_live(Watcher(called), console)
+            _watch_live(Watcher(sweep), console)
         else:
-            _watch_in_lines(Watcher(called), console)
+            _watch_in_lines(Watcher(sweep), console)
     except KeyboardInterrupt:
-        _print(console, f"the sweep goes on; sweeper stop {called} stops it")
+        say_on(console, f"the sweep goes on; sweeper stop {sweep} stops it")
 
 
-def stop(called: str, *, wait: bool = True, say: Say = print) -> Status:
-    """Ask the launch that runs a sweep to stop gracefully, as its first Ctrl-C does; it may be on another machine.
+def stop(sweep: str, *, wait: bool = True, say: Say = print) -> Status:
+    """Request that a sweep stops gracefully, as the first Ctrl-C does; its launch may be on another machine.
 
     Args:
-        called: the sweep's name, folder or address.
-        wait: whether to return only when it has ended.
-        say: is told what happens.
+        sweep: its name, folder or address.
+        wait: whether to return only when the launch has ended.
+        say: receives messages for the user.
 
     Raises:
-        UserError: no launch runs it, or it cannot be asked.
+        UserError: no launch runs it, or the request cannot be written.
     """
-    watcher = Watcher(called)
+    watcher = Watcher(sweep)
     found = watcher.judge()
     beat = found.heartbeat
     if not found.running:
-        raise UserError(f"there is nothing to stop: {sentence(found)}")
+        raise UserError(f"nothing to stop: {sentence(found)}")
     if beat is None or beat.ended:
-        raise UserError(f"{called}: its launch is only just beginning; ask again in a few seconds")
-    ask_to_stop(called if in_store(called) else str(found.folder), heartbeat.request(beat.launch))
-    say(f"asked the launch on {beat.host} (process {beat.pid}) to stop")
+        raise UserError(f"{sweep}: its launch is starting; try again in a few seconds")
+    request_stop(sweep if in_store(sweep) else str(found.folder), heartbeat.request(beat.launch))
+    say(f"sent a stop request to the launch on {beat.host} (process {beat.pid})")
     if not wait:
         return found
     training = -1
     while found.running and found.heartbeat is not None and found.heartbeat.launch == beat.launch:
-        if len(found.heartbeat.standing.running) != training and not found.heartbeat.ended:
-            training = len(found.heartbeat.standing.running)
-            say(f"{training} in training" if training else "putting everything in order")
+        if len(found.heartbeat.progress.running) != training and not found.heartbeat.ended:
+            training = len(found.heartbeat.progress.running)
+            say(f"{plural(training, 'trial')} in training" if training else "writing final results")
         watcher.pause()
         found = watcher.look()
     say(sentence(found))
@@ -172,26 +172,27 @@ def stop(called: str, *, wait: bool = True, say: Say = print) -> Status:
 
 
 def sentence(found: Status) -> str:
-    """Whether a sweep runs, where, and what to do when it does not."""
-    beat, goes_on = found.heartbeat, f"sweeper resume {found.sweep} continues it"
+    """The state of a sweep in words, with the command that continues it if it has not finished."""
+    beat, resume = found.heartbeat, f"sweeper resume {found.sweep} continues it"
     if beat is None:
-        return f"{found.sweep}: {found.state}" if found.running else f"{found.sweep}: not running; {goes_on}"
-    who, ago = f"process {beat.pid}", f"last heard of {panel.duration(found.silent)} ago"
+        return f"{found.sweep}: {found.state}" if found.running else f"{found.sweep}: not running; {resume}"
+    process, ago = f"process {beat.pid}", f"last heartbeat {panel.duration(found.silent)} ago"
     match found.state:
         case "running here":
-            return f"{found.sweep}: running here ({who})"
+            return f"{found.sweep}: running here ({process})"
         case "running elsewhere":
-            return f"{found.sweep}: running on {beat.host} ({who}), {ago}"
+            return f"{found.sweep}: running on {beat.host} ({process}), {ago}"
         case "dead":
-            return f"{found.sweep}: dead, its launch on {beat.host} ({who}) was {ago} and said no goodbye; {goes_on}"
-    more = "" if beat.ended == "finished" else f"; {goes_on}"
+            launch = f"the launch on {beat.host} ({process})"
+            return f"{found.sweep}: dead: {launch} ended without reporting, {ago}; {resume}"
+    more = "" if beat.ended == "finished" else f"; {resume}"
     return f"{found.sweep}: ended {beat.at:%Y-%m-%d %H:%M} UTC on {beat.host}, {beat.ended}{more}"
 
 
 def render(found: Status) -> RenderableType:
-    """The sentence and how far the sweep is, for people."""
-    standing = [] if found.heartbeat is None else [panel.render(found.heartbeat.standing)]
-    return Group(Text(sentence(found)), *standing)
+    """The sentence and the progress, for people."""
+    progress = [] if found.heartbeat is None else [panel.render(found.heartbeat.progress)]
+    return Group(Text(sentence(found)), *progress)
 
 
 def _state(folder: SweepFolder, beat: Heartbeat | None, silent: float) -> State:
@@ -219,7 +220,7 @@ def _exists(pid: int) -> bool:
 
 
 def _board() -> "Board":
-    from sweeper.report.live import Board  # noqa: PLC0415  # scipy takes seconds to import, and a status needs none
+    from sweeper.report.live import Board  # noqa: PLC0415  # it imports scipy, which is slow; status needs no scipy
 
     return Board()
 
@@ -238,18 +239,14 @@ def _watch_live(watcher: Watcher, console: Console) -> None:
 
 def _watch_in_lines(watcher: Watcher, console: Console) -> None:
     found = watcher.judge()
-    told, quiet_since = "", 0.0
+    printed, printed_at = "", 0.0
     while found.running:
         if found.heartbeat is not None and not found.heartbeat.ended:
-            standing = found.heartbeat.standing
-            if panel.counted(standing) != told or time.monotonic() - quiet_since > _QUIET:
-                _print(console, panel.line(standing))
-                told, quiet_since = panel.counted(standing), time.monotonic()
+            progress = found.heartbeat.progress
+            if panel.counts(progress) != printed or time.monotonic() - printed_at > _QUIET:
+                say_on(console, panel.line(progress))
+                printed, printed_at = panel.counts(progress), time.monotonic()
         watcher.pause()
         found = watcher.look()
     console.print(render(found), soft_wrap=True)
     console.print(_board().render(SweepFolder(found.folder), console))
-
-
-def _print(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

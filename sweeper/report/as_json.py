@@ -9,12 +9,12 @@ from typing import Any
 
 
 def as_json(data: Any) -> str:
-    """Records, rows and whatever they hold. What is no number becomes null, times become ISO 8601."""
+    """Serialise records and rows. NaN and infinity become null, times become ISO 8601."""
     return json.dumps(plain(data), indent=1, ensure_ascii=False)
 
 
 def plain(value: Any) -> Any:
-    """The same in words that JSON has."""
+    """Convert to types that JSON has."""
     match value:
         case None | bool() | int() | str():
             return value

@@ -1,4 +1,4 @@
-"""Two trials compared on equal seeds, whichever sweeps they are from."""
+"""Compare two trials on equal seeds; they may be from different sweeps."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.errors import UserError
+from sweeper.errors import UserError, plural
 from sweeper.report.leaderboard import limit_on
 from sweeper.report.select import Chosen
 from sweeper.report.summaries import Runs, runs_on
@@ -16,17 +16,17 @@ from sweeper.stats.events import CUT_SHORT, Clock
 
 
 @dataclass(frozen=True)
-class Pair:
+class TrialComparison:
     """A comparison of two trials.
 
     Attributes:
-        clock: on which times are.
+        clock: the clock of all times.
         a, b: the trials' names.
-        trials: their numbers, of the confirmations where these were compared.
-        comparison: ratio, interval, p and what else would be needed.
-        sentence: all of it in words.
-        caveats: what to bear in mind.
-        runs: one row for each pair of runs: operation, replicate, the two times, and whether each reached the event.
+        trials: their numbers, or those of their confirmations if these were compared.
+        comparison: ratio, interval, p and the number of replicates needed.
+        sentence: the comparison in words.
+        caveats: limitations of the comparison, in words.
+        runs: one row per pair of runs: operation, replicate, both times, and whether each reached the event.
     """
 
     clock: Clock
@@ -39,20 +39,22 @@ class Pair:
     runs: list[dict[str, Any]]
 
 
-def pair(a: Chosen, b: Chosen, clock: Clock | None = None) -> Pair:
-    """Compare two trials, paired on their replicates; on fresh seeds where both were confirmed.
+def compare_trials(a: Chosen, b: Chosen, clock: Clock | None = None) -> TrialComparison:
+    """Compare two trials, paired on their replicates; on fresh seeds if both were confirmed.
 
     Raises:
-        UserError: they do not answer one question, share no replicate, or are one trial.
+        UserError: they have different tasks or objectives, share no replicate, or are the same trial.
     """
     if (a.folder, a.row["trial"]) == (b.folder, b.row["trial"]):
-        raise UserError(f"{a.label} cannot be compared with itself; give two trials, as in {a.sweep}:0 {a.sweep}:1")
-    _same_question(a, b)
-    asked = clock or a.spec.objective.minimize
+        raise UserError(
+            f"{a.label} cannot be compared with itself; give two trials, for example {a.sweep}:0 {a.sweep}:1"
+        )
+    _check_same_question(a, b)
+    clock = clock or a.spec.objective.minimize
     both_confirmed = a.confirmation is not None and b.confirmation is not None
     rows = [each.confirmation if both_confirmed and each.confirmation else each.row for each in (a, b)]
-    limit = max(limit_on(each.folder, each.spec, asked) for each in (a, b))
-    found = [_runs(each, row, asked, limit) for each, row in zip((a, b), rows, strict=True)]
+    limit = max(limit_on(each.folder, each.spec, clock) for each in (a, b))
+    found = [_runs(each, row, clock, limit) for each, row in zip((a, b), rows, strict=True)]
     shared = tuple(sorted(set(found[0].replicates) & set(found[1].replicates)))
     if not shared:
         raise UserError(
@@ -61,8 +63,8 @@ def pair(a: Chosen, b: Chosen, clock: Clock | None = None) -> Pair:
     first, second = (runs.only(shared) for runs in found)
     comparison = compare(first.restricted, second.restricted)
     names = _names(a, b)
-    return Pair(
-        asked,
+    return TrialComparison(
+        clock,
         *names,
         (rows[0]["trial"], rows[1]["trial"]),
         comparison,
@@ -83,8 +85,8 @@ def pair(a: Chosen, b: Chosen, clock: Clock | None = None) -> Pair:
     )
 
 
-def render(found: Pair) -> RenderableType:
-    """The comparison for people: the sentence, the runs, and what to bear in mind."""
+def render(found: TrialComparison) -> RenderableType:
+    """The comparison for people: the sentence, the runs and the caveats."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("operation", "seed", f"{found.a} ({found.clock})", f"{found.b} ({found.clock})", "ratio"):
         table.add_column(heading, justify="left" if heading == "operation" else "right")
@@ -96,14 +98,17 @@ def render(found: Pair) -> RenderableType:
     return Group(Text(f"{found.sentence}.", style="bold"), Text(), table, *notes)
 
 
-def _same_question(a: Chosen, b: Chosen) -> None:
-    for what, ours, theirs in (
+def _check_same_question(a: Chosen, b: Chosen) -> None:
+    for key, of_a, of_b in (
         ("task", a.spec.task, b.spec.task),
         ("objective.until", a.spec.objective.until, b.spec.objective.until),
         ("objective.horizon", a.spec.objective.horizon, b.spec.objective.horizon),
     ):
-        if ours != theirs:
-            raise UserError(f"{a.sweep} and {b.sweep} do not ask the same: {what} is {ours} there and {theirs} here")
+        if of_a != of_b:
+            raise UserError(
+                f"{a.sweep} and {b.sweep} have different {'tasks' if key == 'task' else 'objectives'}: "
+                f"{key} is {of_a} in the first and {of_b} in the second"
+            )
 
 
 def _runs(chosen: Chosen, row: dict[str, Any], clock: Clock, limit: float) -> Runs:
@@ -122,12 +127,12 @@ def _names(a: Chosen, b: Chosen) -> tuple[str, str]:
 def _caveats(confirmed: bool, rows: list[dict[str, Any]], names: tuple[str, str], replicates: int) -> list[str]:
     found = []
     if not confirmed:
-        found.append("these are the search's own seeds: whoever was chosen by them looks better than it is")
+        found.append("these are the search's own seeds: a trial that was chosen by them looks better than it is")
     found += [
-        f"{name} was cut short ({row['state']}): a run that had not reached the event by then counts at the limit"
+        f"{name} was stopped early ({row['state']}): its runs that had not reached the event count at the limit"
         for row, name in zip(rows, names, strict=True)
         if row["state"] in CUT_SHORT
     ]
     if replicates < FEWEST:
-        found.append(f"{replicates} pairs are too few for any p below 0.05; {FEWEST} are the fewest")
+        found.append(f"{plural(replicates, 'pair')} cannot give p < 0.05; at least {FEWEST} are needed")
     return found

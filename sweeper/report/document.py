@@ -1,4 +1,4 @@
-"""A sweep's report as data: the answer in words, tables, figures and where it all comes from."""
+"""A sweep's report as data: the answer in words, tables, figures and provenance."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Any
 from sweeper.config.model import SweepSpec
 from sweeper.config.saved import reference_values, saved_spec
 from sweeper.environment import provenance
-from sweeper.errors import UserError
+from sweeper.errors import UserError, plural
 from sweeper.folder.layout import SweepFolder
-from sweeper.report.compare import pair
+from sweeper.report.compare import compare_trials
 from sweeper.report.explorer import explorer
 from sweeper.report.figures.canvas import Figure
 from sweeper.report.figures.gallery import draw_all
@@ -25,19 +25,19 @@ _STATES = ("finished", *CUT_SHORT, "failed")
 
 
 @dataclass(frozen=True)
-class Account:
-    """What a report says, before it is a page or a write-up.
+class ReportData:
+    """The content of a report, independent of its format.
 
     Attributes:
-        name: of the sweep.
-        question: what was asked, in a sentence.
+        name: the sweep's name.
+        question: the task, the event and the search, in words.
         verdict: the answer, in sentences; the first one is the most important.
-        cautions: what to bear in mind.
-        counts: a sentence on what was trained.
-        grids: the leaderboard, confirmations, and the best of each schedule shape.
+        cautions: limitations of the answer, in words.
+        counts: numbers of trials, runs and steps, in words.
+        grids: the leaderboard, the confirmations, and the best trial of each schedule shape.
         figures: in reading order.
         space: the space.yaml.
-        launches: one row for each launch.
+        launches: one row per launch.
         made: when the report was made, UTC.
         explorer: the data of the interactive figures (`sweeper.report.explorer`); None without a finished trial.
     """
@@ -55,7 +55,7 @@ class Account:
     explorer: dict[str, Any] | None = None
 
 
-def account(folder: SweepFolder) -> Account:
+def report_data(folder: SweepFolder) -> ReportData:
     """Read a sweep's tables and draw its figures.
 
     Raises:
@@ -64,11 +64,11 @@ def account(folder: SweepFolder) -> Account:
     spec = saved_spec(folder)
     board = leaderboard(folder, spec, _TOP)
     verdict, cautions = _answer(folder, spec, board)
-    return Account(
+    return ReportData(
         spec.name,
         _question(spec),
         verdict,
-        (*cautions, *_beside(folder, spec)),
+        (*cautions, *_reference_values(folder, spec)),
         _counts(folder, spec),
         tuple(grid for grid in (*grids(board), _by_shape(folder, board)) if grid.rows),
         tuple(draw_all(folder, spec)),
@@ -90,7 +90,7 @@ def _question(spec: SweepSpec) -> str:
 
 
 def _answer(folder: SweepFolder, spec: SweepSpec, board: Leaderboard) -> tuple[tuple[str, ...], list[str]]:
-    """The verdict and what to bear in mind about it."""
+    """The verdict and its cautions."""
     cautions = list(_warnings(spec))
     if not board.rows:
         return ("No trial has finished yet.",), cautions
@@ -99,35 +99,35 @@ def _answer(folder: SweepFolder, spec: SweepSpec, board: Leaderboard) -> tuple[t
     if not any(row["reached"] for row in board.rows):
         return (f"No run reached {board.until}: raise the horizon, or widen the space.",), cautions
     best = board.rows[0]
-    said = [f"The best so far is {_named(best)}, with a mean of {best['mean']:,.0f} {board.clock}."]
+    sentences = [f"The best so far is {_name(best)}, with a mean of {best['mean']:,.0f} {board.clock}."]
     baseline = next(iter(spec.baselines), None)
     if baseline is not None and not best["baseline"]:
         try:
-            found = pair(choose(f"{folder.root}:{best['trial']}"), choose(f"{folder.root}:{baseline}"))
+            found = compare_trials(choose(f"{folder.root}:{best['trial']}"), choose(f"{folder.root}:{baseline}"))
         except UserError:  # the baseline has not been run, or failed
-            return tuple(said), cautions
-        said.insert(0, f"{found.sentence}.")
+            return tuple(sentences), cautions
+        sentences.insert(0, f"{found.sentence}.")
         cautions += found.caveats
-    return tuple(said), cautions
+    return tuple(sentences), cautions
 
 
 def _warnings(spec: SweepSpec) -> Iterator[str]:
     if spec.stop == "asha":
-        yield "stop: asha is inexact: it stops trials that bloom late, the best one perhaps"
+        yield "stop: asha is inexact: it stops trials that improve late, perhaps the best one"
     if spec.race is not None:
-        yield "race is inexact: a trial that is unlucky with its first seeds is lost, the best one perhaps"
+        yield "race is inexact: it drops trials that are unlucky with their first seeds, perhaps the best one"
 
 
-def _beside(folder: SweepFolder, spec: SweepSpec) -> Iterator[str]:
-    """What results have to be seen beside."""
+def _reference_values(folder: SweepFolder, spec: SweepSpec) -> Iterator[str]:
+    """Values to compare results with, in words."""
     metric = spec.objective.event.metric
     found = reference_values(folder, metric)
     if found:
         values = " and ".join(f"{value:.3g} by {name}" for name, value in found.items())
-        yield f"without learning more than means, {metric} is {values}"
+        yield f"for comparison, a prediction without learning reaches {metric} = {values}"
 
 
-def _named(row: dict[str, Any]) -> str:
+def _name(row: dict[str, Any]) -> str:
     return str(row["baseline"]) or f"trial {row['trial']}"
 
 
@@ -142,15 +142,15 @@ def _counts(folder: SweepFolder, spec: SweepSpec) -> str:
         """,
     ).to_pylist()
     if not row["trials"]:
-        return "Nothing has finished yet."
+        return "No trial has finished yet."
     states = ", ".join(f"{row[state]:,} {state}" for state in _STATES if row[state])
     return (
-        f"{row['trials']:,} trials ({states}) of {row['runs']:,} runs, of which {row['reached']:,} reached "
-        f"{spec.objective.until}; {row['steps']:,} model steps in {_length(row['seconds'])} of training."
+        f"{plural(row['trials'], 'trial')} ({states}) with {plural(row['runs'], 'run')}, of which {row['reached']:,} "
+        f"reached {spec.objective.until}; {row['steps']:,} model steps in {_duration(row['seconds'])} of training."
     )
 
 
-def _length(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:,.1f} minutes"
 
 
@@ -167,8 +167,8 @@ def _by_shape(folder: SweepFolder, board: Leaderboard) -> Grid:
     ).to_pylist()
     baseline = next((row["mean"] for row in board.rows if row["baseline"]), None)
     return Grid(
-        "the best of each schedule shape",
-        ("shape", "trials", "runs that reached it", "best trial", f"mean {board.clock}", "±", "x baseline"),
+        "the best trial of each schedule shape",
+        ("shape", "trials", "runs that reached it", "best trial", f"mean {board.clock}", "±", "vs baseline"),
         tuple(
             (
                 str(row["shape"]),
@@ -200,10 +200,10 @@ def _launches(folder: SweepFolder) -> Grid:
                 "; ".join(map(str, changed)) if isinstance(changed, list) else "",
             )
         )
-    headings = ("launched", "host", "commit", "versions", "went on although")
-    return Grid("where it comes from", headings, tuple(rows), left=frozenset(headings))
+    headings = ("launched", "host", "commit", "versions", "resumed despite")
+    return Grid("provenance", headings, tuple(rows), left=frozenset(headings))
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """What should be an object; nothing where an older version, or somebody else, wrote another thing."""
+    """The value if it is an object, otherwise nothing: other versions may have written something else."""
     return value if isinstance(value, dict) else {}

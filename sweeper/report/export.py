@@ -1,4 +1,4 @@
-"""A sweep's tables in files for other programs: CSV, JSON, Parquet, or the published experiment's final_info.json."""
+"""Export a sweep's tables as CSV, JSON or Parquet, or one trial as the published experiment's final_info.json."""
 
 import math
 from pathlib import Path
@@ -23,12 +23,12 @@ _FINAL = {
 
 
 def format_of(output: Path) -> Format:
-    """How a file is to be written, by its ending. Raises UserError for another ending."""
-    ending = output.suffix.removeprefix(".")
-    if ending in get_args(Format):
-        found: Format = ending  # type: ignore[assignment]  # it is one of them
+    """The format of a file, by its extension. Raises UserError for an unsupported one."""
+    extension = output.suffix.removeprefix(".")
+    if extension in get_args(Format):
+        found: Format = extension  # type: ignore[assignment]  # it is one of them
         return found
-    raise UserError(f"{output}: got the ending {output.suffix!r}; give .csv, .json or .parquet")
+    raise UserError(f"{output}: unsupported extension {output.suffix!r}; use .csv, .json or .parquet")
 
 
 def export(sweeps: Sweeps, table: str, form: Format, output: Path) -> None:
@@ -42,16 +42,16 @@ def export(sweeps: Sweeps, table: str, form: Format, output: Path) -> None:
 
 
 def final_info(chosen: Chosen) -> dict[str, Any]:
-    """One trial in the shape of the published experiment's final_info.json: operation -> means, errors, values.
+    """One trial in the format of the published experiment's final_info.json: operation -> means, errors, values.
 
-    As there, a run that never went above 99 % counts as the horizon. Unlike there, which divides the standard deviation
-    by n, `stderrs` are standard errors of the mean: sd / sqrt(n), sd with n - 1.
+    As in the original, a run that never exceeds 99 % counts as the horizon. The original divides the standard deviation
+    by n; here, `stderrs` are standard errors of the mean: sd / sqrt(n), sd with n - 1.
 
     Raises:
         UserError: the task has no accuracy.
     """
     if ACCURACY not in chosen.spec.task.scores:
-        raise UserError(f"{chosen.sweep}: final_info.json is about accuracies, and {chosen.spec.task.name} has none")
+        raise UserError(f"{chosen.sweep}: final_info.json needs accuracies, and {chosen.spec.task.name} has none")
     row = chosen.row
     columns = ", ".join(_FINAL.values())
     runs = query(
@@ -73,7 +73,7 @@ def final_info(chosen: Chosen) -> dict[str, Any]:
 
 
 def write_final_info(chosen: Chosen, output: Path) -> None:
-    """Write it. Raises UserError where the file cannot be written."""
+    """Write final_info.json. Raises UserError if the file cannot be written."""
     try:
         output.write_text(as_json(final_info(chosen)) + "\n")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The leaderboard: trials in the order of their restricted mean time to the event."""
+"""The leaderboard: trials ranked by restricted mean time to the event."""
 
 import math
 import textwrap
@@ -19,7 +19,7 @@ from sweeper.results.summary import column_of
 from sweeper.stats.events import CUT_SHORT, Clock
 
 _FRESH_SEEDS = (
-    "The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones."
+    "Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds."
 )
 _UNBOUNDED = 10_000
 
@@ -29,17 +29,17 @@ class Leaderboard:
     """The best trials as data.
 
     Attributes:
-        clock: on which times are shown: steps, examples or seconds.
+        clock: the clock of all times: steps, examples or seconds.
         until: the event.
         parameters: columns of the searched hyperparameters.
-        rows: trials, best first, failed ones last: rows of `trials` with `mean` and `error`, the restricted mean on the
-            clock, None of a failed trial, for a crash is no time; `median` and `beyond`, Kaplan and Meier's median or,
-            where it was not reached, the time past which it lies; and `ratio`, the mean over the first baseline's,
-            None without one.
-        confirmed: the same for trials that were run again on fresh seeds to their end, baselines included, with `of`,
-            the trial that each repeats, and `success`, the share of runs that reached the event with its interval.
-        verdicts: who is faster than whom, on those fresh seeds.
-        asks_for_fresh_seeds: whether the sweep confirms nobody.
+        rows: trials, best first, failed ones last: rows of `trials` plus `mean` and `error`, the restricted mean on the
+            clock, None for a failed trial; `median` and `beyond`, the Kaplan-Meier median or, if it was not reached,
+            the time beyond which it lies; and `ratio`, the mean divided by that of the first baseline, None if there
+            is none.
+        confirmed: the same for finished confirmations on fresh seeds, baselines included, plus `of`, the repeated
+            trial, and `success`, the share of runs that reached the event with its interval.
+        verdicts: comparisons on those fresh seeds.
+        unconfirmed: whether the space.yaml confirms no finalists.
     """
 
     clock: Clock
@@ -48,7 +48,7 @@ class Leaderboard:
     rows: list[dict[str, Any]]
     confirmed: list[dict[str, Any]]
     verdicts: list[Verdict]
-    asks_for_fresh_seeds: bool
+    unconfirmed: bool
 
 
 def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | None = None) -> Leaderboard:
@@ -58,29 +58,29 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         folder: the sweep's folder.
         spec: its space.yaml.
         top: number of trials to list.
-        clock: on which to rank; by default the objective's, and then as the sampler was told.
+        clock: the clock to rank on; by default the objective's, where the ranking uses the sampler's values.
     """
-    asked = clock or spec.objective.minimize
-    as_told = asked == spec.objective.minimize
-    # Of thousands of trials little is needed: the rest is read for those that are shown.
+    clock = clock or spec.objective.minimize
+    by_value = clock == spec.objective.minimize
+    # A few columns suffice to rank thousands of trials; the others are read for the trials that are shown.
     everyone = query(
         folder,
         "SELECT trial, phase, name, state, value, rmst, rmst_error FROM trials ORDER BY state = 'failed', value, trial",
     ).to_pylist()
-    limit = limit_on(folder, spec, asked)
-    # To rank on another clock, the runs of all trials are needed; thousands of trials take seconds.
-    runs = {} if as_told else runs_on(folder, asked, limit, [row["trial"] for row in everyone])
+    limit = limit_on(folder, spec, clock)
+    # Ranking on another clock needs the runs of all trials, which takes seconds for thousands of trials.
+    runs = {} if by_value else runs_on(folder, clock, limit, [row["trial"] for row in everyone])
     for row in everyone:
         _add_mean(row, runs.get(row["trial"]))
-    if not as_told:
+    if not by_value:
         everyone.sort(key=lambda row: (row["state"] == "failed", row["mean"] or 0.0, row["trial"]))
     replaced = taken_up_again(everyone)
     rows = [row for row in everyone if row["phase"] != "confirm" and row["trial"] not in replaced]
     confirmed = [row for row in everyone if row["phase"] == "confirm" and row["state"] != "stopped"]
     shown = [*rows[:top], *confirmed]
     _add_columns(folder, shown)
-    if as_told:
-        runs = runs_on(folder, asked, limit, [row["trial"] for row in shown])
+    if by_value:
+        runs = runs_on(folder, clock, limit, [row["trial"] for row in shown])
     for row in shown:
         _add_spread(row, runs.get(row["trial"]))
     repeated = {row["trial"]: row for row in rows}
@@ -91,7 +91,7 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         _add_ratios(group)
     by_search = sorted(confirmed, key=lambda row: repeated[row["of"]]["value"] if row["of"] in repeated else math.inf)
     return Leaderboard(
-        asked,
+        clock,
         spec.objective.until,
         tuple(column_of(key) for key in spec.search),
         rows[:top],
@@ -102,7 +102,7 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
 
 
 def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
-    """Where restricted means are restricted on a clock; of seconds without a horizon, the longest that any run took."""
+    """The limit of restricted means on a clock; for seconds without a horizon, the duration of the longest run."""
     if clock == "seconds" and spec.objective.horizon_seconds is None:
         (longest,) = query(folder, "SELECT max(seconds) AS seconds FROM curves").to_pylist()
         return float(longest["seconds"] or 1.0)
@@ -110,7 +110,7 @@ def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
 
 
 def _add_columns(folder: SweepFolder, rows: list[dict[str, Any]]) -> None:
-    """All that the table holds of some trials."""
+    """Add all columns of `trials`."""
     wanted = ", ".join(str(row["trial"]) for row in rows) or "NULL"
     held = query(folder, f"SELECT * FROM trials WHERE trial IN ({wanted})").to_pylist()
     by_number = {each["trial"]: each for each in held}
@@ -119,7 +119,7 @@ def _add_columns(folder: SweepFolder, rows: list[dict[str, Any]]) -> None:
 
 
 def _add_mean(row: dict[str, Any], runs: Runs | None) -> None:
-    """Name the baseline, and take the mean from the runs; where they are not given, as the table has it."""
+    """Add the baseline's name and the mean: that of the runs, or without them the one in the table."""
     row["baseline"] = row["name"] if row["phase"] == "baseline" else ""
     row["mean"], row["error"] = row["rmst"], row["rmst_error"]
     if row["state"] == "failed":
@@ -146,7 +146,7 @@ def _add_ratios(rows: list[dict[str, Any]]) -> None:
 
 
 def grids(board: Leaderboard, *, parameters: bool = True) -> list[Grid]:
-    """The leaderboard, and the confirmations where there are any; with a column for each parameter or without."""
+    """The leaderboard and, if there are any, the confirmations; with or without a column per parameter."""
     found = [_grid(board, board.rows, "trial", f"{board.clock} until {board.until}", parameters)]
     if board.confirmed:
         found.append(_grid(board, board.confirmed, "of", "confirmed on fresh seeds", parameters))
@@ -154,7 +154,7 @@ def grids(board: Leaderboard, *, parameters: bool = True) -> list[Grid]:
 
 
 def render(board: Leaderboard, console: Console) -> RenderableType:
-    """The leaderboard for people: a column for each parameter where the console is wide enough for that, else lines."""
+    """The leaderboard for people: parameters as columns if the console is wide enough, otherwise as lines."""
     if not board.rows:
         return Text("No trial has finished yet.")
     unbounded = console.options.update(max_width=_UNBOUNDED)
@@ -173,7 +173,7 @@ def render(board: Leaderboard, console: Console) -> RenderableType:
         parts += [Text(), *(_wrapped(f"{each.sentence}.", console.width) for each in board.verdicts)]
     if not any(row["reached"] for row in board.rows):
         parts.append(Text(f"No run reached {board.until}: raise the horizon, or widen the space.", style="yellow"))
-    elif board.asks_for_fresh_seeds:
+    elif board.unconfirmed:
         parts.append(Text(_FRESH_SEEDS, style="dim"))
     return Group(*parts)
 
@@ -184,7 +184,7 @@ def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: st
     shown = board.parameters if parameters else ()
     return Grid(
         title,
-        ("", "trial", "reached", f"mean {board.clock}", "±", *median, "x baseline", *shown),
+        ("", "trial", "reached", f"mean {board.clock}", "±", *median, "vs baseline", *shown),
         tuple(
             (
                 "" if row["mean"] is None else str(rank),
@@ -204,17 +204,17 @@ def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: st
 
 
 def _configuration(board: Leaderboard, row: dict[str, Any]) -> str:
-    """The parameters that have an effect, in a line."""
+    """The parameters that have an effect, in one line."""
     return " ".join(f"{column}={_cell(row[column])}" for column in board.parameters if row[column] is not None)
 
 
 def _wrapped(sentence: str, width: int) -> Text:
-    """With its further lines indented, so that it can be seen where the next one begins."""
+    """Wrap a sentence with indented continuation lines."""
     return Text(textwrap.fill(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def bound(row: dict[str, Any]) -> str:
-    """How the mean relates to that of runs without a horizon; runs cut short count at the horizon: too much."""
+    """The sign before a mean: `≥` if runs are censored at the horizon, `≤` if stopped runs count at the horizon."""
     if row["reached"] == row["runs"]:
         return ""
     return "≤ " if row["state"] in CUT_SHORT else "≥ "
@@ -227,12 +227,12 @@ def _median(row: dict[str, Any]) -> str:
 
 
 def _time(value: float) -> str:
-    """Whole steps, examples and seconds; a few seconds with a decimal."""
+    """A time without decimals; short times with one."""
     return f"{value:,.1f}" if 0 < value < 10 and value != round(value) else f"{value:,.0f}"
 
 
 def _interval(row: dict[str, Any]) -> str:
-    """The interval of the success rate, for confirmations: the search's own seeds are too few for one."""
+    """The interval of a confirmation's success rate; the search's own seeds are too few for an interval."""
     if row["phase"] != "confirm" or row["success"] is None:
         return ""
     return f" ({100 * row['success'].low:.0f} to {100 * row['success'].high:.0f} %)"

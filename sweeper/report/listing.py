@@ -1,4 +1,4 @@
-"""The sweeps that lie in a folder: what each asked, how far it is, and its best trial."""
+"""List the sweeps in a folder: the event of each, its progress and its best trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +21,14 @@ class Entry:
 
     Attributes:
         running: whether a launch on this machine is running it.
-        trials: finished trials of the baselines and the search, and how many were asked for, None without a limit.
+        trials: finished trials of the baselines and the search.
+        budget: `budget.trials`; None without that limit.
         confirmed: finished confirmations.
-        best: number of the best trial that did not fail, with its restricted mean, how many of its runs reached the
-            event, and whether any did not (censored: the mean is a lower bound).
+        best: number of the best trial that did not fail.
+        mean, reached: its restricted mean, and how many of its runs reached the event.
+        censored: whether any did not, so that the mean is a lower bound.
         finished: when the last trial ended.
-        damage: why it cannot be read; empty where it can.
+        damage: why it cannot be read; empty if it can.
     """
 
     sweep: str
@@ -35,7 +37,7 @@ class Entry:
     minimizes: str = ""
     until: str = ""
     trials: int = 0
-    asked: int | None = None
+    budget: int | None = None
     confirmed: int = 0
     failed: int = 0
     best: int | None = None
@@ -46,8 +48,8 @@ class Entry:
     damage: str = ""
 
 
-def catalogue(addresses: Mapping[str, str]) -> list[Entry]:
-    """Look at every sweep, the one that changed last first. One that is damaged is listed all the same.
+def list_sweeps(addresses: Mapping[str, str]) -> list[Entry]:
+    """Summarise every sweep, the most recently changed first. Damaged sweeps are listed too.
 
     Args:
         addresses: name -> folder or s3:// address.
@@ -81,7 +83,7 @@ def _entry(name: str, folder: SweepFolder) -> Entry:
         is_running(folder),
         spec.objective.minimize,
         spec.objective.until,
-        asked=spec.budget.trials,
+        budget=spec.budget.trials,
         best=best["trial"],
         mean=best["mean"],
         reached=best["reached"],
@@ -113,7 +115,7 @@ def render(entries: list[Entry]) -> RenderableType:
         table.add_row(
             Text(each.sweep, style="bold"),
             "running" if each.running else "",
-            f"{each.trials}" + (f"/{each.asked}" if each.asked else ""),
+            f"{each.trials}" + (f"/{each.budget}" if each.budget else ""),
             str(each.confirmed or ""),
             Text(str(each.failed or ""), style="red"),
             "" if each.best is None else str(each.best),

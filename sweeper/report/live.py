@@ -1,4 +1,4 @@
-"""What is shown of a sweep again and again: its leaderboard, read when the tables have changed."""
+"""A leaderboard for displays that refresh: it is read only when the tables have changed."""
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -13,14 +13,14 @@ _TOP = 10
 
 
 class Board:
-    """A sweep's leaderboard, read again when its tables have changed."""
+    """A sweep's leaderboard, cached until its tables change."""
 
     def __init__(self) -> None:
         self._stamp: Stamp | None = None
         self._board: leaderboard.Leaderboard | None = None
 
     def read(self, folder: SweepFolder) -> leaderboard.Leaderboard | None:
-        """The leaderboard as it was when it could last be read; None before."""
+        """The leaderboard as last read successfully; None before."""
         stamp = stamp_of(folder)
         if stamp != self._stamp:
             try:
@@ -31,13 +31,13 @@ class Board:
         return self._board
 
     def render(self, folder: SweepFolder, console: Console) -> RenderableType:
-        """For people."""
+        """The leaderboard for people; empty before it can be read."""
         board = self.read(folder)
         return Text() if board is None else leaderboard.render(board, console)
 
 
 def stamp_of(folder: SweepFolder) -> Stamp:
-    """Equal while the tables have not changed."""
+    """A value that changes whenever the tables change."""
     found = []
     for name in TABLES:
         for part in sorted(folder.table(name).glob("*.parquet")):

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no network, and as Markdown for a write-up."""
+"""The report as one self-contained HTML page, and as Markdown for a write-up."""
 
 import base64
 import gzip
@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from sweeper.errors import UserError
 from sweeper.report.as_json import plain
-from sweeper.report.document import Account
+from sweeper.report.document import ReportData
 from sweeper.report.figures.canvas import Figure
 from sweeper.report.table import Grid, in_markdown
 
@@ -34,16 +34,16 @@ class Written:
     figures: tuple[Path, ...]
 
 
-def html(found: Account, refresh: int | None = None) -> str:
-    """The page.
+def html(found: ReportData, refresh: int | None = None) -> str:
+    """The report as HTML.
 
     Args:
-        found: what it says.
-        refresh: seconds after which the browser is to ask again; None for a page that stays as it is.
+        found: its content.
+        refresh: seconds after which the browser reloads the page; None for never.
     """
     data = _packed(found.explorer) if found.explorer and refresh is None else ""
     return _template().render(
-        account=found,
+        report=found,
         refresh=refresh,
         data=data,
         scripts=_scripts() if data else (),
@@ -51,8 +51,8 @@ def html(found: Account, refresh: int | None = None) -> str:
     )
 
 
-def markdown(found: Account) -> str:
-    """The same for a write-up; figures are files beside it."""
+def markdown(found: ReportData) -> str:
+    """The report as Markdown; figures are files next to it."""
     parts = [
         f"# {found.name}",
         found.question,
@@ -70,7 +70,7 @@ def markdown(found: Account) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write(found: Account, folder: Path) -> Written:
+def write(found: ReportData, folder: Path) -> Written:
     """Write index.html, notes.md and the figures as PNG and SVG.
 
     Raises:

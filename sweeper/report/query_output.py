@@ -1,4 +1,4 @@
-"""Write the answer to a query as a table for people, or as CSV, JSON or Parquet."""
+"""Write the result of a query as a table for people, or as CSV, JSON or Parquet."""
 
 from io import StringIO
 from pathlib import Path
@@ -21,11 +21,11 @@ def write(answer: Answer, form: Format, output: Path | None, console: Console) -
     """Write to a file, or to the console.
 
     Raises:
-        UserError: Parquet without a file, or a file that cannot be written.
+        UserError: Parquet was chosen without a file, or the file cannot be written.
     """
     if output is None:
         if form == "parquet":
-            raise UserError("--format parquet: needs a file, as in --output answer.parquet")
+            raise UserError("--format parquet: needs a file, for example --output answer.parquet")
         if form == "table":
             console.print(_table(answer))
         else:
@@ -35,7 +35,7 @@ def write(answer: Answer, form: Format, output: Path | None, console: Console) -
 
 
 def save(answer: Answer, form: Format, output: Path) -> None:
-    """Write to a file. Raises UserError where it cannot be written."""
+    """Write to a file. Raises UserError if it cannot be written."""
     try:
         if form == "parquet":
             query.write(answer, output)

@@ -1,6 +1,6 @@
-"""`sweeper replay`: what a sweep would have cost, and whom it would have stopped, under other rules for stopping.
+"""`sweeper replay`: the cost of a recorded sweep, and the trials stopped, under other stopping rules.
 
-The trials, their order and their curves are those of the record; only who trains how long is decided again.
+The trials, their order and their curves are recorded; only the training length of each trial is decided anew.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from rich.text import Text
 from sweeper.config.model import Race as RaceSpec
 from sweeper.config.model import SweepSpec
 from sweeper.config.saved import saved_spec
-from sweeper.errors import UserError
+from sweeper.errors import UserError, plural
 from sweeper.folder.layout import SweepFolder
 from sweeper.results import readback
 from sweeper.search import capping, simulation
@@ -29,7 +29,7 @@ from sweeper.stats.watch import Watch
 RuleName = Literal["none", "cap", "race", "asha", "median"]
 RULES: tuple[RuleName, ...] = get_args(RuleName)
 _PACE = 100
-"""Steps between two looks at a trial: about what trains in a second, which is how often a launch looks."""
+"""Steps between two decisions about a trial: about one second of training, the interval of a launch."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Replayed:
 
     Attributes:
         rule: its name.
-        steps: model updates that all runs together train.
-        stopped: trials that the rule stopped.
-        winner_stopped: whether the best trial of the record was among them.
-        chosen: the trial that would have won; None when every trial was stopped.
+        steps: model updates of all runs.
+        stopped: number of trials that the rule stopped.
+        winner_stopped: whether the recorded best trial was among them.
+        chosen: the trial that would have won; None if every trial was stopped.
     """
 
     rule: RuleName
@@ -56,11 +56,11 @@ class Replay:
     """A recorded sweep under several rules.
 
     Attributes:
-        trials: how many were replayed.
-        cut: trials of the record without whole curves, which were left out.
-        at_once: trials that train at the same time.
-        winner: the best trial of the record.
-        results: one for each rule.
+        trials: number of replayed trials.
+        cut: number of recorded trials without whole curves, which are not replayed.
+        at_once: number of trials that train concurrently.
+        winner: the recorded best trial.
+        results: one per rule.
     """
 
     trials: int
@@ -75,8 +75,8 @@ def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int 
 
     Args:
         folder: the sweep's folder.
-        rules: which rules.
-        at_once: trials that train at the same time.
+        rules: their names.
+        at_once: number of trials that train concurrently.
 
     Raises:
         UserError: no trial has whole curves.
@@ -102,36 +102,36 @@ def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int 
 
 
 def question(spec: SweepSpec) -> Question:
-    """What all trials of a sweep have in common."""
-    asked = spec.objective
-    return Question(asked.event, spec.limit(), asked.horizon, asked.evaluate_every, asked.replicates)
+    """The objective that all trials of a sweep share."""
+    objective = spec.objective
+    return Question(objective.event, spec.limit(), objective.horizon, objective.evaluate_every, objective.replicates)
 
 
-def rule_of(name: RuleName, asked: Question, places: int, race: RaceSpec) -> Rule:
-    """A rule by its name, with nothing learned yet."""
+def rule_of(name: RuleName, posed: Question, places: int, race: RaceSpec) -> Rule:
+    """A rule by its name, without observations."""
     match name:
         case "none":
-            return Uncapped(asked)
+            return Uncapped(posed)
         case "cap":
-            return Raced(asked, Race((asked.replicates,), places))
+            return Raced(posed, Race((posed.replicates,), places))
         case "race":
-            return Raced(asked, Race(stages(race.first, asked.replicates), places, race.slack))
+            return Raced(posed, Race(stages(race.first, posed.replicates), places, race.slack))
         case "asha" | "median":
-            return Pruned(asked, Pruner(name, asked.horizon, asked.event.comparison == ">"))
+            return Pruned(posed, Pruner(name, posed.horizon, posed.event.comparison == ">"))
 
 
 def recorded(folder: SweepFolder, spec: SweepSpec) -> tuple[list[Recorded], int]:
-    """The trials of the baselines and the search that have whole curves, in order; and how many have not."""
+    """The trials of the baselines and the search with whole curves, in order; and the number of those without."""
     rows = readback.curves(folder, spec.objective.minimize, spec.objective.event.metric)
     whole = rows["state"] == "finished"
-    trials = [_recorded(mine, spec) for _, mine in rows[whole].groupby("trial")]
+    trials = [_recorded(each, spec) for _, each in rows[whole].groupby("trial")]
     return trials, int(rows.loc[~whole, "trial"].nunique())
 
 
 def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> Recorded:
-    """One trial's rows as arrays [operation, replicate, evaluation], the last evaluation of a run repeated."""
-    asked = spec.objective
-    shape = (len(spec.task.operations), asked.replicates, -(-asked.horizon // asked.evaluate_every))
+    """One trial's rows as arrays [operation, replicate, evaluation], padded with the last evaluation of each run."""
+    objective = spec.objective
+    shape = (len(spec.task.operations), objective.replicates, -(-objective.horizon // objective.evaluate_every))
     elapsed, spent, metric = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     last, reached = np.zeros(shape[:2], dtype=np.int64), np.zeros(shape[:2], dtype=np.bool_)
     for _, run in rows.groupby(["operation", "replicate"]):
@@ -156,8 +156,8 @@ def _watch_run(rows: pd.DataFrame, spec: SweepSpec) -> tuple[Watch, list[float]]
     return watch, times
 
 
-def _value(trial: Recorded, asked: Question) -> float:
-    return trial.value(asked, 0, asked.replicates, trial.elapsed.shape[2] - 1)
+def _value(trial: Recorded, posed: Question) -> float:
+    return trial.value(posed, 0, posed.replicates, trial.elapsed.shape[2] - 1)
 
 
 def render(found: Replay) -> RenderableType:
@@ -175,10 +175,8 @@ def render(found: Replay) -> RenderableType:
         share = "" if not uncapped else f"{each.steps / uncapped:.0%}"
         table.add_row(each.rule, f"{each.steps:,}", share, f"{each.stopped} of {found.trials}", winner)
     at_once = "one at a time" if found.at_once == 1 else f"{found.at_once} at once"
-    trials = "1 trial" if found.trials == 1 else f"{found.trials} trials"
-    parts: list[RenderableType] = [Text(f"{trials}, {at_once}; trial {found.winner} is the best"), table]
-    if found.cut == 1:
-        parts.append(Text("1 trial was cut short and is left out: its curves are not whole."))
-    elif found.cut:
-        parts.append(Text(f"{found.cut} trials were cut short and are left out: their curves are not whole."))
+    head = f"{plural(found.trials, 'trial')}, {at_once}; trial {found.winner} is the best"
+    parts: list[RenderableType] = [Text(head), table]
+    if found.cut:
+        parts.append(Text(f"Not replayed: {plural(found.cut, 'trial')} stopped early, without whole curves."))
     return Group(*parts)

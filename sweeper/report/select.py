@@ -1,4 +1,4 @@
-"""Finds the trial that somebody names: `quickstart:23`, `quickstart:constant-128`, or `quickstart` for its best."""
+"""Find a trial by name: `quickstart:23`, `quickstart:constant-128`, or `quickstart` for its best."""
 
 import re
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Chosen:
     """One trial of a sweep.
 
     Attributes:
-        sweep: as it was named.
-        row: of `trials`.
-        confirmation: the row of the trial that repeats it on fresh seeds, None without one.
+        sweep: the sweep as the user named it.
+        row: its row of `trials`.
+        confirmation: the row of the trial that repeats it on fresh seeds; None if there is none.
     """
 
     sweep: str
@@ -38,17 +38,17 @@ class Chosen:
         return str(row["name"]) if row["phase"] == "baseline" else f"trial {row['trial']}"
 
 
-def choose(called: str, among: Chosen | None = None) -> Chosen:
+def choose(name: str, among: Chosen | None = None) -> Chosen:
     """Find a trial.
 
     Args:
-        called: `SWEEP:TRIAL`, the trial by its number or a baseline's name; without a trial the best of the sweep.
-        among: another trial, in whose sweep a number or a baseline's name alone is looked up.
+        name: `SWEEP:TRIAL`, where TRIAL is a number or a baseline's name; SWEEP alone is its best trial.
+        among: a trial whose sweep is searched if `name` is only a number or a baseline's name.
 
     Raises:
         UserError: there is no such sweep or trial.
     """
-    sweep, trial = _parts(called)
+    sweep, trial = _split(name)
     if trial is None and among is not None and (sweep.isdecimal() or sweep in among.spec.baselines):
         sweep, trial = among.sweep, sweep
     folder = _sweep(sweep, trial, among)
@@ -56,21 +56,21 @@ def choose(called: str, among: Chosen | None = None) -> Chosen:
     if not rows:
         raise UserError(f"{sweep}: no trial has finished yet")
     replaced = taken_up_again(rows)
-    meant = [each for each in rows if _is_meant(each, trial, replaced)]
-    row = next((each for each in meant if str(each["trial"]) == trial), meant[0] if meant else None)
+    matching = [each for each in rows if _matches(each, trial, replaced)]
+    row = next((each for each in matching if str(each["trial"]) == trial), matching[0] if matching else None)
     if row is None:
-        raise UserError(f"{sweep}: no trial {trial}; there are {_listed(rows)}")
+        raise UserError(f"{sweep}: no trial {trial}; it has {_list(rows)}")
     repeats = (each for each in rows if each["phase"] == "confirm" and each["name"] == str(row["trial"]))
     return Chosen(sweep, folder, saved_spec(folder), row, next(repeats, None))
 
 
-def _sweep(called: str, trial: str | None, among: Chosen | None) -> SweepFolder:
+def _sweep(name: str, trial: str | None, among: Chosen | None) -> SweepFolder:
     """The sweep's folder. Raises UserError, with the ways to name a trial."""
     try:
-        return find_sweep(called)
+        return find_sweep(name)
     except UserError as error:
-        if trial is None and called.isdecimal():
-            raise UserError(f"{error}; a trial is SWEEP:TRIAL, as in quickstart:{called}") from None
+        if trial is None and name.isdecimal():
+            raise UserError(f"{error}; a trial is SWEEP:TRIAL, for example quickstart:{name}") from None
         if trial is None and among is not None:
             baselines = f" ({', '.join(among.spec.baselines)})" if among.spec.baselines else ""
             raise UserError(
@@ -79,18 +79,18 @@ def _sweep(called: str, trial: str | None, among: Chosen | None) -> SweepFolder:
         raise
 
 
-def _parts(called: str) -> tuple[str, str | None]:
-    found = re.fullmatch(r"(.+):([^/:]+)", called)
-    return (found[1], found[2]) if found else (called, None)
+def _split(name: str) -> tuple[str, str | None]:
+    found = re.fullmatch(r"(.+):([^/:]+)", name)
+    return (found[1], found[2]) if found else (name, None)
 
 
-def _is_meant(row: dict[str, Any], trial: str | None, replaced: set[int]) -> bool:
+def _matches(row: dict[str, Any], trial: str | None, replaced: set[int]) -> bool:
     if trial is None:
         return row["phase"] != "confirm" and row["trial"] not in replaced
     return str(row["trial"]) == trial or (row["phase"] == "baseline" and row["name"] == trial)
 
 
-def _listed(rows: list[dict[str, Any]]) -> str:
+def _list(rows: list[dict[str, Any]]) -> str:
     numbers = sorted(row["trial"] for row in rows)
     names = [row["name"] for row in rows if row["phase"] == "baseline"]
     some = ", ".join(map(str, numbers[:_SHOWN])) + (f", ... {numbers[-1]}" if len(numbers) > _SHOWN else "")

@@ -1,11 +1,11 @@
-"""Everything about one trial on one page: what it was, what became of each run, and how its metric went."""
+"""One trial on one page: its configuration, the outcome of each run and the course of its metric."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,18 +18,18 @@ _WIDTH = 40
 
 
 @dataclass(frozen=True)
-class Sheet:
+class TrialPage:
     """One trial.
 
     Attributes:
         label: `trial 23`, or a baseline's name.
         trial: its row of `trials`.
-        confirmation: that of the trial that repeats it on fresh seeds, None without one.
-        runs: its rows of `runs`, the confirmation's after its own.
+        confirmation: the row of the trial that repeats it on fresh seeds; None if there is none.
+        runs: its rows of `runs`, followed by those of the confirmation.
         rises: operation and replicate -> the event's metric at 40 equally spaced steps up to the horizon, as far as it
-            was seen; NaN before the first evaluation.
+            was observed; NaN before the first evaluation.
         searched: columns of the searched hyperparameters.
-        learnt: what training is past at `train_first_steps`, in a few letters.
+        learnt: the condition that training meets at `train_first_steps`, for a heading.
     """
 
     label: str
@@ -41,8 +41,8 @@ class Sheet:
     learnt: str
 
 
-def sheet(chosen: Chosen) -> Sheet:
-    """Read one trial's page."""
+def trial_page(chosen: Chosen) -> TrialPage:
+    """Read the page of a trial from the tables."""
     numbers = [each["trial"] for each in (chosen.row, chosen.confirmation) if each is not None]
     wanted = ", ".join(map(str, numbers))
     runs = query(
@@ -52,23 +52,23 @@ def sheet(chosen: Chosen) -> Sheet:
     rising = query(
         chosen.folder,
         f"""
-        SELECT operation || ' ' || replicate AS run, least({_WIDTH - 1}, step * {_WIDTH} // {horizon}) AS place,
+        SELECT operation || ' ' || replicate AS run, least({_WIDTH - 1}, step * {_WIDTH} // {horizon}) AS bucket,
                coalesce(avg({metric})::DOUBLE, 'nan') AS height
-        FROM curves WHERE trial = {numbers[0]} GROUP BY ALL ORDER BY run, place
+        FROM curves WHERE trial = {numbers[0]} GROUP BY ALL ORDER BY run, bucket
         """,
     ).to_pylist()
     rises: dict[str, list[float]] = {}
     for each in rising:
         heights = rises.setdefault(each["run"], [])
         before = heights[-1] if heights else math.nan
-        heights += [before] * (int(each["place"]) - len(heights)) + [each["height"]]
+        heights += [before] * (int(each["bucket"]) - len(heights)) + [each["height"]]
     searched = tuple(column_of(key) for key in chosen.spec.search)
     event = chosen.spec.objective.event
     learnt = "99 %" if ACCURACY in chosen.spec.task.scores else f"{event.comparison} {event.threshold:g}"
-    return Sheet(chosen.label, chosen.row, chosen.confirmation, runs, rises, searched, learnt)
+    return TrialPage(chosen.label, chosen.row, chosen.confirmation, runs, rises, searched, learnt)
 
 
-def render(page: Sheet, console: Console) -> RenderableType:
+def render(page: TrialPage) -> RenderableType:
     """The page for people."""
     row = page.trial
     parts: list[RenderableType] = [
@@ -83,17 +83,17 @@ def render(page: Sheet, console: Console) -> RenderableType:
         ),
     ]
     if page.confirmation is not None:
-        again = page.confirmation
-        counts = f"{again['reached']} of {again['runs']}"
-        parts.append(Text(f"on fresh seeds (trial {again['trial']}): {counts}, restricted mean {again['rmst']:,.0f}"))
-    parts += [Text(f"started again: {why}", style="yellow") for why in row["retries"] or ()]
+        fresh = page.confirmation
+        counts = f"{fresh['reached']} of {fresh['runs']}"
+        parts.append(Text(f"on fresh seeds (trial {fresh['trial']}): {counts}, restricted mean {fresh['rmst']:,.0f}"))
+    parts += [Text(f"restarted: {why}", style="yellow") for why in row["retries"] or ()]
     parts += [Text(), _runs(page)]
     if row["detail"]:
         parts += [Text(), Text(row["detail"].rstrip(), style="red")]
     return Group(*parts)
 
 
-def _runs(page: Sheet) -> Table:
+def _runs(page: TrialPage) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading, justify in (("operation", "left"), ("seed", "right"), ("outcome", "left"), ("step", "right")):
         table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
@@ -117,7 +117,7 @@ def _runs(page: Sheet) -> Table:
 
 
 def _bars(heights: Sequence[float]) -> str:
-    """A line of block characters, from the least to the greatest."""
+    """A line of block characters, scaled from the smallest to the largest value."""
     seen = [each for each in heights if math.isfinite(each)]
     if not seen:
         return ""

@@ -1,4 +1,4 @@
-"""What the runs of each trial say about the time to the event, on any of the three clocks."""
+"""Summaries of the runs of each trial: the time to the event on any of the three clocks."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -21,10 +21,10 @@ class Runs:
 
     Attributes:
         replicates: [replicates], their numbers: equal numbers mean equal seeds.
-        times: of the event; otherwise how long it was waited for. A run that diverged or failed was given up for good,
-            and counts as if it had been watched up to the limit.
+        times: time of the event, or of censoring. A run that diverged or failed can never reach the event, so it
+            counts as observed up to the limit.
         reached: whether the event was reached.
-        limit: where restricted means are restricted.
+        limit: the limit of restricted means.
     """
 
     replicates: tuple[int, ...]
@@ -34,7 +34,7 @@ class Runs:
 
     @property
     def restricted(self) -> Times:
-        """min(T, limit), the limit for a run that did not reach the event."""
+        """min(T, limit); the limit for a run that did not reach the event."""
         return np.where(self.reached, np.minimum(self.times, self.limit), self.limit)
 
     def only(self, replicates: Collection[int]) -> "Runs":
@@ -54,10 +54,10 @@ class Runs:
 
     @property
     def mean(self) -> tuple[float, float]:
-        """Area under the survival curve and its error; with several operations the geometric mean of theirs.
+        """Area under the survival curve and its error; with several operations their geometric mean.
 
-        Runs that were cut short leave the risk set when they are last seen, instead of counting at the limit. The error
-        is scaled so that it is that of `objective.rmst` where none was.
+        Runs that were stopped early leave the risk set when last observed, instead of counting at the limit. The error
+        is scaled so that it equals that of `objective.rmst` if no run was stopped early.
         """
         count = len(self.replicates)
         scale = math.sqrt(count / (count - 1)) if count > 1 else math.nan
@@ -70,7 +70,7 @@ class Runs:
 
     @property
     def median(self) -> float | None:
-        """Kaplan and Meier's median; None when it lies past what was seen, or there are several operations."""
+        """The Kaplan-Meier median; None if it lies beyond the last observation, or with several operations."""
         return self.curves()[0].median if len(self.times) == 1 else None
 
 
@@ -80,8 +80,8 @@ def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[in
     Args:
         folder: the sweep's folder.
         clock: steps, examples or seconds.
-        limit: where restricted means are restricted, in the clock's units.
-        trials: which trials.
+        limit: the limit of restricted means, in the clock's units.
+        trials: numbers of the trials.
     """
     if not trials:
         return {}

@@ -1,4 +1,4 @@
-"""The sweep's answer in sentences: who is faster than whom, on seeds that nothing was chosen by."""
+"""The sweep's answer in sentences: which configuration is faster, on held-out seeds not used for selection."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ class Verdict:
     """One comparison of two confirmed configurations.
 
     Attributes:
-        faster: whom it is about: `trial 17`, or a baseline's name.
-        other: whom it is compared with.
-        comparison: ratio, interval, p and what else would be needed.
+        faster: the first trial: `trial 17`, or a baseline's name.
+        other: the trial it is compared with.
+        comparison: ratio, interval, p and the number of replicates needed.
         p: adjusted for the number of comparisons (Holm).
-        sentence: all of it in words.
+        sentence: the comparison in words.
     """
 
     faster: str
@@ -30,13 +30,13 @@ class Verdict:
 def verdicts(confirmed: Sequence[Mapping[str, Any]], runs: Mapping[int, Runs]) -> list[Verdict]:
     """Compare confirmed configurations, paired on the seeds that both have.
 
-    The search's first choice is compared with every other finalist, and every finalist with every baseline. The first
-    choice is the search's, not the confirmation's: choosing the best of these very runs would flatter it.
+    The best trial of the search is compared with every other finalist, and every finalist with every baseline. The best
+    is determined by the search, not by the confirmations: selecting on the compared runs would bias the comparison.
 
     Args:
-        confirmed: rows of `trials` of the confirmations, the search's best first, with `of`, the number of the trial
-            that each repeats, and `baseline`, its name or an empty text. Trials that were cut short, and pairs of
-            which no run reached the event, are left out.
+        confirmed: rows of `trials` of the confirmations, the search's best first, plus `of`, the number of the
+            repeated trial, and `baseline`, its name or the empty string. Trials that were stopped early, and pairs
+            without any run that reached the event, are skipped.
         runs: trial -> its runs.
     """
     whole = [row for row in confirmed if row["state"] == "finished" and row["trial"] in runs]

@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import progress as bars
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.progress import Progress
 
 from sweeper.config.model import SweepSpec
 from sweeper.monitor import panel
-from sweeper.monitor.heartbeat import Standing, Training
+from sweeper.monitor.heartbeat import Progress, RunningTrial
 from sweeper.monitor.panel import duration
+from sweeper.report.lines import say
 from sweeper.runners.protocol import Runner
 from sweeper.search.study import Proposal
 from sweeper.space import hyperparameters
@@ -54,34 +55,33 @@ def progress(
 
 @contextmanager
 def preparing(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show how far a task's data are, until the block ends: a bar on a terminal, a line when piped.
+    """Show the preparation of a task's data until the block ends: a bar on a terminal, a line when piped.
 
     Yields:
-        What is to be told how much is done and how much there is to do.
+        A function to call with the numbers of finished and of all items.
     """
     began = time.monotonic()
-    told = 0
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    items = 0
+    with bars.Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"preparing {name}", total=None)
 
-        def tell(done: int, total: int) -> None:
-            nonlocal told
-            told = total
+        def update(done: int, total: int) -> None:
+            nonlocal items
+            items = total
             bar.update(task, completed=done, total=total)
 
-        yield tell
-    if told:
-        gone = duration(time.monotonic() - began)
-        console.print(f"prepared {name}: {told:,} in {gone}", soft_wrap=True, highlight=False, markup=False)
+        yield update
+    if items:
+        say(console, f"prepared {name}: {items:,} in {duration(time.monotonic() - began)}")
 
 
-def standing(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: Runner) -> Standing:
-    """How far the sweep is. Safe to call from another thread."""
+def standing(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: Runner) -> Progress:
+    """The progress of the sweep. Safe to call from another thread."""
     if not board.begun:
-        return Standing(spec.name, stopping=broadcast.stopping)
+        return Progress(spec.name, stopping=broadcast.stopping)
     tally, elapsed = board.tally, board.elapsed()
     training = [
-        Training(
+        RunningTrial(
             each.proposal.number,
             each.proposal.phase,
             _role(each.proposal) if each.proposal.name else "",
@@ -90,14 +90,14 @@ def standing(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: R
         )
         for each in board.running()
     ]
-    return Standing(
+    return Progress(
         spec.name,
         metric=spec.objective.event.metric,
         horizon=spec.objective.horizon,
-        gone=elapsed,
-        left=seconds_left(board, spec, runner),
+        elapsed=elapsed,
+        remaining=seconds_left(board, spec, runner),
         finished=board.earlier - board.earlier_confirmed + tally.searched,
-        asked=spec.budget.trials,
+        budget=spec.budget.trials,
         confirmed=board.earlier_confirmed + tally.trials - tally.searched,
         runs=dict(tally.runs),
         rate=board.steps_trained / max(elapsed, 1e-9),
@@ -178,4 +178,4 @@ class _Lines:
 
     def _print(self, line: str) -> None:
         self._quiet_since = self._board.elapsed()
-        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(self._console, line)

@@ -215,7 +215,7 @@ def test_init_writes_where_it_is_told_to(folder: Path, command: Command) -> None
 
 def test_init_refuses_to_overwrite(folder: Path, command: Command) -> None:
     (folder / "space.yaml").write_text("mine")
-    assert command("init") == (2, "", "space.yaml: is there already; give another name\n")
+    assert command("init") == (2, "", "space.yaml already exists; give another name\n")
     assert (folder / "space.yaml").read_text() == "mine"
 
 

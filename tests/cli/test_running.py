@@ -31,7 +31,7 @@ def test_status_says_it_in_words_and_in_json(tmp_path: Path, capsys: pytest.Capt
         data = json.loads(capsys.readouterr().out)
     assert words.startswith(f"{running.address}: running here (process {os.getpid()})\nmade-up  1/3 trials finished")
     assert data["state"] == "running here"
-    assert data["heartbeat"]["standing"]["running"][0]["number"] == 1
+    assert data["heartbeat"]["progress"]["running"][0]["number"] == 1
     assert data["heartbeat"]["ended"] == ""
 
 
@@ -41,10 +41,10 @@ def test_stop_waits_for_the_end_and_the_launch_ends_well(tmp_path: Path, capsys:
         assert run(["stop", running.address]) == 0
         running.join()
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("asked the launch on ")
+    assert said[0].startswith("sent a stop request to the launch on ")
     assert said[-1].endswith(f"stopped: sweeper stop; sweeper resume {running.address} continues it")
     assert run(["stop", running.address]) == 2
-    assert "there is nothing to stop: " in capsys.readouterr().err
+    assert "nothing to stop: " in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_watch_web_serves_the_page_until_ctrl_c(tmp_path: Path) -> None:
         assert "1/3 trials finished" in asking.getresponse().read().decode()
         asking.close()
         page.send_signal(signal.SIGINT)
-        assert page.communicate(timeout=30)[0] == "the page is closed; the sweep is left alone\n"
+        assert page.communicate(timeout=30)[0] == "the page is closed; the sweep was not stopped\n"
         assert page.returncode == 0
         assert run(["status", running.address]) == 0
     running.join()

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sweeper.folder.layout import SweepFolder, write_atomically
-from sweeper.monitor.heartbeat import Heartbeat, Standing, Training
+from sweeper.monitor.heartbeat import Heartbeat, Progress, RunningTrial
 
 BEAT = Heartbeat(
     launch="0123456789abcdef",
@@ -12,18 +12,18 @@ BEAT = Heartbeat(
     pid=4711,
     at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     every=2.0,
-    standing=Standing(
+    progress=Progress(
         "made-up",
         metric="val_accuracy",
         horizon=1500,
-        gone=61.5,
-        left=None,
+        elapsed=61.5,
+        remaining=None,
         finished=3,
-        asked=24,
+        budget=24,
         runs={"reached": 8, "censored": 1},
         rate=1234.5,
         best="trial 1: reached 3/3, mean 700 steps  depth=2",
-        running=(Training(4, "search", "", 310, 0.125), Training(5, "confirm", "confirm 1", 0, None)),
+        running=(RunningTrial(4, "search", "", 310, 0.125), RunningTrial(5, "confirm", "confirm 1", 0, None)),
         notice="trial 2 starts again: node lost",
         stopping="Ctrl-C",
     ),

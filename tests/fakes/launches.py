@@ -98,8 +98,8 @@ def launched(root: Path, results: str | None = None, **changes: Any) -> Iterator
 def in_training(running: Launch) -> int:
     """The trial that trains until it is let go, once it does."""
     wait_for(
-        lambda: (beat := heartbeat.read(running.folder)) and any(each.number > 0 for each in beat.standing.running)
+        lambda: (beat := heartbeat.read(running.folder)) and any(each.number > 0 for each in beat.progress.running)
     )
     found = heartbeat.read(running.folder)
     assert found is not None
-    return found.standing.running[0].number
+    return found.progress.running[0].number

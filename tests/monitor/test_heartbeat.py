@@ -11,7 +11,7 @@ import pytest
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.monitor import heartbeat
-from sweeper.monitor.heartbeat import Heartbeat, Pulse, Standing, read
+from sweeper.monitor.heartbeat import Heartbeat, Progress, Pulse, read
 from tests.fakes.heartbeats import BEAT
 from tests.fakes.launches import launched, wait_for
 
@@ -90,8 +90,8 @@ def test_a_launch_says_what_it_does_and_how_it_ended(folder: SweepFolder) -> Non
         begun = read(folder)
         assert begun is not None
         assert (begun.host, begun.pid, begun.every) == (platform.node(), os.getpid(), 7.0)
-        assert (begun.standing.name, begun.ended) == ("made-up", "")
-        wait_for(lambda: (read(folder) or begun).standing.finished > 2)
+        assert (begun.progress.name, begun.ended) == ("made-up", "")
+        wait_for(lambda: (read(folder) or begun).progress.finished > 2)
         seen = read(folder)
     ended = read(folder)
     assert seen is not None
@@ -99,7 +99,7 @@ def test_a_launch_says_what_it_does_and_how_it_ended(folder: SweepFolder) -> Non
     assert begun.launch == seen.launch == ended.launch
     assert begun.at < seen.at < ended.at
     assert ended.ended == "finished"
-    assert ended.standing.finished > seen.standing.finished, "it looked once more"
+    assert ended.progress.finished > seen.progress.finished, "it looked once more"
     assert sorted(path.name for path in folder.root.iterdir()) == ["status.json"]
 
 
@@ -120,12 +120,12 @@ def test_a_launch_that_breaks_says_so(folder: SweepFolder, error: BaseException,
 
 
 def test_a_stopped_launch_says_by_what_and_that_nothing_trains(folder: SweepFolder) -> None:
-    with Pulse(folder, lambda: BEAT.standing, nothing):
+    with Pulse(folder, lambda: BEAT.progress, nothing):
         pass
     found = read(folder)
     assert found is not None
     assert found.ended == "stopped: Ctrl-C"
-    assert (found.standing.running, found.standing.stopping) == ((), "")
+    assert (found.progress.running, found.progress.stopping) == ((), "")
 
 
 def test_only_a_request_for_this_launch_stops_it_and_every_request_is_taken_away(folder: SweepFolder) -> None:
@@ -152,14 +152,14 @@ def test_trouble_with_the_disk_or_with_looking_does_no_harm(tmp_path: Path) -> N
     folder = SweepFolder(tmp_path / "gone")
     folder.root.mkdir()
 
-    looks = iter([Standing("made-up")])
+    looks = iter([Progress("made-up")])
 
-    def breaks_later() -> Standing:
+    def breaks_later() -> Progress:
         for first in looks:
             return first
         raise RuntimeError("changed size during iteration")
 
-    with Pulse(folder, lambda: Standing("made-up", finished=3), nothing):
+    with Pulse(folder, lambda: Progress("made-up", finished=3), nothing):
         shutil.rmtree(folder.root)
         folder.root.write_text("a file now")
         wait_for(lambda: True)
@@ -169,27 +169,27 @@ def test_trouble_with_the_disk_or_with_looking_does_no_harm(tmp_path: Path) -> N
         pass
     found = read(folder)
     assert found is not None
-    assert (found.ended, found.standing) == ("finished", Standing("made-up", left=0.0))
+    assert (found.ended, found.progress) == ("finished", Progress("made-up", remaining=0.0))
 
 
 def test_a_whole_launch_says_what_its_director_knows(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
-        wait_for(lambda: (beat := read(running.folder)) and beat.standing.running and beat.standing.best)
+        wait_for(lambda: (beat := read(running.folder)) and beat.progress.running and beat.progress.best)
         beat = read(running.folder)
         assert beat is not None
-        now = beat.standing
-        assert (now.name, now.metric, now.horizon, now.asked, now.finished) == ("made-up", "val_accuracy", 10**6, 3, 1)
+        now = beat.progress
+        assert (now.name, now.metric, now.horizon, now.budget, now.finished) == ("made-up", "val_accuracy", 10**6, 3, 1)
         assert now.runs == {"reached": 2}
         assert now.best == "trial 0: reached 2/2, mean 10 steps  depth=1 heads=1"
         (training,) = now.running
         assert (training.number, training.phase, training.role, training.metric) == (1, "search", "", 0.25)
         assert training.step > 0
         assert now.rate > 0
-        assert now.left is not None
+        assert now.remaining is not None
     running.join()
     beat = read(running.folder)
     assert beat is not None
-    assert (beat.ended, beat.standing.finished, beat.standing.runs) == ("finished", 3, {"reached": 6})
+    assert (beat.ended, beat.progress.finished, beat.progress.runs) == ("finished", 3, {"reached": 6})
 
 
 def test_a_launch_that_is_refused_leaves_the_heartbeat_of_before(tmp_path: Path) -> None:

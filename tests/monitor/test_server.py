@@ -123,8 +123,8 @@ def test_there_are_two_pages_and_no_others(still: SweepFolder, path: str) -> Non
 
 
 def test_what_a_heartbeat_says_is_shown_and_not_obeyed(still: SweepFolder) -> None:
-    standing = heartbeat.Standing("made-up", best="<script>alert(1)</script>", notice="[red]&amp;")
-    beats(still, standing=standing, host="<b>host")
+    progress = heartbeat.Progress("made-up", best="<script>alert(1)</script>", notice="[red]&amp;")
+    beats(still, progress=progress, host="<b>host")
     _, page = ask_once(str(still.root))
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "[red]&amp;amp;" in page

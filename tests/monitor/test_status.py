@@ -101,7 +101,7 @@ def test_a_launch_on_another_machine_lives_while_its_heartbeat_is_fresh(still: S
     beats(still)
     found = status(str(still.root))
     assert found.state == "running elsewhere"
-    assert sentence(found) == f"{still.root}: running on a-machine (process 4711), last heard of 0:00 ago"
+    assert sentence(found) == f"{still.root}: running on a-machine (process 4711), last heartbeat 0:00 ago"
     beats(still, ended="stopped: Ctrl-C", at=BEAT.at)
     found = status(str(still.root))
     assert found.state == "ended"
@@ -116,7 +116,7 @@ def test_a_launch_whose_heartbeat_is_old_is_dead(still: SweepFolder) -> None:
     found = status(str(still.root))
     assert found.state == "dead"
     assert re.sub(r"2:0[5-9]", "2:05", sentence(found)) == (
-        f"{still.root}: dead, its launch on a-machine (process 4711) was last heard of 2:05 ago and said no goodbye; "
+        f"{still.root}: dead: the launch on a-machine (process 4711) ended without reporting, last heartbeat 2:05 ago; "
         f"sweeper resume {still.root} continues it"
     )
 
@@ -164,8 +164,8 @@ def test_a_stopped_launch_sets_its_trials_down_and_the_next_takes_them_up(tmp_pa
         running.join()
     assert found.state == "ended"
     assert said == [
-        f"asked the launch on {heartbeat.platform.node()} (process {os.getpid()}) to stop",
-        "1 in training",
+        f"sent a stop request to the launch on {heartbeat.platform.node()} (process {os.getpid()})",
+        "1 trial in training",
         sentence(found),
     ]
     assert sentence(found).endswith(f"stopped: sweeper stop; sweeper resume {running.address} continues it")
@@ -212,7 +212,7 @@ def test_where_nothing_runs_there_is_nothing_to_stop(still: SweepFolder, state: 
     assert found.state == state
     with pytest.raises(UserError) as raised:
         stop(str(still.root))
-    assert str(raised.value).startswith(f"there is nothing to stop: {still.root}: {state}")
+    assert str(raised.value).startswith(f"nothing to stop: {still.root}: {state}")
     assert not still.stop_request.exists()
 
 
@@ -223,8 +223,8 @@ def test_a_launch_elsewhere_that_dies_before_it_hears_is_said_to_be_dead(
     beats(still)
     said: list[str] = []
     assert stop(str(still.root), say=said.append).state == "dead"
-    assert said[0] == "asked the launch on a-machine (process 4711) to stop"
-    assert " dead, its launch on a-machine" in said[-1]
+    assert said[0] == "sent a stop request to the launch on a-machine (process 4711)"
+    assert " dead: the launch on a-machine" in said[-1]
     assert still.stop_request.read_bytes() == heartbeat.request(BEAT.launch)
 
 
@@ -245,7 +245,7 @@ def test_a_sweep_in_an_object_store_is_watched_and_stopped_from_another_machine(
         )
         monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / "another"))
         wait_for(lambda: Store(running.address).read("status.json"))
-        wait_for(lambda: (beat := status(running.address).heartbeat) and beat.standing.running)
+        wait_for(lambda: (beat := status(running.address).heartbeat) and beat.progress.running)
         found = status(running.address)
         assert found.running
         assert found.folder.is_relative_to(tmp_path / "another")

@@ -12,7 +12,7 @@ from sweeper.report.select import choose
 from tests.fakes.sweeps import QUESTION, Sweep, train
 
 
-def printed(pair: compare.Pair) -> str:
+def printed(pair: compare.TrialComparison) -> str:
     console = Console(width=120, file=StringIO())
     console.print(compare.render(pair))
     assert isinstance(console.file, StringIO)
@@ -21,7 +21,7 @@ def printed(pair: compare.Pair) -> str:
 
 def test_confirmed_trials_are_compared_on_their_fresh_seeds(made_up_sweep: Sweep) -> None:
     best = choose(str(made_up_sweep.folder.root))
-    pair = compare.pair(best, choose("published", among=best))
+    pair = compare.compare_trials(best, choose("published", among=best))
     assert (pair.a, pair.b, pair.trials, pair.caveats) == ("trial 1", "published", (6, 8), ())
     assert pair.runs[0] == {
         "operation": "x_plus_y",
@@ -47,11 +47,11 @@ def test_confirmed_trials_are_compared_on_their_fresh_seeds(made_up_sweep: Sweep
 
 def test_trials_of_the_search_are_compared_on_its_own_seeds_with_a_warning(made_up_sweep: Sweep) -> None:
     first = choose(f"{made_up_sweep.folder.root}:3")
-    pair = compare.pair(first, choose("0", among=first))
+    pair = compare.compare_trials(first, choose("0", among=first))
     assert (pair.trials, pair.comparison.replicates, [run["replicate"] for run in pair.runs]) == ((3, 0), 2, [0, 1])
     assert pair.caveats == (
-        "these are the search's own seeds: whoever was chosen by them looks better than it is",
-        "2 pairs are too few for any p below 0.05; 6 are the fewest",
+        "these are the search's own seeds: a trial that was chosen by them looks better than it is",
+        "2 pairs cannot give p < 0.05; at least 6 are needed",
     )
 
 
@@ -59,24 +59,24 @@ def test_trials_of_two_sweeps_are_named_with_their_sweep(made_up_sweep: Sweep, s
     sweep.changes = {"budget": {"trials": 2}}
     sweep.launch(train)
     here, there = str(made_up_sweep.folder.root), str(sweep.folder.root)
-    pair = compare.pair(choose(f"{here}:1"), choose(f"{there}:1"))
+    pair = compare.compare_trials(choose(f"{here}:1"), choose(f"{there}:1"))
     assert (pair.a, pair.b) == (f"trial 1 of {here}", f"trial 1 of {there}")
 
 
 def test_sweeps_that_ask_something_else_are_not_compared(made_up_sweep: Sweep, sweep: Sweep) -> None:
     sweep.changes = {"objective": QUESTION["objective"] | {"horizon": 50}, "budget": {"trials": 1}}
     sweep.launch(train)
-    with pytest.raises(UserError, match=r"do not ask the same: objective.horizon is 100 there and 50 here"):
-        compare.pair(choose(str(made_up_sweep.folder.root)), choose(str(sweep.folder.root)))
+    with pytest.raises(UserError, match=r"objectives: objective.horizon is 100 in the first and 50 in the second"):
+        compare.compare_trials(choose(str(made_up_sweep.folder.root)), choose(str(sweep.folder.root)))
 
 
 def test_trials_without_a_common_seed_are_not_compared(made_up_sweep: Sweep) -> None:
     first = choose(f"{made_up_sweep.folder.root}:3")
     with pytest.raises(UserError, match="share no replicate"):
-        compare.pair(first, choose("6", among=first))
+        compare.compare_trials(first, choose("6", among=first))
 
 
 def test_a_trial_is_not_compared_with_itself(made_up_sweep: Sweep) -> None:
     first = choose(f"{made_up_sweep.folder.root}:0")
     with pytest.raises(UserError, match="published cannot be compared with itself; give two trials"):
-        compare.pair(first, choose("published", among=first))
+        compare.compare_trials(first, choose("published", among=first))

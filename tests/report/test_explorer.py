@@ -16,8 +16,8 @@ from sweeper.config.loading import load
 from sweeper.report import page
 from sweeper.report.explorer import explorer
 from sweeper.report.leaderboard import leaderboard
-from tests.fakes.account import MADE_UP
 from tests.fakes.browser import DESKTOP, PHONE, browser, console, needs_browser, show
+from tests.fakes.reports import MADE_UP
 from tests.fakes.sweeps import Sweep
 
 AGAIN = """

@@ -31,7 +31,7 @@ def test_several_sweeps_are_one_table_with_their_names(made_up_sweep: Sweep, tmp
 
 
 def test_another_ending_is_a_mistake_of_the_user() -> None:
-    with pytest.raises(UserError, match=r"trials.xlsx: got the ending '.xlsx'; give .csv, .json or .parquet"):
+    with pytest.raises(UserError, match=r"trials.xlsx: unsupported extension '.xlsx'; use .csv, .json or .parquet"):
         export.format_of(Path("trials.xlsx"))
 
 

@@ -72,23 +72,23 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     sweep.launch(kinds)
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-             trial     reached  mean steps   ±  median  x baseline  depth  weight_decay  batch_min
-    1            2         2/2          30  10      20        0.30      1         0.125          -
-    2            3         2/2          30  10      20        0.30      1        0.0333          -
-    3    1 shallow         2/2          50  10      40        0.50      2           0.5          -
-    4            6         2/2          70  10      60        0.70      3         0.125          -
-    5            7         2/2          70  10      60        0.70      3        0.0333          -
-    6            8         2/2          90  10      80        0.90      4         0.125          -
-    7  0 published         0/2       ≥ 100   0   > 100        1.00      6           0.5          -
-    8            5         0/2       ≥ 100   0   > 100        1.00      2        0.0333          -
-                 4  0/2 failed                                          2         0.125          -
+             trial     reached  mean steps   ±  median  vs baseline  depth  weight_decay  batch_min
+    1            2         2/2          30  10      20         0.30      1         0.125          -
+    2            3         2/2          30  10      20         0.30      1        0.0333          -
+    3    1 shallow         2/2          50  10      40         0.50      2           0.5          -
+    4            6         2/2          70  10      60         0.70      3         0.125          -
+    5            7         2/2          70  10      60         0.70      3        0.0333          -
+    6            8         2/2          90  10      80         0.90      4         0.125          -
+    7  0 published         0/2       ≥ 100   0   > 100         1.00      6           0.5          -
+    8            5         0/2       ≥ 100   0   > 100         1.00      2        0.0333          -
+                 4  0/2 failed                                           2         0.125          -
 
     confirmed on fresh seeds
-             trial            reached  mean steps   ±  median  x baseline  depth  weight_decay  batch_min
-    1            2  2/2 (34 to 100 %)          50  10      40        0.50      1         0.125          -
-    2            3  2/2 (34 to 100 %)          50  10      40        0.50      1        0.0333          -
-    3    1 shallow  2/2 (34 to 100 %)          70  10      60        0.70      2           0.5          -
-    4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100        1.00      6           0.5          -
+             trial            reached  mean steps   ±  median  vs baseline  depth  weight_decay  batch_min
+    1            2  2/2 (34 to 100 %)          50  10      40         0.50      1         0.125          -
+    2            3  2/2 (34 to 100 %)          50  10      40         0.50      1        0.0333          -
+    3    1 shallow  2/2 (34 to 100 %)          70  10      60         0.70      2           0.5          -
+    4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100         1.00      6           0.5          -
 
     trial 2 and shallow are not separated (trial 2 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00
       (Holm), 2 replicates; about 4 more would separate them if the difference is real.
@@ -103,20 +103,20 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     """)
     assert printed(sweep, width=74, top=3) == text("""
     steps until val_accuracy > 0.99
-           trial  reached  mean steps   ±  median  x baseline
-    1          2      2/2          30  10      20        0.30
-    2          3      2/2          30  10      20        0.30
-    3  1 shallow      2/2          50  10      40        0.50
+           trial  reached  mean steps   ±  median  vs baseline
+    1          2      2/2          30  10      20         0.30
+    2          3      2/2          30  10      20         0.30
+    3  1 shallow      2/2          50  10      40         0.50
     trial 2: depth=1 weight_decay=0.125
     trial 3: depth=1 weight_decay=0.0333
     trial 1: depth=2 weight_decay=0.5
 
     confirmed on fresh seeds
-             trial            reached  mean steps   ±  median  x baseline
-    1            2  2/2 (34 to 100 %)          50  10      40        0.50
-    2            3  2/2 (34 to 100 %)          50  10      40        0.50
-    3    1 shallow  2/2 (34 to 100 %)          70  10      60        0.70
-    4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100        1.00
+             trial            reached  mean steps   ±  median  vs baseline
+    1            2  2/2 (34 to 100 %)          50  10      40         0.50
+    2            3  2/2 (34 to 100 %)          50  10      40         0.50
+    3    1 shallow  2/2 (34 to 100 %)          70  10      60         0.70
+    4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100         1.00
     trial 0: depth=6 weight_decay=0.5
 
     trial 2 and shallow are not separated (trial 2 takes 0.71 times as long,
@@ -141,10 +141,10 @@ def test_without_baselines_there_is_nothing_to_compare_with(sweep: Sweep) -> Non
     sweep.launch(learns(reach))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps   ±  median  x baseline  depth  heads
-    1      0      2/2          30  10      20                  1      1
-    2      1      2/2          30  10      20                  1      2
-    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
+       trial  reached  mean steps   ±  median  vs baseline  depth  heads
+    1      0      2/2          30  10      20                   1      1
+    2      1      2/2          30  10      20                   1      2
+    Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
 
 
@@ -156,9 +156,9 @@ def test_a_single_replicate_has_no_error(sweep: Sweep) -> None:
     sweep.launch(learns(reach))
     assert printed(sweep) == text("""
     examples until val_accuracy > 0.99
-       trial  reached  mean examples  ±  median  x baseline  depth  heads
-    1      0      1/1          1,280      1,280                  1      1
-    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
+       trial  reached  mean examples  ±  median  vs baseline  depth  heads
+    1      0      1/1          1,280      1,280                   1      1
+    Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
 
 
@@ -175,11 +175,11 @@ def test_capped_and_stopped_trials_say_so(sweep: Sweep) -> None:
     sweep.run(train, director)
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial      reached  mean steps   ±  median  x baseline  depth
-    1      0          2/2          30  10      20                  1
-    2      1   0/2 capped       ≤ 100   0    > 40                  4
-    3      2  0/2 stopped       ≤ 100   0    > 10                  3
-    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
+       trial      reached  mean steps   ±  median  vs baseline  depth
+    1      0          2/2          30  10      20                   1
+    2      1   0/2 capped       ≤ 100   0    > 40                   4
+    3      2  0/2 stopped       ≤ 100   0    > 10                   3
+    Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
 
 
@@ -188,20 +188,20 @@ def test_trials_that_were_out_of_the_race_or_pruned_say_so(sweep: Sweep, tmp_pat
     sweep.launch(learns(reach, evaluations=2))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial   reached  mean steps   ±  median  x baseline  depth
-    1      0       2/2          30  10      20                  1
-    2      2  1/1 lost          40          40                  2
-    3      1  0/1 lost       ≤ 100        > 40                  4
-    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
+       trial   reached  mean steps   ±  median  vs baseline  depth
+    1      0       2/2          30  10      20                   1
+    2      2  1/1 lost          40          40                   2
+    3      1  0/1 lost       ≤ 100        > 40                   4
+    Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
     pruned = Sweep(tmp_path / "asha", {"stop": "asha", "search": {"depth": {"choice": [1, 2]}}})
     pruned.root.mkdir()
     pruned.launch(follows(lambda assignment, _: [0.5 / assignment.settings.depth]))
     assert printed(pruned) == text("""
     steps until val_accuracy > 0.99
-       trial     reached  mean steps  ±  median  x baseline  depth
-    1      0         0/2       ≥ 100  0   > 100                  1
-    2      1  0/2 pruned       ≤ 100  0    > 10                  2
+       trial     reached  mean steps  ±  median  vs baseline  depth
+    1      0         0/2       ≥ 100  0   > 100                   1
+    2      1  0/2 pruned       ≤ 100  0    > 10                   2
     No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
     """)
 
@@ -214,14 +214,14 @@ def test_of_a_trial_that_was_taken_up_again_the_new_one_counts_and_is_no_baselin
     sweep.launch(learns(reach, evaluations=1))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps   ±  median  x baseline  depth
-    1      0      2/2          30  10      20                  1
-    2      2      2/2          50  10      40                  2
+       trial  reached  mean steps   ±  median  vs baseline  depth
+    1      0      2/2          30  10      20                   1
+    2      2      2/2          50  10      40                   2
 
     confirmed on fresh seeds
-       trial            reached  mean steps   ±  median  x baseline  depth
-    1      0  2/2 (34 to 100 %)          50  10      40                  1
-    2      2  2/2 (34 to 100 %)          70  10      60                  2
+       trial            reached  mean steps   ±  median  vs baseline  depth
+    1      0  2/2 (34 to 100 %)          50  10      40                   1
+    2      2  2/2 (34 to 100 %)          70  10      60                   2
 
     trial 0 and trial 2 are not separated (trial 0 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 0.50, 2
       replicates; about 4 more would separate them if the difference is real.
@@ -233,9 +233,9 @@ def test_nothing_reached(sweep: Sweep) -> None:
     sweep.launch(learns(lambda *_: None))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-             trial  reached  mean steps  ±  median  x baseline  depth  heads
-    1  0 published      0/2       ≥ 100  0   > 100        1.00      6      8
-    2            1      0/2       ≥ 100  0   > 100        1.00      1      1
+             trial  reached  mean steps  ±  median  vs baseline  depth  heads
+    1  0 published      0/2       ≥ 100  0   > 100         1.00      6      8
+    2            1      0/2       ≥ 100  0   > 100         1.00      1      1
     No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
     """)
 
@@ -287,7 +287,7 @@ def test_the_board_as_data(sweep: Sweep) -> None:
     assert [(row["runs"], row["reached"], row["success"].rate) for row in board.confirmed] == [(10, 4, 0.4), (10, 0, 0)]
     (verdict,) = board.verdicts
     assert (verdict.faster, verdict.other, verdict.comparison.replicates) == ("trial 1", "published", 10)
-    assert not board.asks_for_fresh_seeds
+    assert not board.unconfirmed
 
 
 def steady(assignment: Assignment, replicate: int) -> int:
@@ -308,17 +308,17 @@ def test_who_is_faster_in_sentences(sweep: Sweep) -> None:
     sweep.launch(learns(steady))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-             trial  reached  mean steps  ±  median  x baseline  depth
-    1            1      2/2          25  5      20        0.29      1
-    2            2      2/2          45  5      40        0.53      2
-    3            3      2/2          65  5      60        0.76      3
-    4  0 published      2/2          85  5      80        1.00      4
+             trial  reached  mean steps  ±  median  vs baseline  depth
+    1            1      2/2          25  5      20         0.29      1
+    2            2      2/2          45  5      40         0.53      2
+    3            3      2/2          65  5      60         0.76      3
+    4  0 published      2/2          85  5      80         1.00      4
 
     confirmed on fresh seeds
-             trial            reached  mean steps    ±  median  x baseline  depth
-    1            1  8/8 (68 to 100 %)          22  1.6      20        0.27      1
-    2            2  8/8 (68 to 100 %)          42  1.6      40        0.52      2
-    3  0 published  8/8 (68 to 100 %)          82  1.6      80        1.00      4
+             trial            reached  mean steps    ±  median  vs baseline  depth
+    1            1  8/8 (68 to 100 %)          22  1.6      20         0.27      1
+    2            2  8/8 (68 to 100 %)          42  1.6      40         0.52      2
+    3  0 published  8/8 (68 to 100 %)          82  1.6      80         1.00      4
 
     trial 1 is faster than published by 73 % (95 % interval 69 to 76 %), p = 0.023 (Holm), 8 replicates.
     trial 2 is faster than published by 48 % (95 % interval 46 to 51 %), p = 0.023 (Holm), 8 replicates.
@@ -326,14 +326,14 @@ def test_who_is_faster_in_sentences(sweep: Sweep) -> None:
     """)
     assert printed(sweep, width=80, top=1) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps  ±  median  x baseline  depth
-    1      1      2/2          25  5      20        0.29      1
+       trial  reached  mean steps  ±  median  vs baseline  depth
+    1      1      2/2          25  5      20         0.29      1
 
     confirmed on fresh seeds
-             trial            reached  mean steps    ±  median  x baseline  depth
-    1            1  8/8 (68 to 100 %)          22  1.6      20        0.27      1
-    2            2  8/8 (68 to 100 %)          42  1.6      40        0.52      2
-    3  0 published  8/8 (68 to 100 %)          82  1.6      80        1.00      4
+             trial            reached  mean steps    ±  median  vs baseline  depth
+    1            1  8/8 (68 to 100 %)          22  1.6      20         0.27      1
+    2            2  8/8 (68 to 100 %)          42  1.6      40         0.52      2
+    3  0 published  8/8 (68 to 100 %)          82  1.6      80         1.00      4
 
     trial 1 is faster than published by 73 % (95 % interval 69 to 76 %), p = 0.023
       (Holm), 8 replicates.
@@ -349,16 +349,16 @@ def test_a_single_comparison_is_not_adjusted(sweep: Sweep) -> None:
     sweep.launch(learns(steady))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-             trial  reached  mean steps  ±  median  x baseline  depth
-    1            1      2/2          25  5      20        0.29      1
-    2            2      2/2          45  5      40        0.53      2
-    3            3      2/2          65  5      60        0.76      3
-    4  0 published      2/2          85  5      80        1.00      4
+             trial  reached  mean steps  ±  median  vs baseline  depth
+    1            1      2/2          25  5      20         0.29      1
+    2            2      2/2          45  5      40         0.53      2
+    3            3      2/2          65  5      60         0.76      3
+    4  0 published      2/2          85  5      80         1.00      4
 
     confirmed on fresh seeds
-             trial            reached  mean steps    ±  median  x baseline  depth
-    1            1  8/8 (68 to 100 %)          22  1.6      20        0.27      1
-    2  0 published  8/8 (68 to 100 %)          82  1.6      80        1.00      4
+             trial            reached  mean steps    ±  median  vs baseline  depth
+    1            1  8/8 (68 to 100 %)          22  1.6      20         0.27      1
+    2  0 published  8/8 (68 to 100 %)          82  1.6      80         1.00      4
 
     trial 1 is faster than published by 73 % (95 % interval 69 to 76 %), p = 0.008, 8 replicates.
     """)
@@ -374,14 +374,14 @@ def test_finalists_that_are_as_good_as_each_other(sweep: Sweep) -> None:
     sweep.launch(learns(level))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps   ±  median  x baseline  depth
-    1      0      2/2          50  10      40                  1
-    2      1      2/2          50  10      40                  2
+       trial  reached  mean steps   ±  median  vs baseline  depth
+    1      0      2/2          50  10      40                   1
+    2      1      2/2          50  10      40                   2
 
     confirmed on fresh seeds
-       trial            reached  mean steps    ±  median  x baseline  depth
-    1      0  8/8 (68 to 100 %)          51  4.4      40                  1
-    2      1  8/8 (68 to 100 %)          51  3.5      50                  2
+       trial            reached  mean steps    ±  median  vs baseline  depth
+    1      0  8/8 (68 to 100 %)          51  4.4      40                   1
+    2      1  8/8 (68 to 100 %)          51  3.5      50                   2
 
     trial 0 and trial 1 are not separated (trial 0 takes 1.00 times as long, 95 % interval 0.71 to 1.42), p = 1.00, 8
       replicates.
@@ -394,16 +394,16 @@ def test_when_everything_diverged_nobody_is_faster(sweep: Sweep) -> None:
     assert board_of(sweep).verdicts == []
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-             trial  reached  mean steps  ±  median  x baseline  depth
-    1  0 published      0/2       ≥ 100  0   > 100        1.00      4
-    2            1      0/2       ≥ 100  0   > 100        1.00      1
-    3            2      0/2       ≥ 100  0   > 100        1.00      2
-    4            3      0/2       ≥ 100  0   > 100        1.00      3
+             trial  reached  mean steps  ±  median  vs baseline  depth
+    1  0 published      0/2       ≥ 100  0   > 100         1.00      4
+    2            1      0/2       ≥ 100  0   > 100         1.00      1
+    3            2      0/2       ≥ 100  0   > 100         1.00      2
+    4            3      0/2       ≥ 100  0   > 100         1.00      3
 
     confirmed on fresh seeds
-             trial          reached  mean steps  ±  median  x baseline  depth
-    1  0 published  0/8 (0 to 32 %)       ≥ 100  0   > 100        1.00      4
-    2            1  0/8 (0 to 32 %)       ≥ 100  0   > 100        1.00      1
+             trial          reached  mean steps  ±  median  vs baseline  depth
+    1  0 published  0/8 (0 to 32 %)       ≥ 100  0   > 100         1.00      4
+    2            1  0/8 (0 to 32 %)       ≥ 100  0   > 100         1.00      1
     No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
     """)
 
@@ -431,29 +431,29 @@ def test_with_several_operations_there_is_no_median(sweep: Sweep) -> None:
     sweep.launch(train)
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-             trial  reached  mean steps  ±  x baseline  depth
-    1            1      4/4          40  0        0.40      1
-    2            2      2/4        ≥ 63  0        0.63      2
-    3  0 published      0/4       ≥ 100  0        1.00      6
+             trial  reached  mean steps  ±  vs baseline  depth
+    1            1      4/4          40  0         0.40      1
+    2            2      2/4        ≥ 63  0         0.63      2
+    3  0 published      0/4       ≥ 100  0         1.00      6
 
     confirmed on fresh seeds
-             trial              reached  mean steps  ±  x baseline  depth
-    1            1  12/12 (76 to 100 %)          40  0        0.40      1
-    2  0 published     0/12 (0 to 24 %)       ≥ 100  0        1.00      6
+             trial              reached  mean steps  ±  vs baseline  depth
+    1            1  12/12 (76 to 100 %)          40  0         0.40      1
+    2  0 published     0/12 (0 to 24 %)       ≥ 100  0         1.00      6
 
     trial 1 is faster than published by 60 % (95 % interval 60 to 60 %), p = 0.031, 6 replicates.
     """)
     assert printed(sweep, clock="examples") == text("""
     examples until val_accuracy > 0.99
-             trial  reached  mean examples  ±  x baseline  depth
-    1            1      4/4          2,560  0        0.05      1
-    2            2      2/4       ≥ 11,449  0        0.22      2
-    3  0 published      0/4       ≥ 51,200  0        1.00      6
+             trial  reached  mean examples  ±  vs baseline  depth
+    1            1      4/4          2,560  0         0.05      1
+    2            2      2/4       ≥ 11,449  0         0.22      2
+    3  0 published      0/4       ≥ 51,200  0         1.00      6
 
     confirmed on fresh seeds
-             trial              reached  mean examples  ±  x baseline  depth
-    1            1  12/12 (76 to 100 %)          2,560  0        0.05      1
-    2  0 published     0/12 (0 to 24 %)       ≥ 51,200  0        1.00      6
+             trial              reached  mean examples  ±  vs baseline  depth
+    1            1  12/12 (76 to 100 %)          2,560  0         0.05      1
+    2  0 published     0/12 (0 to 24 %)       ≥ 51,200  0         1.00      6
 
     trial 1 is faster than published by 95 % (95 % interval 95 to 95 %), p = 0.031, 6 replicates.
     """)
@@ -466,46 +466,46 @@ def test_the_same_trials_on_every_clock(sweep: Sweep) -> None:
     assert printed(sweep) == printed(sweep, clock="steps")
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps  ±  median  x baseline  batch_max
-    1      2      2/2          30  0      30                    128
-    2      0      2/2          50  0      50                     64
-    3      1      2/2          90  0      90                     16
-    4      3      0/2       ≥ 100  0   > 100                     32
+       trial  reached  mean steps  ±  median  vs baseline  batch_max
+    1      2      2/2          30  0      30                     128
+    2      0      2/2          50  0      50                      64
+    3      1      2/2          90  0      90                      16
+    4      3      0/2       ≥ 100  0   > 100                      32
 
     confirmed on fresh seeds
-       trial            reached  mean steps  ±  median  x baseline  batch_max
-    1      2  6/6 (61 to 100 %)          30  0      30                    128
-    2      0  6/6 (61 to 100 %)          50  0      50                     64
+       trial            reached  mean steps  ±  median  vs baseline  batch_max
+    1      2  6/6 (61 to 100 %)          30  0      30                     128
+    2      0  6/6 (61 to 100 %)          50  0      50                      64
 
     trial 2 is faster than trial 0 by 40 % (95 % interval 40 to 40 %), p = 0.031, 6 replicates.
     """)
     assert printed(sweep, clock="examples") == text("""
     examples until val_accuracy > 0.99
-       trial  reached  mean examples  ±   median  x baseline  batch_max
-    1      1      2/2          1,440  0    1,440                     16
-    2      0      2/2          3,200  0    3,200                     64
-    3      2      2/2          3,840  0    3,840                    128
-    4      3      0/2       ≥ 12,800  0  > 3,200                     32
+       trial  reached  mean examples  ±   median  vs baseline  batch_max
+    1      1      2/2          1,440  0    1,440                      16
+    2      0      2/2          3,200  0    3,200                      64
+    3      2      2/2          3,840  0    3,840                     128
+    4      3      0/2       ≥ 12,800  0  > 3,200                      32
 
     confirmed on fresh seeds
-       trial            reached  mean examples  ±  median  x baseline  batch_max
-    1      0  6/6 (61 to 100 %)          3,200  0   3,200                     64
-    2      2  6/6 (61 to 100 %)          3,840  0   3,840                    128
+       trial            reached  mean examples  ±  median  vs baseline  batch_max
+    1      0  6/6 (61 to 100 %)          3,200  0   3,200                      64
+    2      2  6/6 (61 to 100 %)          3,840  0   3,840                     128
 
     trial 2 is slower than trial 0 by 20 % (95 % interval 20 to 20 %), p = 0.031, 6 replicates.
     """)
     assert printed(sweep, clock="seconds") == text("""
     seconds until val_accuracy > 0.99
-       trial  reached  mean seconds  ±  median  x baseline  batch_max
-    1      2      2/2           0.3  0     0.3                    128
-    2      0      2/2           0.5  0     0.5                     64
-    3      1      2/2           0.9  0     0.9                     16
-    4      3      0/2           ≥ 1  0     > 1                     32
+       trial  reached  mean seconds  ±  median  vs baseline  batch_max
+    1      2      2/2           0.3  0     0.3                     128
+    2      0      2/2           0.5  0     0.5                      64
+    3      1      2/2           0.9  0     0.9                      16
+    4      3      0/2           ≥ 1  0     > 1                      32
 
     confirmed on fresh seeds
-       trial            reached  mean seconds  ±  median  x baseline  batch_max
-    1      2  6/6 (61 to 100 %)           0.3  0     0.3                    128
-    2      0  6/6 (61 to 100 %)           0.5  0     0.5                     64
+       trial            reached  mean seconds  ±  median  vs baseline  batch_max
+    1      2  6/6 (61 to 100 %)           0.3  0     0.3                     128
+    2      0  6/6 (61 to 100 %)           0.5  0     0.5                      64
 
     trial 2 is faster than trial 0 by 40 % (95 % interval 40 to 40 %), p = 0.031, 6 replicates.
     """)
@@ -521,17 +521,17 @@ def test_capped_trials_on_another_clock(sweep: Sweep) -> None:
     sweep.launch(learns(uneven, evaluations=1))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial     reached  mean steps   ±  median  x baseline  depth
-    1      0         2/2          30  10      20                  1
-    2      2  1/2 capped        ≤ 55  45      10                  2
-    3      1  0/2 capped       ≤ 100   0    > 40                  4
-    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
+       trial     reached  mean steps   ±  median  vs baseline  depth
+    1      0         2/2          30  10      20                   1
+    2      2  1/2 capped        ≤ 55  45      10                   2
+    3      1  0/2 capped       ≤ 100   0    > 40                   4
+    Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
     assert printed(sweep, clock="examples") == text("""
     examples until val_accuracy > 0.99
-       trial     reached  mean examples       ±   median  x baseline  depth
-    1      0         2/2          1,920     640    1,280                  1
-    2      2  1/2 capped       ≤ 25,920  25,280      640                  2
-    3      1  0/2 capped       ≤ 51,200       0  > 2,560                  4
-    The seeds that chose the winner flatter it; confirm: {top: 2, replicates: 10} compares it on fresh ones.
+       trial     reached  mean examples       ±   median  vs baseline  depth
+    1      0         2/2          1,920     640    1,280                   1
+    2      2  1/2 capped       ≤ 25,920  25,280      640                   2
+    3      1  0/2 capped       ≤ 51,200       0  > 2,560                   4
+    Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)

@@ -17,13 +17,13 @@ def test_every_sweep_is_listed_with_its_best_the_newest_first(made_up_sweep: Swe
     unbegun.root.mkdir()
     unbegun.open()
     with resume.locked(unbegun.folder):
-        entries = listing.catalogue(
+        entries = listing.list_sweeps(
             {
                 name: str(each.folder.root)
                 for name, each in (("old", made_up_sweep), ("unbegun", unbegun), ("new", sweep))
             }
         )
-    assert [(each.sweep, each.running, each.trials, each.asked, each.confirmed, each.failed) for each in entries] == [
+    assert [(each.sweep, each.running, each.trials, each.budget, each.confirmed, each.failed) for each in entries] == [
         ("new", False, 2, 2, 0, 0),
         ("old", False, 6, 6, 3, 1),
         ("unbegun", True, 0, 12, 0, 0),
@@ -70,7 +70,7 @@ def test_a_damaged_sweep_is_listed_with_its_damage_and_hides_no_other(made_up_sw
     sweep.launch(train)
     part = sweep.folder.table("trials") / "part-00000.parquet"
     part.write_bytes(b"nothing")
-    entries = listing.catalogue({"bad": str(sweep.folder.root), "good": str(made_up_sweep.folder.root)})
+    entries = listing.list_sweeps({"bad": str(sweep.folder.root), "good": str(made_up_sweep.folder.root)})
     assert [
         (each.sweep, each.trials, each.damage.startswith(f"{part}: not a readable Parquet file")) for each in entries
     ] == [

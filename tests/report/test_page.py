@@ -8,9 +8,9 @@ import pytest
 
 from sweeper.errors import UserError
 from sweeper.report import page
-from sweeper.report.document import Account, account
-from tests.fakes.account import FIGURE, MADE_UP
+from sweeper.report.document import ReportData, report_data
 from tests.fakes.browser import DESKTOP, PHONE, browser, console, needs_browser, picture, show
+from tests.fakes.reports import FIGURE, MADE_UP
 from tests.fakes.sweeps import Sweep
 
 
@@ -30,9 +30,9 @@ class Elements(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def real(made_up_sweep: Sweep) -> Account:
+def real(made_up_sweep: Sweep) -> ReportData:
     """The report of a sweep with a baseline, failures and confirmations."""
-    return account(made_up_sweep.folder)
+    return report_data(made_up_sweep.folder)
 
 
 def test_what_is_written_is_text_and_never_markup() -> None:
@@ -42,7 +42,7 @@ def test_what_is_written_is_text_and_never_markup() -> None:
     assert 'alt="Half of the runs arrive by step 20 &amp; the rest by 30."' in text
 
 
-def test_the_verdict_comes_first(real: Account) -> None:
+def test_the_verdict_comes_first(real: ReportData) -> None:
     assert real.verdict[0] == (
         "trial 1 is faster than published by 67 % (95 % interval 58 to 74 %), p = 0.047 (Holm), 7 replicates."
     )
@@ -53,7 +53,7 @@ def test_the_verdict_comes_first(real: Account) -> None:
     assert notes.index(first) < notes.index("| trial |") < notes.index("![")
 
 
-def test_nothing_is_fetched_and_everything_has_words(real: Account) -> None:
+def test_nothing_is_fetched_and_everything_has_words(real: ReportData) -> None:
     elements = Elements(page.html(real))
     assert all((image["src"] or "").startswith("data:image/svg+xml;base64,") for image in elements.all("img"))
     assert all(len(image["alt"] or "") > 20 for image in elements.all("img"))
@@ -105,14 +105,14 @@ def test_a_folder_that_cannot_be_written_is_a_mistake_of_the_user(tmp_path: Path
 
 def test_a_sweep_that_has_not_begun_has_a_report_too(sweep: Sweep) -> None:
     sweep.open()
-    found = account(sweep.folder)
-    assert (found.verdict, found.counts) == (("No trial has finished yet.",), "Nothing has finished yet.")
+    found = report_data(sweep.folder)
+    assert (found.verdict, found.counts) == (("No trial has finished yet.",), "No trial has finished yet.")
     assert "No trial has finished yet." in page.html(found)
 
 
 @pytest.mark.slow
 @needs_browser
-def test_a_browser_shows_it_on_a_desk_and_on_a_phone_without_a_complaint(real: Account, tmp_path: Path) -> None:
+def test_a_browser_shows_it_on_a_desk_and_on_a_phone_without_a_complaint(real: ReportData, tmp_path: Path) -> None:
     written = page.write(replace(real, launches=MADE_UP.launches), tmp_path / "report")
     with browser(tmp_path / "profile") as driver:
         for name, size in (("desktop", DESKTOP), ("phone", PHONE)):

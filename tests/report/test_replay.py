@@ -146,7 +146,7 @@ def test_one_trial_and_no_winner_in_words() -> None:
     1 trial, one at a time; trial 0 is the best
     rule  steps  of none  stopped  winner
     asha    200            1 of 1  stopped; every trial was
-    1 trial was cut short and is left out: its curves are not whole.
+    Not replayed: 1 trial stopped early, without whole curves.
     """)
 
 
@@ -171,7 +171,7 @@ def test_what_was_cut_short_is_left_out_and_counted(sweep: Sweep) -> None:
     race      480     100%   0 of 2  kept
     asha      480     100%   0 of 2  kept
     median    480     100%   0 of 2  kept
-    2 trials were cut short and are left out: their curves are not whole.
+    Not replayed: 2 trials stopped early, without whole curves.
     """)
 
 

@@ -34,7 +34,7 @@ def test_a_trial_that_is_not_there_is_named_with_those_that_are(made_up_sweep: S
     root = made_up_sweep.folder.root
     with pytest.raises(UserError) as caught:
         choose(f"{root}:77")
-    expected = f"{root}: no trial 77; there are 0, 1, 2, 3, 4, 5, 6, 7, 8, and the baselines published"
+    expected = f"{root}: no trial 77; it has 0, 1, 2, 3, 4, 5, 6, 7, 8, and the baselines published"
     assert str(caught.value) == expected
 
 
@@ -64,7 +64,11 @@ def test_a_name_that_is_neither_a_sweep_nor_a_trial_is_refused_with_the_ways_to_
     given = "give the folder that `sweeper launch` named, or its name"
     for called, among, message in (
         (f"{name}s", None, f"{name}s: no sweep here (did you mean {name!r}?); {given}"),
-        ("23", None, f"23: no sweep here; {given}; in results: {name}; a trial is SWEEP:TRIAL, as in quickstart:23"),
+        (
+            "23",
+            None,
+            f"23: no sweep here; {given}; in results: {name}; a trial is SWEEP:TRIAL, for example quickstart:23",
+        ),
         (
             "unknown",
             first,

@@ -11,15 +11,15 @@ from sweeper.report.select import choose
 from tests.fakes.sweeps import Sweep
 
 
-def printed(page: show.Sheet) -> str:
+def printed(page: show.TrialPage) -> str:
     console = Console(width=120, file=StringIO())
-    console.print(show.render(page, console))
+    console.print(show.render(page))
     assert isinstance(console.file, StringIO)
     return "\n" + "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
 def test_the_best_trial_with_its_confirmation(made_up_sweep: Sweep) -> None:
-    assert printed(show.sheet(choose(str(made_up_sweep.folder.root)))) == dedent("""
+    assert printed(show.trial_page(choose(str(made_up_sweep.folder.root)))) == dedent("""
         trial 1, search: finished
         depth=1  heads=1
         2 of 2 runs reached the event; restricted mean 25 ± 5; 50 model steps in 0 s on a made-up device
@@ -39,7 +39,7 @@ def test_the_best_trial_with_its_confirmation(made_up_sweep: Sweep) -> None:
 
 
 def test_a_trial_that_failed_shows_its_traceback(made_up_sweep: Sweep) -> None:
-    page = printed(show.sheet(choose(f"{made_up_sweep.folder.root}:4")))
+    page = printed(show.trial_page(choose(f"{made_up_sweep.folder.root}:4")))
     assert page.startswith(
         dedent("""
         trial 4, search: failed (error)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sweeper.config.loading import load
 from sweeper.config.model import SweepSpec
-from sweeper.monitor.panel import counted, duration
+from sweeper.monitor.panel import counts, duration
 from sweeper.runners.in_process import InProcess
 from sweeper.stats.events import Ending
 from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector
@@ -183,7 +183,7 @@ def test_a_panel_on_a_terminal(sweep: Sweep) -> None:
     frames = [CODES.sub("", frame) for frame in console.file.getvalue().split("\x1b[?25h")[0].split("\x1b[2K")]
     picture = re.sub(r"\s+", " ", " ".join(frames))
     assert "made-up 1/3 trials finished, 1 running runs: 2 reached, 0 censored, 0 diverged, 0 failed" in picture
-    assert re.search(r"\d+:\d\d gone, \d+:\d\d left [\d,]+ model steps/s", picture)
+    assert re.search(r"\d+:\d\d elapsed, \d+:\d\d left [\d,]+ model steps/s", picture)
     best = "best so far: trial 0 (baseline published): reached 2/2, mean 50 steps depth=6 heads=8"
     assert best in picture
     assert re.search(r"trial 1 ━+ step 30 of 100 val_accuracy 0\.100", picture)
@@ -208,7 +208,7 @@ def test_the_panel_before_anything_has_finished_and_when_stopping(sweep: Sweep) 
     assert isinstance(console.file, StringIO)
     picture = re.sub(r"\s+", " ", CODES.sub("", console.file.getvalue()))
     assert "made-up 0/2 trials finished, 1 running" in picture
-    assert re.search(r"\d+:\d\d gone, \? left", picture)
+    assert re.search(r"\d+:\d\d elapsed, \? left", picture)
     assert "step 0 of 100" in picture
     assert "nan" not in picture
     assert "stopping: Ctrl-C (Ctrl-C again stops at once)" in picture
@@ -252,8 +252,8 @@ def test_confirmations_are_counted_apart(sweep: Sweep) -> None:
     director = sweep.launch(learns(lambda *_: 20))
     for each in (director, sweep.open()):
         now = standing(each.board, each.broadcast, spec_of(sweep), InProcess())
-        assert (now.finished, now.asked, now.confirmed) == (2, 2, 1)
-        assert counted(now) == "2/2 trials finished, 1 confirmed, 0 running"
+        assert (now.finished, now.budget, now.confirmed) == (2, 2, 1)
+        assert counts(now) == "2/2 trials finished, 1 confirmed, 0 running"
 
 
 def test_the_time_left_is_never_more_than_the_hours_left(sweep: Sweep) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sweeper.report.document import Account
+from sweeper.report.document import ReportData
 from sweeper.report.figures.canvas import Figure
 from sweeper.report.table import Grid
 
@@ -14,7 +14,7 @@ FIGURE = Figure(
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 70 40"><rect width="70" height="40" fill="#0072B2"/></svg>',
     b"\x89PNG",
 )
-MADE_UP = Account(
+MADE_UP = ReportData(
     name="made-up",
     question="Which configuration is the fastest?",
     verdict=("trial 1 is faster than published by 67 %.", "trial 2 is not."),
