@@ -76,8 +76,8 @@ def test_without_a_file_or_with_something_else_in_its_place_there_is_no_heartbea
     assert read(folder) is None
 
 
-def begins() -> Standing:
-    return Standing("made-up")
+def begins() -> Progress:
+    return Progress("made-up")
 
 
 def nothing() -> None:
@@ -86,7 +86,7 @@ def nothing() -> None:
 
 def test_a_launch_says_what_it_does_and_how_it_ended(folder: SweepFolder) -> None:
     steps = iter(range(1000))
-    with Pulse(folder, lambda: Standing("made-up", finished=next(steps)), nothing, 7.0):
+    with Pulse(folder, lambda: Progress("made-up", finished=next(steps)), nothing, 7.0):
         begun = read(folder)
         assert begun is not None
         assert (begun.host, begun.pid, begun.every) == (platform.node(), os.getpid(), 7.0)
