@@ -57,7 +57,7 @@ def test_every_sweep_is_listed_with_its_best_the_newest_first(made_up_sweep: Swe
 def test_a_crash_is_no_time_and_a_bound_is_shown_as_one(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}}
     sweep.launch(lambda assignment: (fails if assignment.number == 0 else learns(lambda *_: None))(assignment))
-    (entry,) = listing.catalogue({"one": str(sweep.folder.root)})
+    (entry,) = listing.list_sweeps({"one": str(sweep.folder.root)})
     assert (entry.best, entry.mean, entry.reached, entry.censored, entry.failed) == (1, 100.0, "0/2", True, 1)
     console = Console(width=120, file=StringIO())
     console.print(listing.render([entry]))
