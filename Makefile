@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: launch test lint suite install
+.PHONY: launch test lint suite quick install
 launch: install
 	$(BIN)/sweeper launch search_spaces/quickstart.yaml
 
@@ -17,6 +17,9 @@ lint: install
 
 suite: install
 	$(BIN)/pytest --numprocesses 2
+
+quick: install
+	$(BIN)/pytest --numprocesses 2 -m 'not slow'
 
 install: $(VENV)/.installed
 

@@ -1,9 +1,9 @@
-"""A sweep from a notebook: launch it, look at it, ask it. Cells begin with %%; Jupyter, VS Code and Spyder run them so.
+"""A sweep from a notebook: launch, inspect, query. Cells begin with %%; Jupyter, VS Code and Spyder run them so.
 
 `python docs/example.py` runs all of it, in two to three minutes on two cores; the sweep's folder is results/example.
 """
 
-# %% Ask a question. The space.yaml is the same as for `sweeper launch`; here a smaller version of one that is shipped.
+# %% The space.yaml is the same as for `sweeper launch`; this is a smaller version of a shipped one.
 from pathlib import Path
 
 from sweeper import launch, load
@@ -19,7 +19,7 @@ smaller = [
     "sampler.startup_trials=2",
 ]
 
-# %% Train. `where="here"` takes one trial after the other in this process; without it, Ray runs many at once.
+# %% Train. `where="here"` trains one trial after the other in this process; without it, Ray runs many at once.
 sweep = launch(space, smaller, where="here")
 
 # %% A sweep displays its leaderboard. In a notebook the name alone is enough.
@@ -30,11 +30,11 @@ best = sweep.leaderboard().data.rows[0]["trial"]
 print(sweep.trial(best))
 print(sweep.compare(best, "constant-128"))
 
-# %% Frames: one row a configuration, one a run, one an evaluation.
+# %% Frames: one row per configuration, per run, per evaluation.
 print(sweep.trials[["trial", "phase", "state", "rmst", "batch_shape", "weight_decay"]])
 print(sweep.runs.groupby("outcome").size())
 
-# %% SQL, where the tables are large: the answer is a frame.
+# %% SQL, for large tables: the result is a frame.
 curve = sweep.query(f"""
     SELECT step, avg(val_accuracy) AS accuracy, stddev_samp(val_accuracy) / sqrt(count(*)) AS error
     FROM curves WHERE trial = {best} GROUP BY step ORDER BY step

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/concepts.md: `python -m docs.pictures.draw`. Their numbers are made up; they stay."""
+"""Draws the pictures of docs/concepts.md: `python -m docs.pictures.draw`. Their numbers are invented and fixed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ def times() -> Drawing:
 
 @canvas.styled
 def survival() -> Drawing:
-    """Two trials of eight runs, and the area that is one's restricted mean."""
+    """Two trials of eight runs; the shaded area is the restricted mean of one."""
     sheet = canvas.sheet(3.0)
     axes = sheet.subplots()
     fast = np.array([1900, 2100, 2300, 2400, 2700, 3000, 3300, 4200.0])
@@ -72,7 +72,7 @@ def survival() -> Drawing:
 
 @canvas.styled
 def capping() -> Drawing:
-    """Six trials one after the other: four arrive, two are stopped where they pass the third best of that moment."""
+    """Six trials one after the other: four arrive, two are stopped at the third best time so far."""
     sheet = canvas.sheet(3.2)
     axes = sheet.subplots()
     arrived: list[int] = []
