@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import sweeper
+from sweeper.environment import provenance
 
 ROOT = Path(__file__).parent.parent
 NAME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
@@ -129,6 +130,7 @@ def test_version_is_one() -> None:
     assert releases[0] == (sweeper.__version__, str(citation["date-released"]))
     assert citation["version"] == sweeper.__version__
     assert citation["license"] == "Apache-2.0"
+    assert provenance.versions()["sweeper"] == sweeper.__version__
 
 
 def test_pre_commit_runs_what_make_lint_runs() -> None:
