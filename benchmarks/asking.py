@@ -19,8 +19,8 @@ import optuna
 from benchmarks.search_figures import FIGURES
 from sweeper.config.loading import load
 from sweeper.config.model import Sampler
-from sweeper.search import capping
 from sweeper.search.study import Proposal, Study
+from sweeper.stats import capping
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "everything.yaml"
 ASKS = 25

@@ -17,10 +17,10 @@ from ray.tune.search.optuna import OptunaSearch
 from benchmarks.tables import Table
 from sweeper.config.model import Race, Sampler
 from sweeper.report.replay import RuleName, rule_of
-from sweeper.search import capping
 from sweeper.search.simulation import Ended, Recorded, Rule, Uncapped
 from sweeper.search.study import Study
 from sweeper.space.parameters import Choice
+from sweeper.stats import capping
 
 TRIALS = 100
 """The budget of trials that ours are told: it says how many places matter to the cap (docs/decisions/0007)."""

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -20,8 +21,10 @@ PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "pyarrow", "duckdb", "p
 """Other packages that results depend on, by their names on registries."""
 _LONGEST_DIFF = 1_000_000
 _PACKAGE = Path(__file__).parent.parent
-_OUTCOMES = ("training/**/*.py", "training/**/*.c", "tasks/*.py", "space/*.py", "stats/*.py", "trial.py")
-"""Files of the package that decide how a configuration trains and what is made of its curve."""
+_FOLDERS = ("space", "stats", "tasks", "training")
+"""Folders of the package in which everything lies that decides how a configuration trains, what is made of its curve
+and which value the sampler gets; beside them only trial.py. docs/decisions/0016-folders-that-decide.md has the reasons.
+"""
 
 _IMPORTED: dict[type, str] = {}
 """Class of a user's own task -> hash of its file when a launch of this process first looked at it."""
@@ -82,12 +85,21 @@ def code(own: type) -> dict[str, str]:
     Raises:
         UserError: that file has changed since an earlier launch of this process, which still runs what it imported.
     """
-    files = {str(path.relative_to(_PACKAGE)): path for pattern in _OUTCOMES for path in sorted(_PACKAGE.glob(pattern))}
-    hashes = {name: _hash(path) for name, path in files.items()}
+    inside = (path for folder in _FOLDERS for path in sorted((_PACKAGE / folder).rglob("*")))
+    files = [*(path for path in inside if path.suffix in (".py", ".c")), _PACKAGE / "trial.py"]
+    hashes = {path.relative_to(_PACKAGE).as_posix(): _hash(path) for path in files}
     file = getattr(sys.modules.get(own.__module__), "__file__", None)
     if file is not None and not own.__module__.startswith("sweeper."):
         hashes[own.__module__] = _imported(own, Path(file))
     return {**hashes, "torch": _version("torch") or ""}
+
+
+def older_layout(recorded: Mapping[str, Any]) -> bool:
+    """Whether recorded hashes are of a version whose modules lay elsewhere, so that `code` names other files.
+
+    Such a version had modules that decide outcomes, `seeds.py` for one, beside `trial.py`.
+    """
+    return any(name.endswith(".py") and "/" not in name and name != "trial.py" for name in recorded)
 
 
 def _imported(own: type, file: Path) -> str:

@@ -20,10 +20,11 @@ from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError, plural
 from sweeper.folder.layout import SweepFolder
 from sweeper.results import readback
-from sweeper.search import capping, simulation
+from sweeper.search import simulation
 from sweeper.search.pruning import Pruner
-from sweeper.search.racing import Race, stages
 from sweeper.search.simulation import Pruned, Question, Raced, Recorded, Rule, Uncapped
+from sweeper.stats import capping
+from sweeper.stats.racing import Race, stages
 from sweeper.stats.watch import Watch
 
 RuleName = Literal["none", "cap", "race", "asha", "median"]

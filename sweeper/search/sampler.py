@@ -19,9 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.special import log_ndtr
 
 from sweeper.config.model import Sampler
-from sweeper.search import capping
 from sweeper.search.event_sampler import Absent, EventSampler
 from sweeper.space.space import Coordinates
+from sweeper.stats import capping
 
 Seen = Callable[[Coordinates], bool]
 """Whether coordinates mean a configuration that has been run, or is running."""

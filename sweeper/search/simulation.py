@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.search.pruning import Pruner
-from sweeper.search.racing import Race
 from sweeper.stats import objective
 from sweeper.stats.events import Event
 from sweeper.stats.objective import Observation
+from sweeper.stats.racing import Race
 
 Numbers = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]

@@ -68,7 +68,7 @@ class Study:
         storage: where trials are recorded; a path stands for a journal there.
         space: the search space.
         sampler: how the next configuration is chosen.
-        places: how many of the best trials the sampler may call good (`sweeper.search.capping`).
+        places: how many of the best trials the sampler may call good (`sweeper.stats.capping`).
     """
 
     def __init__(self, storage: Path | Storage, space: Space, sampler: Sampler, places: int):

@@ -171,6 +171,9 @@ def _changes(folder: SweepFolder, loaded: Loaded, space: Path, resume: Literal["
     changed = continuation.changes(folder, loaded)
     if resume is None:
         continuation.refuse(changed, folder, space)
+    note = continuation.note(folder)
+    if note:
+        say(note)
     for each in changed:
         say(f"goes on although {each}")
     return changed

@@ -3,7 +3,7 @@
 import fcntl
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -17,9 +17,9 @@ from sweeper.errors import UserError
 from sweeper.folder import integrity
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.results.readback import Settled
-from sweeper.search import capping
 from sweeper.search.storage import Journal, Storage
 from sweeper.search.study import Study
+from sweeper.stats import capping
 
 _MAY_CHANGE = {"name", "budget", "resources", "confirm", "results", "trackers"}
 """Sections that may differ when a sweep is continued; its name, because folders are moved."""
@@ -69,8 +69,28 @@ def changes(folder: SweepFolder, loaded: Loaded) -> list[str]:
         return []
     before = saved_spec(folder)
     earlier = provenance.launches(folder)
-    code = _different(earlier[-1].get("code", {}), provenance.code(type(loaded.spec.task))) if earlier else []
+    recorded = _recorded_code(earlier)
+    now = provenance.code(type(loaded.spec.task))
+    if provenance.older_layout(recorded):  # file names cannot be compared: see `note`
+        recorded, now = ({"torch": each["torch"]} if "torch" in each else {} for each in (recorded, now))
+    code = _different(recorded, now) if earlier else []
     return [*_different(_flat(before), _flat(loaded.spec)), *(f"code: {each}" for each in code)]
+
+
+def note(folder: SweepFolder) -> str:
+    """What a user should know of a sweep that continues unchanged; empty for nothing."""
+    if not folder.space.exists() or not provenance.older_layout(_recorded_code(provenance.launches(folder))):
+        return ""
+    return (
+        f"{folder.root} began with a version of sweeper whose files lay elsewhere, so it is not checked whether code "
+        "that decides outcomes has changed since; later launches are compared with this one"
+    )
+
+
+def _recorded_code(launches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The hashes of code that the last launch recorded."""
+    found = launches[-1].get("code") if launches else None
+    return found if isinstance(found, dict) else {}
 
 
 def refuse(changed: list[str], folder: SweepFolder, space: Path) -> None:

@@ -18,11 +18,11 @@ import pandas as pd
 from sweeper.config.model import SweepSpec
 from sweeper.results.readback import Observations, Settled
 from sweeper.results.summary import TrialSummary
-from sweeper.search.capping import Cap
 from sweeper.search.pruning import Pruner
-from sweeper.search.racing import Race, stages
 from sweeper.stats import objective
+from sweeper.stats.capping import Cap
 from sweeper.stats.events import CUT_SHORT, Ending
+from sweeper.stats.racing import Race, stages
 from sweeper.sweep.live import LiveTrial
 
 Curves = Callable[[], pd.DataFrame]

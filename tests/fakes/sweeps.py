@@ -15,8 +15,8 @@ from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.readback import curves, settled
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
-from sweeper.search.capping import places_that_matter
 from sweeper.search.study import Study
+from sweeper.stats.capping import places_that_matter
 from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.director import SweepDirector, open_director
 from sweeper.sweep.scoreboard import Scoreboard

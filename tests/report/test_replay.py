@@ -18,7 +18,7 @@ from sweeper.config.model import Race
 from sweeper.errors import UserError
 from sweeper.report.replay import RULES, Replay, Replayed, RuleName, question, recorded, render, replay, rule_of
 from sweeper.search import simulation
-from sweeper.search.capping import places_that_matter
+from sweeper.stats.capping import places_that_matter
 from sweeper.trial import Assignment, Chunk
 from tests.fakes.curves import EVERY, chunk_of, curve
 from tests.fakes.sweeps import QUESTION, Sweep

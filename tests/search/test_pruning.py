@@ -6,8 +6,8 @@ import pytest
 
 from sweeper.search.pruning import Pruner
 from sweeper.search.pruning import Rule as Name
-from sweeper.search.racing import Race
 from sweeper.search.simulation import Pruned, Raced, Recorded, Rule, replay
+from sweeper.stats.racing import Race
 from tests.fakes.recordings import HORIZON, NEVER, question, recorded
 
 RUNG = 10

@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.config.model import Sampler
 from sweeper.search import sampler
-from sweeper.search.capping import good_side
 from sweeper.search.sampler import CANDIDATES, MODELLED, Suggestions
 from sweeper.space.space import Coordinates
+from sweeper.stats.capping import good_side
 
 SMOOTH: dict[str, BaseDistribution] = {
     "decay": FloatDistribution(0.01, 1, log=True),

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.search.pruning import Pruner
-from sweeper.search.racing import Race, stages
 from sweeper.search.simulation import Ended, Pruned, Question, Raced, Recorded, Rule, Uncapped, replay
 from sweeper.stats import objective
 from sweeper.stats.events import Event
 from sweeper.stats.objective import Observation
+from sweeper.stats.racing import Race, stages
 from tests.fakes.curves import assignment_of, chunk_of, curve, watch_of
 from tests.fakes.recordings import EVENT, EVERY, HORIZON, NEVER, question, recorded, value
 

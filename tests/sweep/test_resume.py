@@ -95,6 +95,49 @@ def test_changed_code_is_refused_file_by_file(space: Path, begun: SweepFolder, m
     ]
 
 
+def test_a_sweep_of_the_older_layout_continues_with_one_sentence(space: Path, begun: SweepFolder) -> None:
+    """Its provenance names files at the root of the package, as versions before 0.2.0 did."""
+    (launched,) = json.loads(begun.provenance.read_text())
+    old = (
+        "training/cohort.py",
+        "tasks/task.py",
+        "trial.py",
+        "seeds.py",
+        "hyperparameters.py",
+        "outcomes.py",
+        "space.py",
+    )
+    code = dict.fromkeys(old, "0123456789ab") | {"torch": launched["code"]["torch"]}
+    begun.provenance.write_text(json.dumps([launched | {"code": code}]))
+    before, console = trials(begun), quiet()
+    launch(space, [f"budget.trials={len(before) + 1}"], where="here", console=console)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said.count("began with a version of sweeper whose files lay elsewhere") == 1
+    assert "goes on although" not in said
+    after = trials(begun)
+    assert {number: after[number] for number in before} == before
+    assert len(after) == len(before) + 1
+    again = quiet()
+    launch(space, [f"budget.trials={len(after)}"], where="here", console=again)
+    assert "lay elsewhere" not in again.file.getvalue()  # type: ignore[attr-defined]
+
+    begun.provenance.write_text(json.dumps([launched | {"code": code | {"torch": "0.0"}}]))
+    with pytest.raises(UserError, match=r'code: torch: began with "0\.0"'):
+        launch(space, where="here", console=quiet())
+
+
+def test_all_that_decides_an_outcome_or_a_value_lies_in_folders_that_are_hashed() -> None:
+    hashed = provenance.code(ModularArithmetic).keys()
+    assert {
+        "stats/watch.py",
+        "stats/trial_watch.py",
+        "stats/objective.py",
+        "stats/racing.py",
+        "stats/capping.py",
+    } <= hashed
+    assert {name.split("/")[0] for name in hashed} == {"space", "stats", "tasks", "training", "trial.py", "torch"}
+
+
 def test_anyway_goes_on_with_another_space_and_says_so(space: Path, begun: SweepFolder) -> None:
     before, console = trials(begun), quiet()
     more = ["search.heads={choice: [4, 2, 1]}", "budget.trials=7", "fixed.warmup_steps=6"]

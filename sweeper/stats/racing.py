@@ -1,14 +1,14 @@
 """Give a trial its later replicates only while its first ones keep it in the race.
 
 Replicates are common seeds, so a trial's first k can be compared with the leader's first k (as in F-Race, Birattari et
-al. 2002, and ROAR, Hutter et al. 2011). With all replicates the lossless cap decides (`sweeper.search.capping`). Before
+al. 2002, and ROAR, Hutter et al. 2011). With all replicates the lossless cap decides (`sweeper.stats.capping`). Before
 that it is a wager: a trial that is unlucky with its first seeds is lost, so it may be behind by some slack.
 """
 
 import math
 from collections.abc import Mapping
 
-from sweeper.search.capping import Cap
+from sweeper.stats.capping import Cap
 
 
 def stages(first: int, replicates: int) -> tuple[int, ...]:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.search.capping import Cap
-from sweeper.search.racing import Race, stages
 from sweeper.search.simulation import Ended, Raced, Recorded, Uncapped, replay
+from sweeper.stats.capping import Cap
+from sweeper.stats.racing import Race, stages
 from tests.fakes.recordings import NEVER, question, recorded
 
 numbers = st.floats(-5, 5) | st.integers(-2, 2).map(float)

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.config.model import Sampler
-from sweeper.search.capping import Cap, good_side, places_that_matter
-from sweeper.search.racing import Race
 from sweeper.search.simulation import Ended, Raced, Recorded, Rule, Uncapped, replay
 from sweeper.search.study import Study
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.space.parameters import Choice, Float, Int
 from sweeper.space.space import Space
+from sweeper.stats.capping import Cap, good_side, places_that_matter
+from sweeper.stats.racing import Race
 from tests.fakes.recordings import HORIZON, Landscape, question, value
 
 values = st.lists(st.floats(-5, 5) | st.integers(-2, 2).map(float), min_size=1, max_size=40)
