@@ -1,4 +1,4 @@
-"""Where results come from: commit and uncommitted diff, versions, host, command."""
+"""Provenance of results: commit and uncommitted diff, versions, host, command."""
 
 import getpass
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import __version__
-from sweeper.errors import UserError
+from sweeper.errors import UserError, damaged
 from sweeper.folder.layout import SweepFolder
 
 PACKAGES = ("torch", "ray", "optuna", "numpy", "pandas", "pyarrow", "duckdb", "pydantic")
@@ -56,19 +56,19 @@ def collect(space: Path, own: type) -> dict[str, Any]:
 
 
 def launches(folder: SweepFolder) -> list[dict[str, Any]]:
-    """The record of every launch of a sweep so far, the first one first.
+    """The records of all launches of a sweep, in order.
 
     Raises:
-        UserError: they are damaged.
+        UserError: the file is damaged.
     """
     if not folder.provenance.exists():
         return []
     try:
         found = json.loads(folder.provenance.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{folder.provenance}: damaged ({error}); move it away to go on without it") from None
+        raise damaged(folder.provenance, error) from None
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise UserError(f"{folder.provenance}: damaged (not a list of launches); move it away to go on without it")
+        raise damaged(folder.provenance, "not a list of launches")
     return found
 
 

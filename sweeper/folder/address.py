@@ -1,4 +1,4 @@
-"""Where the results of a sweep are: in a folder, or in an object store and, while it runs, in this user's cache."""
+"""Addresses of sweeps: a folder, or a URI in an object store with a local copy in this user's cache."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 SCHEMES = ("s3", "gs")
 CACHE = "SWEEPER_CACHE"
-"""Environment variable: the folder that holds the local copies of sweeps in object stores, and data that tasks make."""
+"""Environment variable: the folder of local copies of sweeps in object stores, and of data that tasks generate."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
 
 
@@ -17,10 +17,10 @@ def in_store(address: str) -> bool:
 
 
 def check(address: str) -> str:
-    """A path as it is, or a URI in the form that the others here expect.
+    """Validate an address: a path is returned unchanged, a URI in normal form.
 
     Raises:
-        ValueError: not a URI that names a folder in an object store; with words for the user.
+        ValueError: not the URI of a folder in an object store; the message is for the user.
     """
     if not in_store(address):
         return address
@@ -29,7 +29,7 @@ def check(address: str) -> str:
     if scheme not in SCHEMES:
         raise ValueError(f"got {address.partition('@')[0]!r}; give a folder, or a URI that begins with {known}")
     if "@" in path or "?" in path:
-        # The space.yaml is kept with the results. What may be a secret is not repeated here either.
+        # The space.yaml is kept with the results, so it must not hold secrets; nor must this message repeat one.
         raise ValueError(
             f"got options or credentials in a URI; give {scheme}://bucket/prefix alone: "
             "credentials, region and endpoint come from the environment"
@@ -50,7 +50,7 @@ def address_of(results: str, name: str) -> str:
 def working_folder(address: str) -> Path:
     """The local folder that a sweep runs in: the address itself, or one in the cache.
 
-    Buckets of other servers than the usual one are kept apart: their names may be the same.
+    The folder's path contains the server if it is not the default one: bucket names are unique per server only.
 
     Raises:
         ValueError: as `check`.
@@ -64,7 +64,7 @@ def working_folder(address: str) -> Path:
 
 
 def s3_endpoint() -> str | None:
-    """The server that speaks S3, where it is not Amazon's."""
+    """The S3 server, if it is not Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from sweeper.errors import UserError, nearest
 from sweeper.folder.address import check, in_store
 from sweeper.folder.layout import SweepFolder
-from sweeper.folder.local_copy import explained, localised
+from sweeper.folder.local_copy import local_folder, store_errors
 from sweeper.folder.object_store import Store
 
 RESULTS = "results"
-"""Where a sweep's name is looked up when it is not the path of one."""
+"""The folder in which the name of a sweep is looked up."""
 _LISTED = 5
 """Names of sweeps in a message."""
 
@@ -32,7 +32,7 @@ def find(called: str, say: Callable[[str], object]) -> SweepFolder | dict[str, S
     problems: list[str] = []
     for name, address in addresses(called).items():
         try:
-            found[name] = localised(address)
+            found[name] = local_folder(address)
         except UserError as error:
             problems.append(f"{name} is left out: {error}")
     if not found:
@@ -77,14 +77,14 @@ def _one(called: str) -> SweepFolder | None:
     address = called if here or not named.is_dir() else str(named)
     if Path(address).is_dir() and not SweepFolder(Path(address)).space.is_file():
         return None  # a folder of sweeps perhaps: what lies in it concerns each of them alone
-    folder = localised(address)
+    folder = local_folder(address)
     return folder if folder.space.is_file() else None
 
 
 def _below(called: str) -> dict[str, str]:
     """Name -> address of every sweep that lies directly below."""
     if in_store(called):
-        with explained(called):
+        with store_errors(called):
             names = Store(check(called)).folders_with(SweepFolder(Path()).space.name)
         return {name: f"{called.rstrip('/')}/{name}" for name in names}
     root = Path(called)

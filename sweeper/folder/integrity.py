@@ -1,7 +1,7 @@
-"""Look at a sweep's folder before anything in it is opened: plain files and folders, and nothing that leads elsewhere.
+"""Check that a sweep's folder holds only plain files and folders, before anything in it is opened.
 
-A folder may come from somebody else. A link in it could make us read, replace or remove files outside it; a pipe would
-be waited on for ever.
+A folder may come from an untrusted source. A link in it could make sweeper read, replace or remove files outside it;
+reading a pipe would block forever.
 """
 
 import os
@@ -13,10 +13,10 @@ from sweeper.folder.layout import SweepFolder
 
 
 def check(folder: SweepFolder) -> None:
-    """Raise UserError, with everything that is odd, unless the folder holds plain files and folders in their places."""
+    """Raise UserError, listing every violation, unless the folder holds plain files and folders where expected."""
     odd = [*_odd(folder.root), *_misplaced(folder)]
     if odd:
-        raise UserError("\n".join(f"{each}; move it away to go on" for each in odd))
+        raise UserError("\n".join(f"{each}; move it away to continue" for each in odd))
 
 
 def _odd(root: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Every file that a sweep leaves behind, and the one way in which files are written: beside, synced, renamed."""
+"""The files of a sweep, and the one way in which they are written: to a temporary name, synced, renamed."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +29,7 @@ class SweepFolder:
 
     @property
     def journal(self) -> Path:
-        """Optuna's storage: the truth about trials."""
+        """Optuna's storage: the authoritative record of trials."""
         return self.root / "study.journal"
 
     @property
@@ -39,17 +39,17 @@ class SweepFolder:
 
     @property
     def status(self) -> Path:
-        """What the launch that runs the sweep, or ran it last, is doing: its heartbeat."""
+        """The heartbeat of the current or last launch."""
         return self.root / "status.json"
 
     @property
     def stop_request(self) -> Path:
-        """Asks a launch to stop; that launch removes it."""
+        """A request to stop; the launch removes it."""
         return self.root / "stop.json"
 
     @property
     def checkpoints(self) -> Path:
-        """One file a trial in training: where it has got to."""
+        """One file per trial in training: its state."""
         return self.root / "checkpoints"
 
     def table(self, name: str) -> Path:
@@ -58,16 +58,16 @@ class SweepFolder:
 
     @property
     def pending(self) -> Path:
-        """Finished trials that are not in the tables' parts yet: the writer's alone."""
+        """Finished trials that are not in the tables' parts yet; only the writer uses it."""
         return self.root / "pending"
 
     def shard(self, trial: int) -> Path:
-        """Where a pending trial lies."""
+        """The file of a pending trial."""
         return self.pending / f"trial-{trial:08d}.arrow"
 
     @property
     def report(self) -> Path:
-        """What `sweeper report` writes; nobody reads it again."""
+        """The output of `sweeper report`; sweeper never reads it."""
         return self.root / "report"
 
     @property
@@ -81,18 +81,18 @@ class SweepFolder:
         return (*(self.table(name) for name in TABLES), self.pending, self.checkpoints)
 
     def remove_unfinished(self) -> None:
-        """Remove what a killed process left half-written. Raises StorageError."""
+        """Remove partially written files of killed processes. Raises StorageError."""
         for folder in (self.root, *self.folders):
             remove(path for path in folder.glob(".*.partial") if not path.is_dir())
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Make `path` hold what `write` wrote: nobody ever reads half a file, and after return it survives a crash.
+    """Write a file atomically: readers never see a partial file, and after return it survives a crash.
 
-    `write` gets a path beside the final one, hidden from readers that glob for the final name's suffix.
+    `write` receives a temporary path in the same folder, which readers that glob for the suffix do not match.
 
     Raises:
-        StorageError: the disk is full, read-only or broken; `path` holds what it held before.
+        StorageError: the disk is full, read-only or broken; `path` is unchanged.
     """
     beside = path.with_name(f".{path.name}.partial")
     try:
@@ -112,7 +112,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files, those that are there; after return they stay away, crash or not. Raises StorageError."""
+    """Remove files that exist; after return the removal survives a crash. Raises StorageError."""
     parents = set()
     for path in paths:
         with _in_plain_words(path, "removed"):
@@ -129,10 +129,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_briefly(path: Path, content: bytes) -> None:
-    """Write what only matters while its writer lives: nobody ever reads half of it, but it may not survive a crash.
+    """Write a file atomically but without syncing: readers never see a partial file, but it may not survive a crash.
 
     Raises:
-        OSError: as the disk says it.
+        OSError: the file cannot be written.
     """
     beside = path.with_name(f".{path.name}.partial")
     beside.write_bytes(content)
@@ -140,7 +140,7 @@ def write_briefly(path: Path, content: bytes) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Make the names in a folder survive a crash."""
+    """Sync a folder, so that the names in it survive a crash."""
     directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -1,9 +1,9 @@
 """One launch at a time runs a sweep that is in an object store, whichever machines they are on.
 
-The store holds an object that says who runs the sweep, and the holder counts it up at every beat. Whoever finds it
-looks for a bit more than three beats: when it counts, its holder lives; when it does not, its holder is dead. No
-clocks are compared. A store has no locks, so this cannot stop a holder that slept through its own death from writing
-once more; it looks before it writes, and ends when the lease is another's.
+The store holds an object that names the launch, which increments a counter in it at every beat. Another launch observes
+the object for a bit more than three beats: if the counter changes, the holder is alive; if not, it is dead. No clocks
+are compared. A store has no locks, so a holder that was suspended and counted as dead may write once more; it checks
+the lease before each write, and ends if another launch holds it.
 """
 
 import json
@@ -22,19 +22,19 @@ from sweeper.folder.manifest import LEASE
 from sweeper.folder.object_store import ERRORS, Store
 
 _BEATS = 3.5
-"""Beats without news after which a holder is taken for dead."""
+"""Beats without a change after which the holder counts as dead."""
 _TOKEN = ".lease"
-"""File that remembers this folder's last claim: whoever holds the folder's lock knows that its holder is dead."""
+"""File with this folder's last token: a process that holds the folder's lock knows that the token's launch is dead."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the lease says.
+    """The content of the lease.
 
     Attributes:
-        host, pid: who holds it.
-        token: names the launch.
-        beat: counts up.
+        host, pid: machine and process of the holder.
+        token: identifies the launch.
+        beat: a counter.
         every: seconds between two beats.
     """
 
@@ -62,15 +62,15 @@ class Lease:
 
     @property
     def token(self) -> str:
-        """Names this launch."""
+        """Identifies this launch."""
         return self._claim.token
 
     def take(self, folder: SweepFolder, say: Callable[[str], object]) -> None:
-        """Take the lease, and count it up until it is released.
+        """Take the lease, and renew it until it is released.
 
         Args:
             folder: the sweep's local folder, whose lock this process holds.
-            say: is told from whom the sweep was taken over.
+            say: receives a message if the sweep is taken over from a dead launch.
 
         Raises:
             UserError: another launch is running the sweep.
@@ -90,12 +90,12 @@ class Lease:
         """Let the next launch begin at once."""
         self._done.set()
         self._thread.join()
-        with suppress(*ERRORS):  # then the next launch waits for beats that do not come
+        with suppress(*ERRORS):  # then the next launch waits until the lease counts as dead
             if self._is_ours(self._read()):
                 self._store.delete(LEASE)
 
     def confirm(self) -> None:
-        """Look whether the lease is still ours. Raises StorageError, where it is not, with words in `lost`."""
+        """Raise StorageError if another launch holds the lease; `lost` then has the message."""
         found = self._read()
         if self.lost:
             raise StorageError(self.lost)
@@ -103,15 +103,15 @@ class Lease:
             raise self.lose(_who(found))
 
     def lose(self, who: str) -> StorageError:
-        """Give the lease up to somebody who has it, for good. Returns the error that says so."""
+        """Record that another launch holds the lease. Returns the error to raise."""
         self.lost = (
-            f"{self._store.uri}: {who} took this sweep over, as this launch was not heard of for a while; "
-            "this one ends, and what it did since counts for nothing"
+            f"{self._store.uri}: {who} took this sweep over, because this launch did not respond for a while; "
+            "this launch ends, and its later results are discarded"
         )
         return StorageError(self.lost)
 
     def _outlast(self, found: Claim, say: Callable[[str], object]) -> None:
-        """Wait until a claim is dead. Raises UserError when it lives."""
+        """Wait until a claim counts as dead. Raises UserError if it is alive."""
         until = time.monotonic() + _BEATS * found.every
         while time.monotonic() < until:
             time.sleep(found.every / 4)
@@ -120,10 +120,10 @@ class Lease:
                 return
             if now != found:
                 raise self._refusal(now)
-        say(f"taking over from {_who(found)}, which has not been heard of for {_BEATS * found.every:g} s")
+        say(f"taking over from {_who(found)}, which has not responded for {_BEATS * found.every:g} s")
 
     def _refusal(self, found: Claim | None) -> UserError:
-        who = _who(found) if found else "somebody"
+        who = _who(found) if found else "another launch"
         return UserError(f"{self._store.uri}: {who} is running this sweep; wait for it, or change name")
 
     def _beat(self) -> None:
@@ -135,7 +135,7 @@ class Lease:
             except StorageError:
                 return
             except ERRORS:
-                continue  # whoever brings results there says so
+                continue  # the mirror reports it
 
     def _is_ours(self, found: Claim | None) -> bool:
         return found is not None and found.token == self.token
@@ -149,7 +149,7 @@ class Lease:
             return None
         try:
             return Claim(**json.loads(content))
-        except (ValueError, TypeError):  # of another version; whether it changes shows as well whether its holder lives
+        except (ValueError, TypeError):  # another version; a changing value is enough to tell that its holder is alive
             return replace(self._claim, host="an unknown machine", pid=0, token=content.decode(errors="replace"))
 
 

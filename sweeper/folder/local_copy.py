@@ -1,7 +1,7 @@
-"""Makes a folder on this machine equal to what a store holds of a sweep: to go on from there, or to read.
+"""Make a local folder equal to a sweep in an object store, to resume or to read it.
 
-What a store holds is what its manifest lists. Objects that the manifest calls staged may still wait in the staging
-folder, so they are looked for there first; nobody who only reads has to write anything there.
+The manifest lists the sweep's files. Objects that it lists as staged may still be in the staging folder, so they are
+read from there first; readers never write to the store.
 """
 
 import fcntl
@@ -28,33 +28,33 @@ _PASSES = 20
 _FAILURES = 3
 
 
-def localised(address: str) -> SweepFolder:
-    """The folder of a sweep to read: of one in an object store a local copy, brought up to date.
+def local_folder(address: str) -> SweepFolder:
+    """The folder of a sweep to read; for a sweep in an object store, an up-to-date local copy.
 
-    A sweep that a launch on this machine is running, or ran last, is read where it runs.
+    A sweep that a launch on this machine is running is read in the folder of that launch.
 
     Raises:
-        UserError: not an address, or the store cannot be read; or the folder holds what no sweep leaves there.
+        UserError: not an address, the store cannot be read, or the folder holds links or special files.
     """
     try:
         folder = SweepFolder(working_folder(address))
     except ValueError as error:
         raise UserError(str(error)) from None
     if in_store(address) and not is_running(folder):
-        with explained(address):
+        with store_errors(address):
             _bring(Store(address), folder)
     integrity.check(folder)
     return folder
 
 
 def _bring(store: Store, folder: SweepFolder) -> None:
-    there = stored(store)
+    there = stored_manifest(store)
     if there is None:
         return
-    with alone(folder):
+    with exclusive(folder):
         if is_running(folder):
             return
-        if there.newer_than(remembered(folder)):
+        if there.newer_than(local_manifest(folder)):
             fetch(store, folder, lambda name: not name.startswith(_NOT_READ))
         status = store.read(folder.status.name)
         if status is not None:
@@ -62,14 +62,14 @@ def _bring(store: Store, folder: SweepFolder) -> None:
 
 
 def request_stop(address: str, request: bytes) -> None:
-    """Leave a request to stop where the launch that runs a sweep finds it: in its folder, or in the store.
+    """Write a stop request to the folder of the launch, or to the store.
 
     Raises:
-        UserError: it cannot be written there.
+        UserError: it cannot be written.
     """
     folder = SweepFolder(working_folder(address))
     if in_store(address) and not is_running(folder):
-        with explained(address):
+        with store_errors(address):
             Store(address).write(folder.stop_request.name, request)
         return
     try:
@@ -78,8 +78,8 @@ def request_stop(address: str, request: bytes) -> None:
         raise UserError(f"{folder.stop_request}: cannot be written ({error.strerror})") from None
 
 
-def stored(store: Store) -> Manifest | None:
-    """What a store holds of a sweep, also of one that was copied there by other means; None without a sweep."""
+def stored_manifest(store: Store) -> Manifest | None:
+    """The manifest of a sweep in a store, or one made from the listing if it was copied by other means; else None."""
     content = store.read(MANIFEST)
     if content is not None:
         return Manifest.parse(content, f"{store.uri}/{MANIFEST}")
@@ -88,14 +88,14 @@ def stored(store: Store) -> Manifest | None:
     return Manifest(files={name: files[name] for name in sorted(files) if is_kept(name)}) if space in files else None
 
 
-def remembered(folder: SweepFolder) -> Manifest | None:
-    """What the store held when a launch last made it equal to the folder, or was about to; None without one."""
+def local_manifest(folder: SweepFolder) -> Manifest | None:
+    """The manifest that a launch in this folder last uploaded, or was about to upload; None if there is none."""
     path = folder.root / MANIFEST
     return Manifest.parse(path.read_bytes(), str(path)) if path.exists() else None
 
 
-def settle(store: Store, manifest: Manifest) -> None:
-    """Put staged objects in their places and delete what is to go. Doing it again changes nothing.
+def apply_staged(store: Store, manifest: Manifest) -> None:
+    """Copy staged objects to their final names and delete removed ones. Idempotent.
 
     Table by table, in the order in which a trial's rows are written: a trial in `trials` is complete in the others.
     """
@@ -108,9 +108,9 @@ def settle(store: Store, manifest: Manifest) -> None:
 
 
 def fetch(store: Store, folder: SweepFolder, wanted: Callable[[str], bool] = lambda name: True) -> Manifest | None:
-    """Make a folder equal to the store, again until nothing changed meanwhile.
+    """Download a sweep, repeatedly until the store does not change in between.
 
-    What is the same already is left alone. Returns what the store holds; None where it has no sweep any more.
+    Files that are equal already are kept. Returns the store's manifest; None if the store has no sweep any more.
 
     Raises:
         OSError, ArrowException: the two do not become equal.
@@ -119,7 +119,7 @@ def fetch(store: Store, folder: SweepFolder, wanted: Callable[[str], bool] = lam
     (folder.root / MANIFEST).unlink(missing_ok=True)
     failures = 0
     for _ in range(_PASSES):
-        manifest = stored(store)
+        manifest = stored_manifest(store)
         if manifest is None:
             return None
         here = {name: stamp for name, stamp in scan(folder.root).items() if wanted(name)}
@@ -131,18 +131,18 @@ def fetch(store: Store, folder: SweepFolder, wanted: Callable[[str], bool] = lam
         missing = [name for name in there if here.get(name) != there[name]]
         try:
             at_once(partial(_download, store, folder, manifest), missing)
-        except ERRORS:  # perhaps it was replaced or deleted while we looked
+        except ERRORS:  # it may have been replaced or deleted in the meantime
             failures += 1
             if failures == _FAILURES:
                 raise
-    raise OSError(f"after {_PASSES} times of copying, the copy is not equal to what {MANIFEST} there lists")
+    raise OSError(f"after {_PASSES} attempts, the local copy still differs from {MANIFEST} in the store")
 
 
 def _download(store: Store, folder: SweepFolder, manifest: Manifest, name: str) -> None:
-    """One file, from the staging folder while it waits there, with the time of its last change."""
+    """Download one file, from the staging folder if it is still there, with its modification time."""
     path = folder.root / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside it first: what a store raises is not trouble with the disk.
+    # To a temporary file first, so that errors of the store are not reported as errors of the disk.
     fetched = path.with_name(f".{path.name}.fetched.partial")
     try:
         if name not in manifest.staged:
@@ -156,15 +156,15 @@ def _download(store: Store, folder: SweepFolder, manifest: Manifest, name: str) 
 
 
 def at_once(do: Callable[[str], None], names: Iterable[str]) -> None:
-    """Do something for several names, a few at a time. Raises what the first that fails raises, when all are done."""
+    """Call a function for several names, a few concurrently. When all are done, raises the first error, if any."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for _ in pool.map(do, names):
             pass
 
 
 @contextmanager
-def alone(folder: SweepFolder) -> Iterator[None]:
-    """One process at a time makes a folder equal to the store."""
+def exclusive(folder: SweepFolder) -> Iterator[None]:
+    """Hold the lock under which one process at a time synchronises a folder."""
     folder.root.mkdir(parents=True, exist_ok=True)
     with open(folder.root / _LOCK, "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -172,8 +172,8 @@ def alone(folder: SweepFolder) -> Iterator[None]:
 
 
 @contextmanager
-def explained(address: str) -> Iterator[None]:
-    """Say what a user can do when a store does not answer."""
+def store_errors(address: str) -> Iterator[None]:
+    """Turn errors of a store into UserError with a remedy."""
     try:
         yield
     except ERRORS as error:

@@ -1,8 +1,8 @@
-"""What a sweep's folder holds at one instant: to compare with what a store holds, and to be taken there.
+"""Consistent snapshots of a sweep's folder, to compare with a store and to upload.
 
-A sweep may be killed at any instant and goes on from what its folder holds then. So a copy of the folder is as good as
-the folder if it is one of a single instant; files that were read one after the other, while the sweep went on, may
-never have stood beside each other.
+A sweep may be killed at any instant and resumes from the folder's content at that instant. A copy of the folder is
+therefore as good as the folder if it is a snapshot of one instant; files read one after the other, while the sweep was
+running, may never have existed together.
 """
 
 import errno
@@ -24,7 +24,7 @@ MANIFEST = "mirror.json"
 LEASE = "launch.lease"
 _SWEEP = SweepFolder(Path())
 _APART = (MANIFEST, LEASE, _SWEEP.status.name, _SWEEP.stop_request.name)
-"""Files that are no part of what a sweep goes on from."""
+"""Files that are not needed to resume a sweep."""
 _REPORT = f"{_SWEEP.report}/"
 _FROZEN = ".frozen"
 _LOOKS = 50
@@ -35,15 +35,15 @@ _LOCAL = fs.LocalFileSystem()
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store holds of a sweep.
+    """The list of a sweep's files in a store.
 
     Attributes:
-        generation: counts what was brought to the store.
-        launch: the token of the launch that brought it.
+        generation: number of uploads so far.
+        launch: token of the launch that made this upload.
         files: name -> stamp of every file.
-        staging: the folder of the store in which objects wait to be put in their places.
+        staging: folder of the store with uploaded objects that may not have their final names yet.
         staged: names of those objects.
-        removed: names of files that are to be deleted.
+        removed: names of files to delete.
     """
 
     generation: int = 0
@@ -54,7 +54,7 @@ class Manifest:
     removed: tuple[str, ...] = ()
 
     def newer_than(self, local: "Manifest | None") -> bool:
-        """Whether another launch went on since the local folder was equal to the store.
+        """Whether another launch has continued since the local folder was equal to the store.
 
         A folder without a manifest has not been worked in since, or never was brought to the store. One whose
         generation is larger was about to be brought there.
@@ -69,7 +69,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: str | bytes, place: str) -> "Manifest":
-        """From JSON. Raises UserError where it is damaged, or would write outside of the folder."""
+        """From JSON. Raises UserError if it is damaged or has names outside the folder."""
         try:
             found = json.loads(text)
             files = {str(name): (int(size), int(changed)) for name, (size, changed) in found["files"].items()}
@@ -83,7 +83,7 @@ class Manifest:
 
 
 def scan(root: Path) -> dict[str, Stamp]:
-    """Every file of a sweep's folder, by its name there: not locks, not what is hidden.
+    """Relative name -> stamp of every file of a sweep's folder, except locks and hidden files.
 
     One call for the whole folder: system calls of a thread beside a busy one wait for the interpreter, each.
     """
@@ -95,23 +95,22 @@ def scan(root: Path) -> dict[str, Stamp]:
 
 
 def freeze(root: Path, known: Mapping[str, Stamp], appended: str) -> tuple[dict[str, Stamp], Path]:
-    """Hold what has changed in the folder as it is at one instant.
+    """Keep a snapshot of the changed files of a folder.
 
-    Files are only ever replaced, so that a second name for one keeps its content; what is appended to is copied. When
-    nothing changed between a look before and a look after, all of them stood there together. Pauses between the looks
-    grow, so that they outlast a burst of writing.
+    Files are only ever replaced, so a hard link keeps the content; the file that is appended to is copied. If two
+    scans, before and after, are equal, all files existed together. Pauses between the attempts grow, so that they
+    outlast a burst of writing.
 
     Args:
         root: the folder.
-        known: files that need not be held.
+        known: files that need not be kept.
         appended: the name of the one file that is appended to.
 
     Returns:
-        Every file of the folder at that instant, and a folder that holds those that are new or changed, until the next
-        call.
+        All files of the folder at that instant, and a folder with the new and changed ones, until the next call.
 
     Raises:
-        OSError: the folder changed at every look, or cannot be read.
+        OSError: the folder changed during every attempt, or cannot be read.
     """
     frozen = root / _FROZEN
     for look in range(_LOOKS):
@@ -126,11 +125,11 @@ def freeze(root: Path, known: Mapping[str, Stamp], appended: str) -> tuple[dict[
             continue
         if scan(root) == files:
             return files, frozen
-    raise OSError(errno.EBUSY, f"changed at each of {_LOOKS} looks", str(root))
+    raise OSError(errno.EBUSY, f"changed during each of {_LOOKS} attempts", str(root))
 
 
 def thaw(root: Path) -> None:
-    """Let go of what `freeze` held."""
+    """Remove the snapshot that `freeze` kept."""
     shutil.rmtree(root / _FROZEN, ignore_errors=True)
 
 
@@ -141,7 +140,7 @@ def _hold(file: Path, held: Path, *, by_copy: bool) -> None:
             os.link(file, held)
         except FileNotFoundError:
             raise
-        except OSError:  # a file system without second names
+        except OSError:  # a file system without hard links
             pass
         else:
             return

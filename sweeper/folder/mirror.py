@@ -1,9 +1,9 @@
-"""Keeps an object store a copy of the folder that a sweep runs in.
+"""Mirror the folder of a running sweep to an object store.
 
-The store always holds the folder as it was at one instant, which is what a killed launch goes on from. Several objects
-cannot be replaced at once, so what changed is brought to a staging folder first; writing the manifest, one object, is
-the moment at which it counts; then it is copied, within the store, to where plain readers look for it. Whoever
-finds that the copying was not finished takes the staged objects for the others, or finishes it.
+The store always holds a snapshot of the folder at one instant, from which a killed launch resumes. Several objects
+cannot be replaced atomically, so changed files are uploaded to a staging folder first; writing the manifest, one
+object, commits them; then they are copied, within the store, to their final names. A reader that finds the copying
+unfinished reads the staged objects instead; a launch finishes it.
 docs/decisions/0013-mirror.md has the reasons.
 """
 
@@ -18,12 +18,20 @@ from sweeper.errors import StorageError, SweeperError, UserError
 from sweeper.folder.address import in_store
 from sweeper.folder.layout import SweepFolder, write_briefly, write_text
 from sweeper.folder.lease import Lease
-from sweeper.folder.local_copy import alone, at_once, explained, fetch, remembered, settle, stored
+from sweeper.folder.local_copy import (
+    apply_staged,
+    at_once,
+    exclusive,
+    fetch,
+    local_manifest,
+    store_errors,
+    stored_manifest,
+)
 from sweeper.folder.manifest import MANIFEST, Manifest, freeze, thaw
 from sweeper.folder.object_store import ERRORS, Store, reason
 
 LAG_SECONDS = 5.0
-"""How far the store is behind, and the beat of the lease."""
+"""Delay of the store, and the interval of the lease."""
 LAG = "SWEEPER_LAG"
 """Environment variable: another number of seconds."""
 _STAGING = ".staging"
@@ -33,7 +41,7 @@ Say = Callable[[str], object]
 
 @contextmanager
 def mirrored(address: str, folder: SweepFolder, say: Say, *, notice: Say, stop: Say) -> Iterator["Mirror | None"]:
-    """Run a sweep whose results are in an object store: bring them here, keep the store up to date, and let go.
+    """Run a sweep in an object store: download it, keep the store up to date, and release the lease at the end.
 
     Args:
         address: of the sweep; for a path there is nothing to do.
@@ -51,13 +59,13 @@ def mirrored(address: str, folder: SweepFolder, say: Say, *, notice: Say, stop: 
         yield None
         return
     lag = _lag()
-    with explained(address):
+    with store_errors(address):
         store = Store(address)
         lease = Lease(store, lag)
         lease.take(folder, say)
     try:
         mirror = Mirror(store, folder, lease, lag=lag, notice=notice, stop=stop)
-        with explained(address):
+        with store_errors(address):
             mirror.restore(say)
         mirror.start()
         try:
@@ -97,32 +105,32 @@ class Mirror:
         self._thread = threading.Thread(target=self._follow, name="mirror", daemon=True)
 
     def restore(self, say: Say) -> None:
-        """Make the local folder equal to the store, unless it is what a launch here left behind.
+        """Download the sweep, unless the local folder is at least as new.
 
         Raises:
             UserError: the store's record is damaged.
             OSError, ArrowException: the store cannot be reached, or refuses.
         """
-        with alone(self._folder):
-            there, local = stored(self._store), remembered(self._folder)
+        with exclusive(self._folder):
+            there, local = stored_manifest(self._store), local_manifest(self._folder)
             if there is None:
                 if local is not None:
-                    say(f"{self._store.uri} has nothing of this sweep; what {self._folder.root} has is brought there")
+                    say(f"{self._store.uri} does not have this sweep; uploading it from {self._folder.root}")
                 return
-            settle(self._store, there)
+            apply_staged(self._store, there)
             self._store.delete_folder(_STAGING)
             if there.newer_than(local):
-                say(f"bringing what {self._store.uri} has to {self._folder.root}")
+                say(f"downloading {self._store.uri} to {self._folder.root}")
                 there = fetch(self._store, self._folder) or there
                 write_text(self._folder.root / MANIFEST, there.text())
             self._there = there
 
     def start(self) -> None:
-        """Bring what changes to the store from now on, in a thread of its own."""
+        """Upload changes from now on, in a background thread."""
         self._thread.start()
 
     def push(self) -> None:
-        """Bring the store to what the folder holds now. Nothing is done when nothing changed.
+        """Upload the changes of the folder, if there are any.
 
         Raises:
             StorageError: another launch has taken the sweep over.
@@ -135,10 +143,10 @@ class Mirror:
             thaw(self._folder.root)
 
     def close(self, tries: int = _LAST_TRIES) -> None:
-        """Bring the rest to the store and stop.
+        """Upload the last changes and stop.
 
         Raises:
-            StorageError: that was not possible, or another launch has taken the sweep over.
+            StorageError: the upload failed, or another launch has taken the sweep over.
         """
         self._done.set()
         self._thread.join()
@@ -155,8 +163,8 @@ class Mirror:
                 said = reason(error)
         if tries:
             raise StorageError(
-                f"{self._store.uri}: the last results could not be brought there ({said}). {self._folder.root} has "
-                "all of them; the same command on this machine brings them there and goes on"
+                f"{self._store.uri}: the last results could not be uploaded ({said}). {self._folder.root} has all of "
+                "them; the same command on this machine uploads them and continues"
             )
 
     def _push(self) -> None:
@@ -169,7 +177,7 @@ class Mirror:
         staging = f"{_STAGING}/{self._lease.token}-{self._pushes}"
         at_once(lambda name: self._store.upload(frozen / name, f"{staging}/{name}"), staged)
         new = Manifest(self._there.generation + 1, self._lease.token, files, staging, staged, removed)
-        # Here first: a launch that dies in between finds that its own folder is the newer one.
+        # Locally first: a launch that dies in between then finds that its own folder is newer.
         write_text(self._folder.root / MANIFEST, new.text())
         self._confirm()
         self._store.write(MANIFEST, new.text().encode())
@@ -177,23 +185,23 @@ class Mirror:
         self._settle()
 
     def _confirm(self) -> None:
-        """Look whether the store is still ours and as we left it: only what changed since is brought there."""
+        """Check that the store is unchanged since the last upload, because only changes are uploaded."""
         self._lease.confirm()
         content = self._store.read(MANIFEST)
         if content is None:
             if self._there.launch:
                 self._there = Manifest(self._there.generation)
-                raise OSError(f"{MANIFEST} is gone; everything is brought again")
+                raise OSError(f"{MANIFEST} is missing; everything is uploaded again")
         elif Manifest.parse(content, self._store.uri).launch not in (self._there.launch, self._lease.token):
             raise self._lease.lose("another launch")
 
     def _settle(self) -> None:
         if not self._settled:
-            settle(self._store, self._there)
+            apply_staged(self._store, self._there)
             self._settled = True
 
     def _carry(self) -> None:
-        """Take the heartbeat there and requests to stop here: each an object of its own, for no trial depends on it."""
+        """Upload the heartbeat and download stop requests: separate objects, because no trial depends on them."""
         request = self._store.read(self._folder.stop_request.name)
         if request is not None:
             write_briefly(self._folder.stop_request, request)
@@ -216,7 +224,7 @@ class Mirror:
             except ERRORS as error:
                 if not self._failing:
                     self._notice(
-                        f"{self._store.uri} cannot be brought up to date ({reason(error)}); trying again, and "
+                        f"{self._store.uri} cannot be updated ({reason(error)}); retrying; "
                         f"{self._folder.root} has everything"
                     )
                 self._failing = True

@@ -1,7 +1,7 @@
-"""One folder in an object store: S3 and whatever speaks its protocol, or Google Cloud Storage.
+"""One folder in an object store: S3 and compatible servers, or Google Cloud Storage.
 
-Objects appear whole or not at all, and nobody can append to one or rename it. Everything here may be called from
-several threads, and raises one of ERRORS when the store cannot be reached or refuses.
+Objects appear whole or not at all, and cannot be appended to or renamed. All methods are thread-safe, and raise one of
+ERRORS if the store cannot be reached or refuses.
 """
 
 import json
@@ -21,7 +21,7 @@ ERRORS = (OSError, pa.ArrowException)
 _TRIES = 5
 _SMALLEST = 1024
 _CHUNK = 16 * 2**20
-"""Bytes a request when reading: each costs."""
+"""Bytes per request when reading: every request costs."""
 
 
 class Store:
@@ -40,10 +40,10 @@ class Store:
         self.uri = uri
 
     def read(self, name: str) -> bytes | None:
-        """A small object that holds JSON; None where there is none.
+        """Read a small object that holds JSON; None if there is none.
 
-        pyarrow asks for the size first and for that many bytes then. An object that was replaced by one of another size
-        in between comes cut: `write` makes that rare, and what is not JSON is asked for again.
+        pyarrow requests the size first and then that many bytes, so an object that is replaced by one of another size
+        in between is truncated: `write` makes that rare, and content that is not JSON is requested again.
         """
         content = b""
         for _ in range(_TRIES):
@@ -59,26 +59,26 @@ class Store:
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Make a small object hold this JSON, with blanks up to a size that hardly changes."""
+        """Write JSON to a small object, padded with blanks to a size that hardly changes."""
         size = max(_SMALLEST, 1 << (len(content) - 1).bit_length())
         with self._objects.open_output_stream(self._path(name)) as stream:
             stream.write(content.ljust(size))
 
     def upload(self, file: Path, name: str) -> None:
-        """Make an object hold what a file holds.
+        """Upload a file.
 
-        Not with pyarrow's `copy_files`, which keeps to itself that closing an object, which is sending it, failed.
+        pyarrow's `copy_files` is not used: it ignores errors of closing an object, which is when it is sent.
         """
         with open(file, "rb") as source, self._objects.open_output_stream(self._path(name)) as target:
             shutil.copyfileobj(source, target, _CHUNK)
 
     def download(self, name: str, file: Path) -> None:
-        """Make a file hold what an object holds. Raises FileNotFoundError where there is none."""
+        """Download an object to a file. Raises FileNotFoundError if there is none."""
         with self._objects.open_input_stream(self._path(name)) as source, open(file, "wb") as target:
             shutil.copyfileobj(source, target, _CHUNK)
 
     def copy(self, source: str, target: str) -> None:
-        """Copy an object within the store: its bytes do not come by here."""
+        """Copy an object within the store, on the server's side."""
         self._objects.copy_file(self._path(source), self._path(target))
 
     def delete(self, name: str) -> None:
@@ -133,6 +133,6 @@ def _gs(bucket: str) -> fs.FileSystem:
 
 
 def reason(error: Exception) -> str:
-    """What a store said, short enough to be read."""
-    said = re.sub(r"\s*\(Request ID: [^)]*\)", "", str(error)).strip().rstrip(".")
-    return said if len(said) <= 300 else f"{said[:297]}..."
+    """The message of a store's error, cut to 300 characters."""
+    message = re.sub(r"\s*\(Request ID: [^)]*\)", "", str(error)).strip().rstrip(".")
+    return message if len(message) <= 300 else f"{message[:297]}..."

@@ -11,7 +11,7 @@ from rich.text import Text
 from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
-from sweeper.folder.local_copy import is_running, localised
+from sweeper.folder.local_copy import is_running, local_folder
 from sweeper.results.query import query
 
 
@@ -57,7 +57,7 @@ def list_sweeps(addresses: Mapping[str, str]) -> list[Entry]:
     found = []
     for name, address in addresses.items():
         try:
-            found.append(_entry(name, localised(address)))
+            found.append(_entry(name, local_folder(address)))
         except UserError as error:
             found.append(Entry(name, address, damage=str(error)))
     return sorted(found, key=lambda each: each.finished.timestamp() if each.finished else 0.0, reverse=True)

@@ -77,7 +77,7 @@ def test_a_lease_that_does_not_count_is_taken_over(store: Store, machines: list[
     lease, said = Lease(store, EVERY), list[str]()
     lease.take(machines[1], said.append)
     lease.release()
-    assert said == ["taking over from a launch on elsewhere (process 7), which has not been heard of for 0.7 s"]
+    assert said == ["taking over from a launch on elsewhere (process 7), which has not responded for 0.7 s"]
 
 
 def test_a_lease_of_this_folders_own_dead_launch_is_taken_at_once(store: Store, machines: list[SweepFolder]) -> None:
@@ -93,9 +93,7 @@ def test_a_lease_in_another_form_is_outlasted_too(store: Store, machines: list[S
     lease, said = Lease(store, EVERY), list[str]()
     lease.take(machines[0], said.append)
     lease.release()
-    assert said == [
-        "taking over from a launch on an unknown machine (process 0), which has not been heard of for 0.7 s"
-    ]
+    assert said == ["taking over from a launch on an unknown machine (process 0), which has not responded for 0.7 s"]
 
 
 def test_who_lost_it_is_told_and_does_not_take_it_back(store: Store, machines: list[SweepFolder]) -> None:
@@ -105,8 +103,8 @@ def test_who_lost_it_is_told_and_does_not_take_it_back(store: Store, machines: l
     with pytest.raises(StorageError) as raised:
         sleeper.confirm()
     words = (
-        f"{store.uri}: a launch on elsewhere (process 7) took this sweep over, as this launch was not heard of for a "
-        "while; this one ends, and what it did since counts for nothing"
+        f"{store.uri}: a launch on elsewhere (process 7) took this sweep over, because this launch did not respond for "
+        "a while; this launch ends, and its later results are discarded"
     )
     assert (str(raised.value), sleeper.lost) == (words, words)
     sleeper.release()

@@ -101,7 +101,7 @@ def test_a_folder_that_never_stands_still_is_an_error(tmp_path: Path, monkeypatc
         real(*arguments)
 
     monkeypatch.setattr(os, "link", meanwhile)
-    with pytest.raises(OSError, match="changed at each of 50 looks"):
+    with pytest.raises(OSError, match="changed during each of 50 attempts"):
         freeze(tmp_path, {}, "study.journal")
 
 

@@ -19,7 +19,7 @@ import pytest
 from sweeper.errors import StorageError, UserError
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.folder.lease import Lease
-from sweeper.folder.local_copy import localised
+from sweeper.folder.local_copy import local_folder
 from sweeper.folder.manifest import Manifest, scan
 from sweeper.folder.mirror import Mirror
 from sweeper.folder.object_store import Store
@@ -110,7 +110,7 @@ def test_another_machine_goes_on_from_what_the_store_has(
         assert content(elsewhere) == SWEEP
         unchanged = manifest(store)
     assert manifest(store) == unchanged
-    assert said == [f"bringing what {address} has to {elsewhere.root}"]
+    assert said == [f"downloading {address} to {elsewhere.root}"]
 
     # And the first, which has been overtaken since, goes on from there; what it did not bring away is given up.
     more = {"study.journal": "trial 0\ntrial 1\n", "trials/part-00001.parquet": "more"}
@@ -140,7 +140,7 @@ def test_what_a_killed_launch_did_not_bring_is_kept_and_brought(
 def test_a_store_that_was_emptied_is_filled_again(address: str, store: Store, here: SweepFolder) -> None:
     brought(address, here, SWEEP)
     store.delete_folder("")
-    assert brought(address, here, {}) == [f"{address} has nothing of this sweep; what {here.root} has is brought there"]
+    assert brought(address, here, {}) == [f"{address} does not have this sweep; uploading it from {here.root}"]
     assert objects(store) == SWEEP
 
 
@@ -208,7 +208,7 @@ def test_wherever_a_push_dies_the_store_goes_back_to_one_instant(
             dying.left = requests
             mirror.push()
         monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / f"reader-{requests}"))
-        read = content(localised(address))
+        read = content(local_folder(address))
         current = current + 1 if manifest(store).generation > current + 1 else current
         assert read == state(current)
         if dying.left >= 0:
@@ -237,7 +237,7 @@ def test_at_any_moment_of_a_sweep_the_store_goes_back_to_what_a_launch_may_go_on
             try:
                 between += bool(Store(address).listing(".staging"))
                 monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / f"look-{len(finished)}"))
-                folder = localised(address)
+                folder = local_folder(address)
             finally:
                 os.kill(process.pid, signal.SIGCONT)
             tables = {
@@ -274,7 +274,7 @@ def test_a_store_that_is_away_for_a_while_is_said_once_and_caught_up_with(
         cable.plug()
         wait_for(lambda: objects(store) == SWEEP | {"study.journal": "still away"})
         wait_for(lambda: len(notices) == 2)
-    assert notices[0].startswith(f"{address} cannot be brought up to date (")
+    assert notices[0].startswith(f"{address} cannot be updated (")
     assert notices[0].endswith(f"); trying again, and {here.root} has everything")
     assert notices[1] == f"{address} is up to date again"
 
@@ -287,7 +287,7 @@ def test_a_store_that_is_away_at_the_end_is_an_error_that_names_the_folder(
             fill(here, SWEEP)
             cable.pull()
     said = str(raised.value)
-    assert said.startswith(f"{address}: the last results could not be brought there (")
+    assert said.startswith(f"{address}: the last results could not be uploaded (")
     assert said.endswith(
         f"). {here.root} has all of them; the same command on this machine brings them there and goes on"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import UserError
-from sweeper.folder.local_copy import localised
+from sweeper.folder.local_copy import local_folder
 from sweeper.folder.object_store import ERRORS, Store, reason
 from tests.folder.conftest import Cable
 
@@ -92,4 +92,4 @@ def test_what_cannot_be_sent_is_an_error(cable: Cable, tmp_path: Path) -> None:
 def test_a_server_that_is_not_there_is_the_users_to_put_right(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"^s3://bucket/small: cannot be used \(.*NETWORK_CONNECTION.*\); check"):
-        localised("s3://bucket/small")
+        local_folder("s3://bucket/small")

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from sweeper.errors import SweepFailed, UserError
-from sweeper.folder.local_copy import localised
+from sweeper.folder.local_copy import local_folder
 from sweeper.results.query import frame
 from sweeper.sweep.launch import launch
 from sweeper.training import probe
@@ -395,9 +395,7 @@ def test_results_on_s3_are_those_of_a_local_folder(tmp_path: Path, bucket: str) 
     again = launch(small.write(tmp_path), [f"results={bucket}/deep"], where="here", console=console)
     assert again == folder
     said = console.file.getvalue().removeprefix(said)  # type: ignore[attr-defined]
-    assert said.startswith(
-        f"bringing what {address} has to {folder.root}\nsmall: 5 trials from before, 1 trial at once"
-    )
+    assert said.startswith(f"downloading {address} to {folder.root}\nsmall: 5 trials from before, 1 trial at once")
 
 
 @pytest.mark.slow
@@ -412,7 +410,7 @@ def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
         stored: dict[int, object] = {}
 
         def some_are_stored() -> bool:
-            reading = localised(f"{bucket}/small")
+            reading = local_folder(f"{bucket}/small")
             if reading.space.exists():
                 trials = frame(reading, "select trial, started from trials where state = 'finished'")
                 stored.update(trials.set_index("trial")["started"].to_dict())
@@ -429,7 +427,7 @@ def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
 
     console = quiet()
     launch(space, [there], where="here", console=console)
-    assert f"(process {head.pid}), which has not been heard of for 0.7 s" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"(process {head.pid}), which has not responded for 0.7 s" in console.file.getvalue()  # type: ignore[attr-defined]
     trials = pd.read_parquet(f"{bucket}/small/trials").set_index("trial")
     assert sorted(trials.index) == [0, 1, 2, 3, 4]
     assert trials["identity"].is_unique

@@ -180,7 +180,7 @@ def test_what_cannot_be_resumed(tmp_path: Path, begun: SweepFolder, monkeypatch:
             resume(nothing, where="here", console=quiet())
     for damage in ("", "{", "[1]", "[" * 100_000):
         begun.provenance.write_text(damage)
-        with pytest.raises(UserError, match=r"provenance\.json: damaged .*; move it away to go on without it"):
+        with pytest.raises(UserError, match=r"provenance\.json: damaged .*; move it away to continue without it"):
             resume("small", where="here", console=quiet())
     begun.provenance.unlink()
     (begun.root / "checkpoints").symlink_to(tmp_path)
