@@ -29,8 +29,10 @@ def test_a_sweep_with_a_link_in_it_is_left_out_of_a_folder_and_said(tmp_path: Pa
     here, odd = begun(tmp_path / "here"), begun(tmp_path / "odd")
     odd.table("trials").symlink_to(tmp_path)
     said: list[str] = []
-    refused = f"{odd.table('trials')}: a link; a sweep's folder has none, for it could lead anywhere; "
+    refused = (
+        f"{odd.table('trials')}: a link; a sweep's folder has none, for it could lead anywhere; "
         "move it away to continue"
+    )
     assert find(str(tmp_path), said.append) == {"here": here}
     assert said == [f"odd is left out: {refused}"]
     assert list(addresses(str(tmp_path))) == ["here", "odd"]
