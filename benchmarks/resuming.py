@@ -22,7 +22,7 @@ from rich.console import Console
 
 from benchmarks.bookkeeping import HORIZON, QUESTION, nothing
 from sweeper.sweep.launch import launch
-from sweeper.training import train as training
+from sweeper.training import engine
 from sweeper.training.checkpoint import Pace
 from sweeper.trial import Assignment, Chunk
 
@@ -58,7 +58,7 @@ def checkpoints(folder: Path, steps: int) -> dict[str, Any]:
     folder.mkdir(parents=True)
     space = folder / "space.yaml"
     space.write_text(PUBLISHED.format(steps=steps, cpu=os.cpu_count(), results=folder / "results"))
-    training.Pace = Watched  # type: ignore[misc]  # to look at it
+    engine.Pace = Watched  # type: ignore[misc]  # to look at it
     Watched.kept.clear()
     began = time.perf_counter()
     launch(space, where="here", console=Console(file=(folder / "out").open("w")))

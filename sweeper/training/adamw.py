@@ -56,6 +56,15 @@ class AdamW:
         self._betas, self._epsilon = self._betas[rows], self._epsilon[rows]
         self.first, self.second, self.updates = self.first[rows], self.second[rows], self.updates[rows]
 
+    def join(self, other: "AdamW", parameters: torch.Tensor) -> None:
+        """Take in other runs behind one's own; `parameters` are now those of all of them."""
+        both = [
+            torch.cat([getattr(self, name), getattr(other, name)])
+            for name in ("_betas", "_epsilon", "first", "second", "updates")
+        ]
+        self._parameters = parameters
+        self._betas, self._epsilon, self.first, self.second, self.updates = both
+
     def _step_in_one_pass(self, gradients: Sequence[torch.Tensor], constants: torch.Tensor) -> None:
         runs, stride = self._parameters.shape
         pieces = [gradient.contiguous() for gradient in gradients]

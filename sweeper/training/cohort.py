@@ -8,12 +8,13 @@ Between two evaluations nothing is read from the device: batch sizes, rates and 
 the next one, and sums for the report pile up there. On a GPU these updates are replayed as CUDA graphs.
 """
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from sweeper.config.model import Objective, Precision
@@ -22,7 +23,7 @@ from sweeper.training import rng
 from sweeper.training.buffers import Buffers, Measures
 from sweeper.training.evaluation import Evaluation
 from sweeper.training.graphs import Graphs
-from sweeper.training.learners.learner import Equipment, Learner, Run
+from sweeper.training.learners.learner import Equipment, Learner, Problem, Run
 from sweeper.training.ops.dedup import merge
 from sweeper.training.ops.matmul import product_for
 from sweeper.training.parameters import Flat
@@ -38,12 +39,13 @@ class Cohort:
 
     Args:
         learner: of their task.
-        runs: that are alike.
+        runs: of one trial, that are alike; `join` brings those of others.
         objective: horizon, evaluations, the event that ends a run, and the tail that it still trains then.
         device: where to train.
         precision: of matrix products: `float32`, `tf32` or `bfloat16`.
         dtype: of parameters and of all other arithmetic; float64 is for tests.
         techniques: what to use.
+        trial: the number of their trial.
     """
 
     def __init__(
@@ -56,24 +58,49 @@ class Cohort:
         precision: Precision = "float32",
         dtype: torch.dtype = torch.float32,
         techniques: Techniques = ALL,
+        trial: int = 0,
     ):
-        self._objective, self._device, self._seconds = objective, device, 0.0
-        equipment = Equipment(device, dtype, product_for(precision, device), techniques.share)
-        self._problem = learner.problem(runs, equipment)
-        self._stack = Stack.of(runs, self._problem, objective, device, dtype)
-        self._measures = Measures(
-            tuple(name for name in learner.task.scores if name != LOSS),
-            tuple(name for name in learner.task.diagnostics if name not in self._problem.norms),
-        )
-        self._merge = techniques.merge and device.type == "cpu" and self._problem.repeats
-        self._evaluation = Evaluation(self._problem, self._measures, learner.task.sampled, self._merge)
+        self._learner, self._objective, self._techniques = learner, objective, techniques
+        self._equipment = Equipment(device, dtype, product_for(precision, device), techniques.share)
+        problem = learner.problem(runs, self._equipment)
+        self._stack = Stack.of(trial, runs, problem, objective, self._equipment)
         self._graphs = Graphs(device, techniques.graphs)
-        self._prepare()
+        self._serve(problem)
 
     @property
     def parameters(self) -> Flat:
         """Of the runs that are in the stack now."""
         return self._stack.parameters
+
+    @property
+    def trials(self) -> list[int]:
+        """Of each run that the last evaluation had a row of, the number of its trial."""
+        return [member.trial for member in self._stack.members]
+
+    @property
+    def training(self) -> set[int]:
+        """The trials of which some run trains on."""
+        return {member.trial for member in self._stack.members if member.watch.trains}
+
+    @property
+    def shared_by(self) -> Hashable:
+        """What another cohort must have in common for `join`; None where nobody may join.
+
+        On a CPU joining changes no bit of any run. Every operation treats a run alike whatever stands beside it, but
+        sums over a padded batch round by its width. So there the batches must be of one width that never changes, and
+        not merged, for then the width follows from the draws; and validation sets must be of one length.
+        """
+        objective, stack = self._objective, self._stack
+        if objective.horizon % objective.evaluate_every:
+            return None  # the last piece before the horizon is shorter, and all runs of a stack are evaluated at once
+        alike = (self._learner.alike(stack.runs[0]), objective, self._equipment.dtype, self._equipment.product)
+        if self._equipment.device.type != "cpu":
+            return alike
+        widths = {bucket(size) for size in np.unique(stack.course.sizes).tolist()}
+        adapts = any(run.settings.batch.shape == "noise_scale" for run in stack.runs)
+        if self._evaluation.sampled or adapts or len(widths) > 1 or self._merges(max(widths)):
+            return None
+        return (*alike, widths.pop(), stack.validation.rows.shape[1])
 
     def train(self) -> Iterator[Columns]:
         """Train until every run has reached its event and its tail, its horizon or a non-finite loss.
@@ -81,18 +108,27 @@ class Cohort:
         Yields:
             One evaluation of every run that trained: column -> [runs] (see `Chunk.columns`).
         """
-        stack, event = self._stack, self._objective.event
-        started = time.perf_counter() - self._seconds
-        while going := [row for row, watch in enumerate(stack.watches) if watch.trains]:
-            self._keep(going)
-            columns = self._next_evaluation()
-            self._seconds = time.perf_counter() - started
-            columns["seconds"] = np.full(len(stack), self._seconds)
-            finite = np.all([np.isfinite(columns[name]) for name in _LOSSES], axis=0)
-            seen = zip(stack.watches, stack.steps.tolist(), columns[event.metric].tolist(), finite, strict=True)
-            for watch, step, value, fine in seen:
-                watch.see(step, value, bool(fine), self._seconds)
-            yield columns
+        while self.training:
+            yield self.evaluate()
+
+    def evaluate(self) -> Columns:
+        """Train every run that is not over up to its next evaluation, at the horizon at the latest: a row for each."""
+        self._keep([row for row, member in enumerate(self._stack.members) if member.watch.trains])
+        stack, buffers, evaluation = self._stack, self._buffers, self._evaluation
+        began = time.perf_counter()
+        updates = min(self._objective.evaluate_every, self._objective.horizon - int(stack.steps[0]))
+        self._advance(updates)
+        width = int(stack.course.window(stack.steps - 1, 1)[0].max())
+        key = ("validate", width if evaluation.sampled else 0)
+        self._graphs.run(key, [], lambda: evaluation.validate(stack, buffers, width))
+        columns = evaluation.columns(stack, buffers, updates)
+        elapsed = time.perf_counter() - began
+        columns["seconds"] = np.array([member.watch.seconds + elapsed for member in stack.members])
+        values, losses = columns[self._objective.event.metric], [columns[name] for name in _LOSSES]
+        for row, member in enumerate(stack.members):
+            finite = all(math.isfinite(each[row]) for each in losses)
+            member.watch.see(int(stack.steps[row]), float(values[row]), finite, float(columns["seconds"][row]))
+        return columns
 
     def update(self, count: int = 1) -> None:
         """That many steps of gradient descent for every run, with no evaluation."""
@@ -101,15 +137,28 @@ class Cohort:
             self._advance(piece)
             count -= piece
 
-    def _next_evaluation(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Train as far as the next evaluation, at the horizon at the latest."""
-        stack, buffers = self._stack, self._buffers
-        updates = min(self._objective.evaluate_every, self._objective.horizon - int(stack.steps[0]))
-        self._advance(updates)
-        width = int(stack.course.window(stack.steps - 1, 1)[0].max())
-        key = ("validate", width if self._evaluation.sampled else 0)
-        self._graphs.run(key, [], lambda: self._evaluation.validate(stack, buffers, width))
-        return self._evaluation.columns(stack, buffers, updates)
+    def join(self, other: "Cohort") -> None:
+        """Take in the runs of a cohort that has the same `shared_by`; they go on from where they are."""
+        problem = self._learner.problem([*self._stack.runs, *other._stack.runs], self._equipment)
+        self._stack.join(other._stack, problem)
+        self._serve(problem)
+
+    def leave(self, trial: int) -> None:
+        """Let a trial's runs go."""
+        self._keep([row for row, member in enumerate(self._stack.members) if member.trial != trial])
+
+    def state(self, trial: int = 0) -> dict[str, Any]:
+        """What a trial's runs need to go on, between two evaluations: numbers, lists and tensors on the CPU."""
+        return self._stack.state(trial)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave of the same runs, which then train as if nothing had happened.
+
+        Raises:
+            LookupError, TypeError, ValueError: such runs gave no such state.
+        """
+        self._stack.restore(state)
+        self._prepare()
 
     def _advance(self, count: int) -> None:
         """So many updates, at most `evaluate_every`: in one piece where they have one shape, else one by one."""
@@ -150,61 +199,66 @@ class Cohort:
         rate, decay = buffers.rates.index_select(1, column), buffers.decays.index_select(1, column)
         indices = rng.draw(stack.seeds, rng.TRAIN, stack.optimiser.updates[:, 0], width, stack.train.counts)
         rows = stack.train.rows.gather(1, indices)
-        counts: torch.Tensor = torch.arange(width, device=self._device) < asked
-        if self._merge and not measure:
+        counts: torch.Tensor = torch.arange(width, device=stack.seeds.device) < asked
+        if self._merges(width) and not measure:
             rows, counts = merge(rows, counts)
         weights = counts / asked.to(rate.dtype)
-        scores = self._problem.score(stack.parameters.leaves, rows)
+        scores = self._evaluation.problem.score(stack.parameters.leaves, rows)
         if measure:
             gradients = self._measure(scores.losses, weights, asked)
         else:
             gradients = stack.parameters.gradients((scores.losses * weights).sum())
         stack.optimiser.step(gradients, rate, decay)
-        for sums, values in zip(buffers.train_sums, self._measures.in_order(scores), strict=True):
+        for sums, values in zip(buffers.train_sums, self._evaluation.measures.in_order(scores), strict=True):
             sums.add_((values * counts).sum(1))
         if diagnose:
             buffers.gradient_norm.copy_(_squares(gradients).sqrt())
-            for mine, name in zip(buffers.diagnostics, self._measures.diagnostics, strict=True):
+            for mine, name in zip(buffers.diagnostics, self._evaluation.measures.diagnostics, strict=True):
                 mine.copy_((scores.diagnostics[name] * weights).sum(1))
         column += 1
+
+    def _merges(self, width: int) -> bool:
+        """Whether so many draws repeat so many examples that finding them pays: of n from 16 n it is 3 %."""
+        return self._merge and width * 16 >= self._stack.train.rows.shape[1]
 
     def _measure(self, losses: torch.Tensor, weights: torch.Tensor, asked: torch.Tensor) -> list[torch.Tensor]:
         """The gradients, in two halves whose norms tell the gradient noise."""
         parameters = self._stack.parameters
-        first = torch.arange(losses.shape[1], device=self._device) < asked // 2
+        first = torch.arange(losses.shape[1], device=losses.device) < asked // 2
         left = parameters.gradients((losses * weights * first).sum(), keep_graph=True)
         right = parameters.gradients((losses * weights * ~first).sum())
         whole = [a + b for a, b in zip(left, right, strict=True)]
         self._buffers.noise.copy_(torch.stack([_squares(whole), 2 * (_squares(left) + _squares(right))]))
         return whole
 
-    def state(self) -> dict[str, Any]:
-        """What goes on needs, between two evaluations: numbers, lists and tensors on the CPU."""
-        return {"seconds": self._seconds, **self._stack.state()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave of a cohort of the same runs, which then trains as if nothing had happened.
-
-        Raises:
-            LookupError, TypeError, ValueError: such a cohort gave no such state.
-        """
-        self._seconds = float(state["seconds"])
-        self._stack.restore(state)
-        self._prepare()
-
     def _keep(self, rows: list[int]) -> None:
         """Let the other runs leave the stack."""
         if len(rows) < len(self._stack):
-            self._stack.keep(np.array(rows, dtype=np.int64))
+            self._stack.keep(rows)
             self._prepare()
+
+    def _serve(self, problem: Problem) -> None:
+        """Train on the examples of this problem from now on."""
+        task, techniques, device = self._learner.task, self._techniques, self._equipment.device
+        measures = Measures(
+            tuple(name for name in task.scores if name != LOSS),
+            tuple(name for name in task.diagnostics if name not in problem.norms),
+        )
+        self._merge = techniques.merge and device.type == "cpu" and problem.repeats
+        self._evaluation = Evaluation(problem, measures, task.sampled, self._merge)
+        self._prepare()
 
     def _prepare(self) -> None:
         """Make the buffers of the runs that are in the stack now."""
         self._graphs.forget()
         updates = min(self._objective.evaluate_every, self._objective.horizon)
-        self._buffers = Buffers.for_runs(len(self._stack), updates, self._measures, self._stack.parameters.values)
+        measures, like = self._evaluation.measures, self._stack.parameters.values
+        self._buffers = Buffers.for_runs(len(self._stack), updates, measures, like)
 
 
 def _squares(pieces: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Squared L2 norm of each run's gradient, [R], from its pieces [R, n]."""
-    return torch.stack([piece.square().sum(1) for piece in pieces]).sum(0)
+    """Squared L2 norm of each run's gradient, [R], from its pieces [R, n].
+
+    Added one after the other: a sum over a stacked axis rounds by how many runs there are.
+    """
+    return reduce(torch.add, [piece.square().sum(1) for piece in pieces])

@@ -16,8 +16,13 @@ from sweeper.training.stack import Stack
 SAMPLED_BATCHES = 8
 """Validation batches of the published experiment's sampled evaluation."""
 
-_ROWS = 8192
-"""Validation examples of all runs together that are pushed through the model at a time."""
+_EXAMPLES = 4096
+"""Validation examples of each run that are pushed through the model at a time on a CPU.
+
+Sums round by where they are divided: they must not be divided by who else is in the stack.
+"""
+_ROWS = 2**17
+"""Those of all runs together on a GPU, where memory is the limit."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Evaluation:
         if self.merge and self.sampled:
             rows, counts = merge(rows, counts)
         buffers.validation_means.zero_()
-        pieces = -(-rows.numel() // _ROWS)
+        pieces = -(-rows.shape[1] // _EXAMPLES) if device.type == "cpu" else -(-rows.numel() // _ROWS)
         for piece, count in zip(rows.chunk(pieces, dim=1), counts.chunk(pieces, dim=1), strict=True):
             scores = self.measures.in_order(self.problem.score(stack.parameters.leaves, piece))
             for sums, values in zip(buffers.validation_means, scores, strict=True):

@@ -38,6 +38,10 @@ class Flat:
         """Those of the runs in `rows` (int64 indices) alone."""
         return Flat(self._shapes, self.values[rows])
 
+    def join(self, other: "Flat") -> "Flat":
+        """One's own, and behind them those of other runs of the same shapes."""
+        return Flat(self._shapes, torch.cat([self.values, other.values]))
+
     def gradients(self, loss: torch.Tensor, keep_graph: bool = False) -> list[torch.Tensor]:
         """Gradients of a scalar: pieces [R, n], in the order of the flat rows."""
         pieces = torch.autograd.grad(loss, list(self.leaves.values()), retain_graph=keep_graph)

@@ -59,6 +59,14 @@ class Course:
         self.sizes = self.sizes[list(rows)]
         self.rates, self.decays = self.rates[list(rows)], self.decays[list(rows)]
 
+    def join(self, other: "Course") -> None:
+        """Take in the runs of another course over the same horizon, behind one's own."""
+        self._runs += other._runs
+        self._adaptive += other._adaptive
+        self.sizes = np.concatenate([self.sizes, other.sizes])
+        self.rates = np.concatenate([self.rates, other.rates])
+        self.decays = np.concatenate([self.decays, other.decays])
+
     def state(self) -> list[dict[str, Any] | None]:
         """What measurements have changed: of each adaptive run its moving averages and its batch sizes.
 

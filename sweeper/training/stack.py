@@ -11,7 +11,7 @@ import torch
 from sweeper.config.model import Objective
 from sweeper.stats.watch import Watch
 from sweeper.training.adamw import AdamW
-from sweeper.training.learners.learner import Problem, Run
+from sweeper.training.learners.learner import Equipment, Problem, Run
 from sweeper.training.parameters import Flat
 from sweeper.training.schedules import Course
 
@@ -39,28 +39,41 @@ class Examples:
         return Examples(self.rows[rows], self.counts[rows])
 
 
+@dataclass(frozen=True)
+class Member:
+    """One run of a stack.
+
+    Attributes:
+        run: what it is.
+        watch: whether it is over.
+        trial: the number of its trial.
+        number: which of its trial's runs in this stack it is, counted from 0.
+    """
+
+    run: Run
+    watch: Watch
+    trial: int
+    number: int
+
+
 @dataclass
 class Stack:
     """The runs and where they have got to.
 
     Attributes:
-        runs: what they are.
-        watches: whether each is over.
+        members: the runs.
         course: batch sizes, rates and decays of their updates.
         steps: int64 [R], updates done.
         seen: int64 [R], examples trained on up to the last evaluation.
-        numbers: int64 [R], which of the runs at the beginning each is.
         parameters, optimiser: on the device, like all that follow.
         seeds: int64 [R], of the order of examples.
         train, validation: examples.
     """
 
-    runs: list[Run]
-    watches: list[Watch]
+    members: list[Member]
     course: Course
     steps: npt.NDArray[np.int64]
     seen: npt.NDArray[np.int64]
-    numbers: npt.NDArray[np.int64]
     parameters: Flat
     optimiser: AdamW
     seeds: torch.Tensor
@@ -69,21 +82,19 @@ class Stack:
 
     @classmethod
     def of(
-        cls, runs: Sequence[Run], problem: Problem, objective: Objective, device: torch.device, dtype: torch.dtype
+        cls, trial: int, runs: Sequence[Run], problem: Problem, objective: Objective, equipment: Equipment
     ) -> "Stack":
-        """Runs before their first update."""
+        """Runs of one trial before their first update."""
+        device, dtype = equipment.device, equipment.dtype
         settings = [run.settings for run in runs]
         parameters = Flat(problem.shapes, problem.initial().to(device, dtype))
         betas = torch.tensor([each.betas for each in settings], dtype=dtype, device=device)
         epsilon = torch.tensor([[each.epsilon] for each in settings], dtype=dtype, device=device)
-        limits = (objective.event, objective.horizon, objective.tail, objective.horizon_seconds)
         return cls(
-            runs=list(runs),
-            watches=[Watch(*limits) for _ in runs],
+            members=[Member(run, objective.watch(), trial, number) for number, run in enumerate(runs)],
             course=Course(settings, objective.horizon),
             steps=np.zeros(len(runs), dtype=np.int64),
             seen=np.zeros(len(runs), dtype=np.int64),
-            numbers=np.arange(len(runs)),
             parameters=parameters,
             optimiser=AdamW(parameters.values, betas, epsilon),
             seeds=torch.tensor([run.seeds.order for run in runs], device=device),
@@ -92,31 +103,55 @@ class Stack:
         )
 
     def __len__(self) -> int:
-        return len(self.runs)
+        return len(self.members)
 
-    def keep(self, rows: npt.NDArray[np.int64]) -> None:
+    @property
+    def runs(self) -> list[Run]:
+        """What they are."""
+        return [member.run for member in self.members]
+
+    def rows_of(self, trial: int) -> list[int]:
+        """Where the runs of a trial are."""
+        return [row for row, member in enumerate(self.members) if member.trial == trial]
+
+    def keep(self, rows: Sequence[int]) -> None:
         """Go on with the runs in these rows alone."""
-        on_device = torch.as_tensor(rows, device=self.seeds.device)
-        self.runs = [self.runs[row] for row in rows]
-        self.watches = [self.watches[row] for row in rows]
-        self.course.keep(rows.tolist())
-        self.steps, self.seen, self.numbers = self.steps[rows], self.seen[rows], self.numbers[rows]
+        kept = np.array(rows, dtype=np.int64)
+        on_device = torch.as_tensor(kept, device=self.seeds.device)
+        self.members = [self.members[row] for row in rows]
+        self.course.keep(rows)
+        self.steps, self.seen = self.steps[kept], self.seen[kept]
         self.parameters = self.parameters.keep(on_device)
         self.optimiser.keep(on_device, self.parameters.values)
         self.seeds = self.seeds[on_device]
         self.train, self.validation = self.train.keep(on_device), self.validation.keep(on_device)
 
-    def state(self) -> dict[str, Any]:
-        """What goes on needs, between two evaluations: numbers, lists and tensors on the CPU."""
+    def join(self, other: "Stack", problem: Problem) -> None:
+        """Take in the runs of another stack behind one's own; `problem` is that of all of them, in this order."""
+        device = self.seeds.device
+        train, validation = (Examples.padded(each, device) for each in (problem.train, problem.validation))
+        parameters = self.parameters.join(other.parameters)
+        # What could fail for want of memory comes first: what fails leaves this stack as it was.
+        self.optimiser.join(other.optimiser, parameters.values)
+        self.parameters, self.train, self.validation = parameters, train, validation
+        self.members += other.members
+        self.course.join(other.course)
+        self.steps, self.seen = np.append(self.steps, other.steps), np.append(self.seen, other.seen)
+        self.seeds = torch.cat([self.seeds, other.seeds])
+
+    def state(self, trial: int) -> dict[str, Any]:
+        """What a trial's runs need to go on, between two evaluations: numbers, lists and tensors on the CPU."""
+        rows = self.rows_of(trial)
+        course = self.course.state()
         return {
-            "numbers": self.numbers.tolist(),
-            "steps": self.steps.tolist(),
-            "seen": self.seen.tolist(),
-            "watches": [watch.state() for watch in self.watches],
-            "parameters": self.parameters.values.cpu(),
-            "first": self.optimiser.first.cpu(),
-            "second": self.optimiser.second.cpu(),
-            "course": self.course.state(),
+            "numbers": [self.members[row].number for row in rows],
+            "steps": self.steps[rows].tolist(),
+            "seen": self.seen[rows].tolist(),
+            "watches": [self.members[row].watch.state() for row in rows],
+            "parameters": self.parameters.values[rows].cpu(),
+            "first": self.optimiser.first[rows].cpu(),
+            "second": self.optimiser.second[rows].cpu(),
+            "course": [course[row] for row in rows],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -125,17 +160,17 @@ class Stack:
         Raises:
             LookupError, TypeError, ValueError: such runs gave no such state.
         """
-        self.keep(np.array(state["numbers"], dtype=np.int64))
+        self.keep([int(number) for number in state["numbers"]])
         flat, optimiser = self.parameters.values, self.optimiser
         for mine, name in ((flat, "parameters"), (optimiser.first, "first"), (optimiser.second, "second")):
             if np.shape(state[name]) != tuple(mine.shape):
                 raise ValueError(f"{name}: got the shape {np.shape(state[name])}; allowed: {tuple(mine.shape)}")
             mine.copy_(state[name])
         counts = {name: np.array(state[name], dtype=np.int64) for name in ("steps", "seen")}
-        if any(each.shape != self.numbers.shape for each in counts.values()):
+        if any(each.shape != (len(self),) for each in counts.values()):
             raise ValueError(f"steps, seen: allowed is one number for each of {len(self)} runs")
         self.steps, self.seen = counts.values()
         optimiser.updates.copy_(torch.as_tensor(self.steps)[:, None])
-        for watch, seen in zip(self.watches, state["watches"], strict=True):
-            watch.restore(seen)
+        for member, seen in zip(self.members, state["watches"], strict=True):
+            member.watch.restore(seen)
         self.course.restore(state["course"])

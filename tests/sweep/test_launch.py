@@ -198,7 +198,7 @@ def test_a_trial_that_was_cut_off_goes_on_to_the_same_curve_to_the_last_bit(
         starts.append(assignment.state is not None)
         yield from train(assignment)
 
-    monkeypatch.setattr("sweeper.training.train.CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr("sweeper.training.engine.CHUNK_SECONDS", 0.0)
     monkeypatch.setattr("sweeper.training.checkpoint.FIRST_SECONDS", 0.0)
     monkeypatch.setattr("sweeper.training.checkpoint.SHARE", float("inf"))
     curves = []

@@ -1,0 +1,210 @@
+"""Trials that train on one device together: those that can share a stack do, and stacks take turns by what they cost.
+
+A trial is admitted at any time, joins a stack at the next evaluation of that, and leaves it when its runs are over or
+it is removed: nobody waits for the others ("continuous batching", Yu et al., "Orca", OSDI 2022).
+"""
+
+import time
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from sweeper.training.checkpoint import Pace, pack, unpack
+from sweeper.training.cohort import Cohort
+from sweeper.training.device import name_of
+from sweeper.training.learners.learner import Learner, Run
+from sweeper.training.learners.registry import learner_of
+from sweeper.trial import Assignment, Chunk, Columns, UnusableStateError, seeds_of
+
+CHUNK_SECONDS = 1.0
+"""How long to train between two chunks: long enough to keep bookkeeping cheap, short enough to be stopped soon."""
+
+Event = Chunk | Exception | None
+"""Of a trial: the next chunk; the exception that ended it; None at its end, where no chunk has said that it is."""
+
+
+@dataclass
+class _Tenant:
+    """A trial in the engine.
+
+    Attributes:
+        assignment: what it is.
+        learner: of its task.
+        stacks: its runs, those that are alike together; one after the other trains.
+        place: which of them trains now.
+        pace: of its states.
+        pending: evaluations since its last chunk.
+        since: when that was.
+    """
+
+    assignment: Assignment
+    learner: Learner
+    stacks: list[list[Run]]
+    place: int = 0
+    pace: Pace = field(default_factory=Pace)
+    pending: list[Columns] = field(default_factory=list)
+    since: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(eq=False)
+class _Turn:
+    """A cohort and what it has cost: seconds, divided by the trials in it."""
+
+    cohort: Cohort
+    key: Hashable
+    cost: float
+
+
+class Engine:
+    """All trials that train on a device.
+
+    Args:
+        device: where.
+        runs: the most runs in one stack; a trial with more of its own still trains in one.
+    """
+
+    def __init__(self, device: torch.device, runs: int = 10**9):
+        self._device, self._runs = device, runs
+        self._tenants: dict[int, _Tenant] = {}
+        self._turns: list[_Turn] = []
+        self._learners: dict[str, Learner] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._tenants
+
+    def __len__(self) -> int:
+        return len(self._tenants)
+
+    @property
+    def stacks(self) -> list[set[int]]:
+        """The trials of every stack."""
+        return [turn.cohort.training for turn in self._turns]
+
+    def admit(self, assignment: Assignment) -> None:
+        """Begin a trial, or go on with it from its state.
+
+        Raises:
+            UnusableStateError: the assignment's state is of another version, or damaged.
+            Exception: whatever torch or the task raises. The trial is then not in the engine, all others are.
+        """
+        text = assignment.task.model_dump_json()
+        learner = self._learners[text] if text in self._learners else learner_of(assignment.task)
+        self._learners[text] = learner
+        resumed = None if assignment.state is None else unpack(assignment.state)
+        stacks = _stacks(learner, assignment)
+        tenant = _Tenant(assignment, learner, stacks, resumed["stack"] if resumed else 0)
+        if not 0 <= tenant.place < len(stacks):
+            raise UnusableStateError(f"stack: got {tenant.place}; the trial has {len(stacks)}, counted from 0")
+        self._place(tenant, resumed["cohort"] if resumed else None)
+        self._tenants[assignment.number] = tenant
+
+    def remove(self, number: int) -> None:
+        """Let a trial go, if it is still there."""
+        if self._tenants.pop(number, None) is not None:
+            self._leave(number)
+
+    def step(self) -> list[tuple[int, Event]]:
+        """Train one stack up to its next evaluation, and give what its trials have to say: number and event.
+
+        What a stack raises ends all the trials in it, and no other.
+        """
+        if not self._turns:
+            return []
+        turn = min(self._turns, key=lambda each: each.cost)
+        sharing = turn.cohort.training
+        for number in sharing:
+            self._tenants[number].pace.resume()
+        began = time.perf_counter()
+        try:
+            columns = turn.cohort.evaluate() if sharing else {}
+        except Exception as error:  # noqa: BLE001  # the user's code or torch: its failure is the outcome of its trials
+            self._turns.remove(turn)
+            for number in sharing:
+                del self._tenants[number]
+            return [(number, error) for number in sharing]
+        turn.cost += (time.perf_counter() - began) / max(len(sharing), 1)
+        owners = np.array(turn.cohort.trials)
+        for number in sharing:
+            self._tenants[number].pending.append({name: each[owners == number] for name, each in columns.items()})
+        numbers = sorted(set(turn.cohort.trials))
+        return [event for number in numbers for event in self._said(self._tenants[number], turn.cohort)]
+
+    def _said(self, tenant: _Tenant, cohort: Cohort) -> Iterator[tuple[int, Event]]:
+        """What a trial has to say after an evaluation."""
+        number, pace = tenant.assignment.number, tenant.pace
+        over, last = number not in cohort.training, tenant.place == len(tenant.stacks) - 1
+        due, state = time.perf_counter() - tenant.since >= CHUNK_SECONDS, None
+        if due and pace.due:
+            pace.begin()
+            state = pack({"stack": tenant.place, "cohort": cohort.state(number)})
+        if (due or over) and tenant.pending:
+            yield number, self._chunk(tenant, state, last=over and last)
+        elif over and last:
+            yield number, None
+        if not over:
+            return
+        self._leave(number)
+        if last:
+            del self._tenants[number]
+            return
+        tenant.place += 1
+        try:
+            self._place(tenant, None)
+        except Exception as error:  # noqa: BLE001  # as above
+            del self._tenants[number]
+            yield number, error
+
+    def _chunk(self, tenant: _Tenant, state: bytes | None, *, last: bool) -> Chunk:
+        pending, tenant.pending, tenant.since = tenant.pending, [], time.perf_counter()
+        columns = {name: np.concatenate([each[name] for each in pending]) for name in pending[0]}
+        return Chunk(columns, name_of(self._device), state, last)
+
+    def _place(self, tenant: _Tenant, state: dict[str, Any] | None) -> None:
+        """Let the tenant's present runs train: beside others where they may."""
+        assignment = tenant.assignment
+        cohort = Cohort(
+            tenant.learner,
+            tenant.stacks[tenant.place],
+            assignment.objective,
+            self._device,
+            precision=assignment.precision,
+            trial=assignment.number,
+        )
+        if state is not None:
+            _restore(cohort, state)
+        key = cohort.shared_by
+        for turn in self._turns:
+            if key is not None and turn.key == key and len(turn.cohort.trials) + len(cohort.trials) <= self._runs:
+                try:
+                    turn.cohort.join(cohort)
+                except Exception:
+                    self._leave(assignment.number)
+                    raise
+                return
+        self._turns.append(_Turn(cohort, key, min((turn.cost for turn in self._turns), default=0.0)))
+
+    def _leave(self, number: int) -> None:
+        for turn in self._turns:
+            if number in turn.cohort.trials:
+                turn.cohort.leave(number)
+        self._turns = [turn for turn in self._turns if turn.cohort.trials]
+
+
+def _restore(cohort: Cohort, state: dict[str, Any]) -> None:
+    try:
+        cohort.restore(state)
+    except (LookupError, TypeError, ValueError) as error:  # a RuntimeError is the device's
+        raise UnusableStateError(f"{type(error).__name__}: {error}") from error
+
+
+def _stacks(learner: Learner, assignment: Assignment) -> list[list[Run]]:
+    """The trial's runs, those that can share a stack together."""
+    stacks: dict[Hashable, list[Run]] = {}
+    for operation in assignment.task.operations:
+        for replicate in assignment.replicates:
+            run = Run(operation, replicate, assignment.settings, seeds_of(replicate))
+            stacks.setdefault(learner.alike(run), []).append(run)
+    return list(stacks.values())
