@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from statistics import median
@@ -41,6 +42,10 @@ results: {results}
 _SCORES = ("val_accuracy", "train_accuracy", "val_loss", "train_loss")
 _OTHERS = ("learning_rate", "gradient_norm", "weight_norm", "last_layer_norm", "saturated")
 _NORMS = ("weight_norm_embedding", "weight_norm_head")
+
+
+class _Enough(BaseException):
+    """Ends the launch: writing the trial is not what is measured."""
 
 
 def chunk(first: int, rows: int) -> Chunk:
@@ -75,11 +80,13 @@ def measured() -> dict[str, float]:
                 times.append(time.perf_counter() - began)
                 done += ROWS
             found[str(at)] = 1000 * median(times)
+        raise _Enough
 
     with tempfile.TemporaryDirectory() as folder:
         space = Path(folder) / "space.yaml"
         space.write_text(QUESTION.format(runs=RUNS, results=folder))
-        launch(space, where="here", train=train, console=Console(file=StringIO()))
+        with suppress(_Enough):
+            launch(space, where="here", train=train, console=Console(file=StringIO()))
     return found
 
 
