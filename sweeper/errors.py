@@ -5,7 +5,7 @@ SweeperError
 │   └── SpecError         ... in a space.yaml; carries one Problem or several
 ├── SweepFailed (1)       the sweep ran and gave no answer
 ├── StorageError (1)      files or objects could not be written: a full disk, an unreachable store
-└── Interrupted (130)     Ctrl-C
+└── Interrupted (130)     Ctrl-C; another signal: 128 and its number, as shells have it
 
 Any other exception that reaches the command line is a bug in sweeper: exit code 3 and a log file.
 """
@@ -63,9 +63,13 @@ class StorageError(SweeperError):
 
 
 class Interrupted(SweeperError):
-    """The user pressed Ctrl-C; finished work is kept."""
+    """Ctrl-C, or another signal that asks a launch to end; finished work is kept."""
 
     exit_code = 130
+
+    def __init__(self, message: str, exit_code: int = 130):
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

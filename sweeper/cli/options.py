@@ -27,4 +27,7 @@ Overrides = Annotated[
 Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster, or auto.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Accept a cluster without token authentication.")]
 Here = Annotated[bool, typer.Option("--here", help="Train one trial at a time in this process, without Ray.")]
+Grace = Annotated[
+    float, typer.Option(help="Seconds that a launch may take to end after SIGTERM, SIGHUP or SIGUSR1.", min=1, max=3600)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

@@ -1,6 +1,8 @@
 """Commands that prepare and run sweeps: launch, resume, check, init, schema, doctor."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,8 +10,9 @@ from typing import Annotated, Literal
 import typer
 
 from sweeper.cli import terminal
-from sweeper.cli.options import Address, Here, Insecure, Overrides, Space
-from sweeper.errors import UserError
+from sweeper.cli.options import Address, Grace, Here, Insecure, Overrides, Space
+from sweeper.errors import Interrupted, UserError
+from sweeper.sweep.signals import GRACE_S, Signals
 
 
 def launch(  # noqa: PLR0917  # options; typer passes them by name
@@ -24,25 +27,55 @@ def launch(  # noqa: PLR0917  # options; typer passes them by name
             help="Continue even if the space.yaml or the training code has changed; finished trials are kept."
         ),
     ] = None,
+    grace: Grace = GRACE_S,
 ) -> None:
     """Run a sweep, or continue it where it stopped."""
-    from sweeper.sweep.launch import launch as run
+    with _stoppable(grace) as signals:
+        from sweeper.sweep.launch import launch as run
 
-    where: Literal["here", "ray"] = "here" if here else "ray"
-    run(space, overrides, where=where, address=address, insecure=insecure, resume=resume, console=terminal.out)
+        run(
+            space,
+            overrides,
+            where="here" if here else "ray",
+            address=address,
+            insecure=insecure,
+            resume=resume,
+            console=terminal.out,
+            signals=signals,
+        )
 
 
-def resume(
+def resume(  # noqa: PLR0917  # options; typer passes them by name
     sweep: Annotated[str, typer.Argument(help="The sweep's folder, its name in results/, or its s3:// address.")],
     overrides: Overrides = None,
     address: Address = None,
     insecure: Insecure = False,
     here: Here = False,
+    grace: Grace = GRACE_S,
 ) -> None:
     """Continue a sweep from its folder, for example: sweeper resume quickstart --set budget.trials=100."""
-    from sweeper.sweep.launch import resume as run
+    with _stoppable(grace) as signals:
+        from sweeper.sweep.launch import resume as run
 
-    run(sweep, overrides, where="here" if here else "ray", address=address, insecure=insecure, console=terminal.out)
+        run(
+            sweep,
+            overrides,
+            where="here" if here else "ray",
+            address=address,
+            insecure=insecure,
+            console=terminal.out,
+            signals=signals,
+        )
+
+
+@contextmanager
+def _stoppable(grace: float) -> Iterator[Signals]:
+    """Catch signals while modules are imported, too: that takes seconds."""
+    with Signals(grace) as signals:
+        try:
+            yield signals
+        except KeyboardInterrupt:
+            raise Interrupted(f"stopped by {signals.name} before anything began", signals.exit_code) from None
 
 
 def check(space: Space, overrides: Overrides = None) -> None:

@@ -115,7 +115,9 @@ class Budget(Section):
     """When the search ends: at the first limit reached."""
 
     trials: Positive | None = Field(None, description="Trials of the search, baselines included.")
-    hours: Annotated[float, Field(gt=0)] | None = Field(None, description="Hours of wall time.")
+    hours: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Hours of the search, over all launches; confirmations are trained after it."
+    )
 
     @model_validator(mode="after")
     def _finite(self) -> "Budget":

@@ -1,8 +1,10 @@
 """A sweep's tables read back, for those who decide: what became of each trial, and its whole curves."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
@@ -73,6 +75,26 @@ def curves(folder: SweepFolder, clock: Clock, metric: str) -> pd.DataFrame:
     asked_for = trials[(trials["phase"] != "confirm") & (trials["state"] != "failed") & ~replaced]
     kept: pd.DataFrame = found.merge(asked_for.drop(columns="name"), on="trial")
     return kept.sort_values(["trial", "operation", "replicate", "step"], ignore_index=True)
+
+
+def searched_seconds(folder: SweepFolder, launches: Sequence[datetime]) -> float:
+    """Seconds that launches searched: each from its first trial of the baselines or the search to the end of its last.
+
+    Args:
+        folder: the sweep's.
+        launches: when they began.
+
+    Raises:
+        UserError: a part is damaged.
+    """
+    trained = [row for row in _rows(folder, "trials", ["phase", "finished", "seconds"]) if row["phase"] != "confirm"]
+    began = [-math.inf, *sorted(each.timestamp() for each in launches)]
+    spans: dict[int, list[float]] = {}
+    for row in trained:
+        ended = row["finished"].timestamp()
+        launch = bisect_right(began, ended) - 1
+        spans.setdefault(launch, []).extend((max(ended - row["seconds"], began[launch]), ended))
+    return sum(max(span) - min(span) for span in spans.values())
 
 
 def taken_up_again(trials: Iterable[Mapping[str, Any]]) -> set[int]:

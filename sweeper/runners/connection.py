@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
-from ray._private import ray_constants, services
+from ray._private import ray_constants, services, utils
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]  # generated
 
@@ -95,7 +95,7 @@ def start_here(scratch: Path, logical: dict[str, Any]) -> None:
         logical: `num_cpus` and `num_gpus` to pretend to have; by default the cores that this process may use.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    with _loopback(), _nothing_packed(), _own_token():
+    with _loopback(), _nothing_packed(), _signals_left_alone(), _own_token():
         _authenticate("token")
         ray.init(
             address="local",
@@ -116,7 +116,7 @@ def connect(address: str, insecure: bool) -> None:
             anybody who can reach it could give it commands and `insecure` does not say that this is well.
     """
     where = f"--address {address}"
-    with _loopback():
+    with _loopback(), _signals_left_alone():
         found = _resolved(address, where)
         mode: _Mode = "disabled" if _lets_in(found, "disabled", where) else "token"
         if mode == "token":
@@ -228,6 +228,17 @@ def _loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """Keep Ray from catching SIGTERM in this process: its handler exits in the middle of whatever runs."""
+    before = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = before
 
 
 @contextmanager

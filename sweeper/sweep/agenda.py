@@ -40,6 +40,7 @@ class Agenda:
         self._spec, self._study = spec, study
         self._cut_short = {number for number, trial in settled.items() if trial.state in CUT_SHORT}
         self._exhausted = not spec.search
+        self._closed = False
         self._confirmed = spec.confirm is None
         self._queue = deque(study.unfinished())
         opened, waiting = study.opened(), {proposal.number for proposal in self._queue}
@@ -68,7 +69,7 @@ class Agenda:
         if self._queue:
             return self._queue.popleft()
         budget = self._spec.budget.trials
-        if not self._exhausted and (budget is None or self._study.count < budget):
+        if not (self._exhausted or self._closed) and (budget is None or self._study.count < budget):
             proposal = self._study.suggest()
             if proposal is not None:
                 return proposal
@@ -78,9 +79,15 @@ class Agenda:
             self._open_confirmations(self._spec.confirm.top)
         return self._queue.popleft() if self._queue else None
 
+    def close_search(self) -> None:
+        """Train nothing but confirmations from now on; a launch with a larger budget takes up what is left."""
+        self._closed = True
+        self._queue = deque(each for each in self._queue if each.phase == "confirm")
+
     def requeue(self, proposal: Proposal) -> None:
         """Train a trial next: its next stage, or once more."""
-        self._queue.appendleft(proposal)
+        if not self._closed or proposal.phase == "confirm":
+            self._queue.appendleft(proposal)
 
     def ended(self, number: int, ending: Ending) -> None:
         """Take in how a trial ended."""

@@ -35,6 +35,9 @@ from sweeper.trial import Assignment, Chunk
 
 CONFIRMATION_REPLICATES = 1000
 """The first replicate number of confirmations: seeds that the search has not seen."""
+_USED_UP = 0.98
+"""Share of the time budget; what a launch needs to begin and to end is not in it."""
+OUT_OF_TIME = "the time budget is used up"
 _HOPELESS = 3
 """When this many trials have ended and every one failed, something is wrong with the set-up: stop."""
 
@@ -51,6 +54,7 @@ def open_director(
     board: Scoreboard,
     broadcast: Broadcast,
     track: Callable[[Trial], object],
+    searched_before: float = 0.0,
 ) -> "SweepDirector":
     """The director of a launch, which continues what earlier launches left.
 
@@ -64,6 +68,7 @@ def open_director(
         board: is kept up to date.
         broadcast: for notices and requests to stop.
         track: is called with every trial that is over for good, once it is durable.
+        searched_before: seconds of the time budget that earlier launches used.
     """
     for proposal in study.unfinished():
         if proposal.number in settled:  # a crash came between tables and study
@@ -72,7 +77,7 @@ def open_director(
     known = {n: settled[n] for n in study.values() if n in settled and study.in_space(n)}
     rule = rule_of(spec, study.places, known, curves)
     agenda = Agenda(spec, space, study=study, rule=rule, settled=settled, notice=broadcast.notice)
-    board.begin(agenda.earlier, agenda.earlier_confirmed)
+    board.begin(agenda.earlier, agenda.earlier_confirmed, searched_before)
     return SweepDirector(
         spec,
         space,
@@ -118,6 +123,7 @@ class SweepDirector:
         """See `Director`."""
         if self.stopping:
             return None
+        self.tick()  # a launch whose time was used up before begins nothing
         training = bool(self.board.live)
         proposal = self._agenda.next(training)
         self.board.exhausted = self._agenda.exhausted
@@ -132,7 +138,7 @@ class SweepDirector:
         if chunk.state is not None:
             self._restarts.save(live, chunk.state)
         self.board.steps_trained += len(chunk) * self._spec.objective.evaluate_every
-        return self._stopped() or self._verdict(live)
+        return self._stopped(live) or self._verdict(live)
 
     def end(self, number: int, ending: Ending) -> None:
         """See `Director`."""
@@ -162,9 +168,18 @@ class SweepDirector:
     def tick(self) -> None:
         """See `Director`."""
         self._writer.fold_when_due()
+        if not self.board.out_of_time and self._time_is_up():
+            self.board.out_of_time = True
+            self._agenda.close_search()
+            self.broadcast.notice(f"{OUT_OF_TIME}, {self._spec.budget.hours:g} hours: the search ends")
+
+    def _time_is_up(self) -> bool:
+        """Whether the time budget is used up; a launch for which next to nothing of it is left begins no search."""
         hours = self._spec.budget.hours
-        if hours is not None and self.board.elapsed() >= hours * 3600:
-            self.broadcast.stop("the time budget is used up")
+        if hours is None:
+            return False
+        used = self.board.searched() / (hours * 3600)
+        return used >= 1 or (used >= _USED_UP and not self.board.tally.trials and not self.board.live)
 
     def _start(self, proposal: Proposal) -> Assignment:
         """The trial's next stage, from its checkpoint where it has one."""
@@ -192,8 +207,12 @@ class SweepDirector:
             return (self._spec.confirm.replicates,)
         return self._rule.stages if proposal.phase == "search" else self._rule.stages[-1:]
 
-    def _stopped(self) -> Ending | None:
-        return Ending("stopped", self.stopping) if self.stopping else None
+    def _stopped(self, live: LiveTrial) -> Ending | None:
+        """The ending of a trial while the launch stops; without time left, that of any trial but a confirmation."""
+        if self.stopping:
+            return Ending("stopped", self.stopping)
+        over = self.board.out_of_time and live.proposal.phase != "confirm"
+        return Ending("stopped", OUT_OF_TIME) if over else None
 
     def _verdict(self, live: LiveTrial) -> Ending | None:
         """The ending of a trial of the search that is to train no further."""
@@ -205,7 +224,7 @@ class SweepDirector:
     def _end_stage(self, live: LiveTrial) -> Ending:
         """Keep the stage and queue the next one. Returns FINISHED, or why there is no next one."""
         self._restarts.save_stage(live)
-        ending = self._verdict(live) or self._stopped() or FINISHED
+        ending = self._verdict(live) or self._stopped(live) or FINISHED
         if ending == FINISHED:
             self._requeue(live)
         return ending

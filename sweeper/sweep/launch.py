@@ -2,11 +2,10 @@
 
 import json
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from rich.console import Console
 from sweeper.config.loading import Loaded, load
 from sweeper.config.model import SweepSpec
 from sweeper.config.saved import REFERENCES
+from sweeper.environment import provenance
 from sweeper.errors import Interrupted, SweepFailed
 from sweeper.folder.address import address_of, in_store, working_folder
 from sweeper.folder.find import find_sweep
@@ -23,7 +23,7 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.folder.mirror import mirrored
 from sweeper.monitor.heartbeat import EVERY, Pulse
 from sweeper.results.checkpoints import Checkpoints
-from sweeper.results.readback import curves, settled
+from sweeper.results.readback import curves, searched_seconds, settled
 from sweeper.results.schema import tables
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
@@ -31,9 +31,10 @@ from sweeper.runners.protocol import Runner, SharesGpus
 from sweeper.search.study import Study
 from sweeper.sweep import resume as continuation
 from sweeper.sweep.broadcast import Broadcast
-from sweeper.sweep.director import SweepDirector, open_director
+from sweeper.sweep.director import OUT_OF_TIME, SweepDirector, open_director
 from sweeper.sweep.progress import preparing, progress, standing
 from sweeper.sweep.scoreboard import Scoreboard
+from sweeper.sweep.signals import Signals
 from sweeper.sweep.workload import heaviest
 from sweeper.tasks.task import References
 from sweeper.trackers import feeding
@@ -42,8 +43,8 @@ from sweeper.trial import Train
 
 Where = Literal["ray", "here"]
 Say = Callable[[str], object]
-_CTRL_C = "Ctrl-C"
 _ASKED = "sweeper stop"
+_CONTINUES = "the same command continues the sweep"
 _TOP = 10
 
 
@@ -57,6 +58,7 @@ def launch(
     resume: Literal["anyway"] | None = None,
     console: Console | None = None,
     train: Train | None = None,
+    signals: Signals | None = None,
 ) -> SweepFolder:
     """Run a sweep, or continue it where it stopped.
 
@@ -69,6 +71,7 @@ def launch(
         resume: `anyway` goes on with a sweep although its question or the code has changed.
         console: where progress and the leaderboard go.
         train: the training function; by default ours.
+        signals: those that end it; by default with their usual grace.
 
     Returns:
         The folder that the sweep ran in: of results in an object store the local copy.
@@ -77,9 +80,39 @@ def launch(
         UserError: the space has mistakes, another launch runs the sweep, or it began with another space.
         StorageError: the last results could not be brought to their object store, or another launch took over.
         SweepFailed: every trial failed.
-        Interrupted: Ctrl-C; what was learned is kept.
+        Interrupted: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1; what was learned is kept.
     """
-    console = console or Console()
+    with signals or Signals() as caught:
+        try:
+            return _launch(
+                space,
+                overrides,
+                caught,
+                where=where,
+                address=address,
+                insecure=insecure,
+                resume=resume,
+                console=console or Console(),
+                train=train,
+            )
+        except KeyboardInterrupt:
+            if caught.first is None:
+                raise
+            raise Interrupted(f"stopped by {caught.name}; {_CONTINUES}", caught.exit_code) from None
+
+
+def _launch(
+    space: Path,
+    overrides: list[str] | None,
+    signals: Signals,
+    *,
+    where: Where,
+    address: str | None,
+    insecure: bool,
+    resume: Literal["anyway"] | None,
+    console: Console,
+    train: Train | None,
+) -> SweepFolder:
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     loaded = load(space, overrides)
     spec = loaded.spec
@@ -121,10 +154,20 @@ def launch(
                 *_warnings(spec),
             ):
                 say(line)
-            with _interruptible(broadcast), progress(board, broadcast, spec, runner, console):
+            signals.follow(broadcast.stop)
+            with progress(board, broadcast, spec, runner, console):
                 runner.run(train, director)
             writer.close()
-    _conclude(board, broadcast, folder, loaded, console)
+    _conclude(board, folder, loaded, console)
+    if signals.first is not None:
+        raise Interrupted(f"stopped by {signals.name}; {_CONTINUES}", signals.exit_code)
+    if broadcast.stopping == _ASKED:
+        say(f"stopped by sweeper stop; {_CONTINUES}")
+    elif broadcast.stopping:
+        say(f"stopped: {broadcast.stopping}; {_CONTINUES}")
+    elif board.out_of_time:
+        hours = f"{2 * (spec.budget.hours or 0):g}"
+        say(f"{OUT_OF_TIME}, over all launches; a larger one continues the search: --set budget.hours={hours}")
     return folder
 
 
@@ -137,12 +180,13 @@ def resume(
     insecure: bool = False,
     console: Console | None = None,
     train: Train | None = None,
+    signals: Signals | None = None,
 ) -> SweepFolder:
     """Continue a sweep from the space.yaml in its folder, wherever that has been moved to.
 
     Args:
         sweep: its folder, or its address in an object store, or its name where `results/NAME` is there.
-        overrides, where, address, insecure, console, train: as for `launch`.
+        overrides, where, address, insecure, console, train, signals: as for `launch`.
 
     Raises:
         UserError: there is no such sweep; and as `launch` does.
@@ -158,6 +202,7 @@ def resume(
         insecure=insecure,
         console=console,
         train=train,
+        signals=signals,
     )
 
 
@@ -204,7 +249,14 @@ def _director(
         board=board,
         broadcast=broadcast,
         track=track,
+        searched_before=0.0 if loaded.spec.budget.hours is None else _searched_before(folder),
     )
+
+
+def _searched_before(folder: SweepFolder) -> float:
+    """Seconds of the time budget that earlier launches used."""
+    launched = [datetime.fromisoformat(each["launched"]) for each in provenance.launches(folder) if "launched" in each]
+    return searched_seconds(folder, launched)
 
 
 def _opening(board: Scoreboard, runner: Runner, spec: SweepSpec) -> str:
@@ -270,26 +322,7 @@ def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, say: Say) -> d
     return {"share": share, "words": words, "probe": asdict(measured) if measured else None}
 
 
-@contextmanager
-def _interruptible(broadcast: Broadcast) -> Iterator[None]:
-    """First Ctrl-C: stop gracefully. Second: now."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def on_interrupt(number: int, frame: Any) -> None:
-        if broadcast.stopping:
-            raise KeyboardInterrupt
-        broadcast.stop(_CTRL_C)
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _conclude(board: Scoreboard, broadcast: Broadcast, folder: SweepFolder, loaded: Loaded, console: Console) -> None:
+def _conclude(board: Scoreboard, folder: SweepFolder, loaded: Loaded, console: Console) -> None:
     """Print the leaderboard and say how the sweep ended."""
     from sweeper.report import leaderboard  # noqa: PLC0415  # scipy takes a second to import, and the start needs none
 
@@ -316,9 +349,3 @@ def _conclude(board: Scoreboard, broadcast: Broadcast, folder: SweepFolder, load
         )
     if board.exhausted:
         console.print("the search ended early: every configuration of the space has been run")
-    if broadcast.stopping == _CTRL_C:
-        raise Interrupted("stopped by Ctrl-C; the same command continues the sweep")
-    if broadcast.stopping == _ASKED:
-        console.print("stopped by sweeper stop; the same command continues the sweep")
-    elif broadcast.stopping:
-        console.print(f"stopped: {broadcast.stopping}; the same command with a larger budget continues the sweep")

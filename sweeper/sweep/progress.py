@@ -116,7 +116,7 @@ def seconds_left(board: Scoreboard, spec: SweepSpec, runner: Runner) -> float | 
         remaining = max(spec.budget.trials - board.earlier + board.earlier_confirmed - tally.searched, 0)
         limits.append(tally.seconds / tally.searched * remaining / max(runner.places, 1))
     if spec.budget.hours is not None:
-        limits.append(max(spec.budget.hours * 3600 - board.elapsed(), 0.0))
+        limits.append(max(spec.budget.hours * 3600 - board.searched(), 0.0))
     return min(limits) if limits else None
 
 

@@ -81,6 +81,7 @@ class Scoreboard:
         earlier, earlier_confirmed: trials that earlier launches finished, and how many of them were confirmations.
         begun: whether training has begun.
         exhausted: whether the search ended because no configuration was left.
+        out_of_time: whether it ended because the time budget is used up.
         broken: why the launch is given up; empty while that is not so.
     """
 
@@ -90,18 +91,23 @@ class Scoreboard:
         self.tally = Tally()
         self.steps_trained = 0
         self.earlier = self.earlier_confirmed = 0
-        self.begun = self.exhausted = False
+        self.begun = self.exhausted = self.out_of_time = False
+        self._searched_before = 0.0
         self.broken = ""
         self._began = time.monotonic()
 
-    def begin(self, earlier: int, earlier_confirmed: int) -> None:
+    def begin(self, earlier: int, earlier_confirmed: int, searched_before: float = 0.0) -> None:
         """Training begins: the clock of the launch starts."""
-        self.earlier, self.earlier_confirmed = earlier, earlier_confirmed
+        self.earlier, self.earlier_confirmed, self._searched_before = earlier, earlier_confirmed, searched_before
         self._began, self.begun = time.monotonic(), True
 
     def elapsed(self) -> float:
         """Seconds since training began."""
         return time.monotonic() - self._began
+
+    def searched(self) -> float:
+        """Seconds of the time budget that all launches have used."""
+        return self._searched_before + self.elapsed()
 
     def add(self, proposal: Proposal, summary: TrialSummary) -> None:
         """Count a trial that ended."""

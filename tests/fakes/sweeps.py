@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sweeper.config.loading import Loaded, load
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.results.checkpoints import Checkpoints
-from sweeper.results.readback import curves, settled
+from sweeper.results.readback import curves, searched_seconds, settled
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
 from sweeper.search.study import Study
@@ -81,6 +81,7 @@ class Sweep:
             board=Scoreboard(),
             broadcast=Broadcast(),
             track=lambda trial: None,
+            searched_before=searched_seconds(self.folder, []),
         )
 
     def launch(self, train: Train) -> SweepDirector:

@@ -108,7 +108,7 @@ def test_a_launch_says_what_it_does_and_how_it_ended(folder: SweepFolder) -> Non
     [
         (UserError("storage: is away\nwith more"), "failed: storage: is away"),
         (ZeroDivisionError(), "failed: ZeroDivisionError"),
-        (KeyboardInterrupt(), "interrupted"),
+        (KeyboardInterrupt(), "stopped: interrupted"),
     ],
 )
 def test_a_launch_that_breaks_says_so(folder: SweepFolder, error: BaseException, ended: str) -> None:

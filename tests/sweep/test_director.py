@@ -32,6 +32,7 @@ from sweeper.stats.events import (
     WORKER_KILLED,
     Ending,
 )
+from sweeper.sweep import director as director_module
 from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector
 from sweeper.sweep.retries import RETRIES
 from sweeper.sweep.scoreboard import Tally
@@ -138,7 +139,7 @@ def test_a_finite_space_ends_the_search_before_the_budget(sweep: Sweep) -> None:
 def test_with_the_time_used_up_nothing_is_begun(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 3, "hours": 1.5e-9}}
     director = sweep.launch(learns(by_depth))
-    assert director.stopping == "the time budget is used up"
+    assert (director.board.out_of_time, director.stopping) == (True, "")
     assert sweep.trained == []
     sweep.changes = {"budget": {"trials": 3, "hours": 1}}
     assert sweep.launch(learns(by_depth)).stopping == ""
@@ -153,7 +154,7 @@ def test_when_the_time_is_up_what_trains_is_stopped_and_the_next_launch_trains_i
 
     sweep.changes = {"budget": {"trials": 2, "hours": 0.1 / 3600}, "confirm": {"top": 1}}
     director = sweep.launch(slow)
-    assert director.stopping == "the time budget is used up"
+    assert (director.board.out_of_time, director.stopping) == (True, "")
     assert sweep.states() == {0: "stopped"}
     assert {(row["outcome"], row["why"]) for row in sweep.rows("runs")} == {("censored", "stopped")}
     assert sweep.study().values() == {}
@@ -163,6 +164,34 @@ def test_when_the_time_is_up_what_trains_is_stopped_and_the_next_launch_trains_i
     assert sweep.numbers() == [0, 0, 1, 2]
     assert set(sweep.states().values()) == {"finished"}
     assert [row["step"] for row in sweep.rows("curves") if row["trial"] == 0] == [*range(10, 91, 10)] * 2
+
+
+def test_the_time_budget_ends_the_search_and_its_finalists_are_confirmed_then(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hours alone; and the same budget gives no more of the search, but a larger one does."""
+    monkeypatch.setattr(director_module, "_USED_UP", 0.5)  # of 0.3 s the beginning and the end are more than of hours
+
+    def slow(assignment: Assignment) -> Iterator[Chunk]:
+        for each in learns(by_depth, evaluations=1)(assignment):
+            time.sleep(0.0 if assignment.number < 2 else 0.02)
+            yield each
+
+    budget = {"hours": 0.3 / 3600}
+    sweep.changes = {"budget": budget, "confirm": {"top": 1, "replicates": 2}, "stop": "none"}
+    director = sweep.launch(slow)
+    assert director.board.out_of_time
+    assert director.broadcast.notices == ["the time budget is used up, 8.33333e-05 hours: the search ends"]
+    phases = Counter((row["phase"], row["state"]) for row in sweep.rows())
+    assert phases["confirm", "finished"] == 1
+    assert phases["search", "finished"] >= 2
+    before = sweep.rows()
+    assert sweep.launch(slow).board.out_of_time
+    assert sweep.rows() == before
+    sweep.changes |= {"budget": {"hours": 1, "trials": len(before) + 1}}
+    assert not sweep.launch(slow).board.out_of_time
+    assert len(sweep.rows()) > len(before)
+    assert {row["state"] for row in sweep.rows()} == {"finished"}
 
 
 def test_a_stop_ends_the_launch_and_the_next_takes_the_trial_up_first_under_its_number(sweep: Sweep) -> None:

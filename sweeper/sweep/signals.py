@@ -1,0 +1,103 @@
+"""The signals that end a launch: the first one stops it gracefully, within a grace; a second Ctrl-C ends it at once."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+GRACE_S = 25.0
+"""SLURM and Kubernetes send SIGKILL 30 seconds after SIGTERM."""
+CTRL_C = "Ctrl-C"
+_CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_UNWIND_AT = 0.8
+"""Share of the grace after which a graceful stop that still waits is broken off, as by a second Ctrl-C."""
+
+
+class Stopped(KeyboardInterrupt):
+    """What a signal raises; for a plain KeyboardInterrupt Python may end the process as by SIGINT, whatever is returned."""
+
+
+class Signals:
+    """Catches SIGINT, SIGTERM, SIGHUP and SIGUSR1 while it is entered, in the main thread; elsewhere it does nothing.
+
+    A signal that the process was started to ignore, as `nohup` does, stays ignored. Before `follow` a signal raises
+    KeyboardInterrupt. A graceful stop after anything but Ctrl-C that takes longer than the grace ends the process.
+
+    Args:
+        grace: seconds between the signal and the end of the process, at most.
+
+    Attributes:
+        first: the signal that came first; None before.
+    """
+
+    def __init__(self, grace: float = GRACE_S):
+        self.first: signal.Signals | None = None
+        self._grace = grace
+        self._stop: Callable[[str], object] | None = None
+        self._before: dict[signal.Signals, Any] = {}
+        self._timers: list[threading.Timer] = []
+        self._entered = 0
+
+    def __enter__(self) -> "Signals":
+        self._entered += 1
+        if self._entered == 1 and threading.current_thread() is threading.main_thread():
+            for number in _CAUGHT:
+                before = signal.getsignal(number)
+                if before != signal.SIG_IGN:
+                    self._before[number] = before
+                    signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered -= 1
+        if not self._entered:
+            for timer in self._timers:
+                timer.cancel()
+            for number, before in self._before.items():
+                signal.signal(number, before)
+            self._before = {}
+
+    def follow(self, stop: Callable[[str], object]) -> None:
+        """From now on call `stop`, with the name of the signal, instead of raising KeyboardInterrupt."""
+        self._stop = stop
+        if self.first is not None:
+            stop(self.name)
+
+    @property
+    def name(self) -> str:
+        """What stopped the launch, in words; empty while nothing has."""
+        if self.first is None:
+            return ""
+        return CTRL_C if self.first == signal.SIGINT else self.first.name
+
+    @property
+    def exit_code(self) -> int:
+        """128 and the number of the signal, as shells have it: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 138 SIGUSR1."""
+        return 128 + (self.first or signal.SIGINT)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        again = self.first is not None
+        self.first = self.first or signal.Signals(number)
+        if number != signal.SIGINT and not self._timers:
+            self._begin_grace()
+        if self._stop is None:
+            raise Stopped
+        if not again:
+            self._stop(self.name)
+        elif number == signal.SIGINT:
+            raise Stopped
+
+    def _begin_grace(self) -> None:
+        main = threading.main_thread().ident
+        assert main is not None
+        self._timers = [
+            threading.Timer(self._grace * _UNWIND_AT, signal.pthread_kill, (main, signal.SIGINT)),
+            threading.Timer(self._grace, os._exit, (self.exit_code,)),
+        ]
+        for timer in self._timers:
+            timer.daemon = True
+            timer.start()
