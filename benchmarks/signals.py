@@ -1,9 +1,9 @@
 """Ends launches by signals at random instants, and checks that nothing is lost, repeated or left unsaid.
 
-A sweep of short trials is launched again and again in one folder; each launch, and it alone as by `kill` and
-`docker stop`, gets one signal at a random instant, from its first import on. Checked of every launch: the exit code (128 + the signal), the last words, that no line is Ray's,
-and that it ended within the grace. Checked of the sweep: every trial that a launch named as over is in the tables, as
-it was and once, and no evaluation is there twice.
+A sweep of short trials is launched again and again in one folder. Each launch, and it alone (so do `kill` and `docker
+stop`), gets one signal at a random instant, from its first import on. Checked of every launch: the exit code (128 + the
+signal), the last words, that no line is Ray's, and that it ended within the grace. Checked of the sweep: every trial
+that a launch named as over is in the tables, as it was and once, and no evaluation is there twice.
 
     python -m benchmarks.signals --runs 50 --signals SIGTERM SIGHUP SIGUSR1 --modes here ray pid1
 """

@@ -199,7 +199,7 @@ class Pulse:
 
 def _ending(error: BaseException | None, progress: Progress) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return f"stopped: {standing.stopping or 'interrupted'}"
+        return f"stopped: {progress.stopping or 'interrupted'}"
     if error is not None:
         return f"failed: {str(error).strip().partition(chr(10))[0][:500] or type(error).__name__}"
     return f"stopped: {progress.stopping}" if progress.stopping else "finished"

@@ -16,7 +16,7 @@ _UNWIND_AT = 0.8
 
 
 class Stopped(KeyboardInterrupt):
-    """What a signal raises; for a plain KeyboardInterrupt Python may end the process as by SIGINT, whatever is returned."""
+    """What a signal raises. After a plain KeyboardInterrupt Python may end the process as by SIGINT, with code 130."""
 
 
 class Signals:
