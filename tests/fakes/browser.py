@@ -1,7 +1,7 @@
 """A real browser without a window: Chromium, where it is installed."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,9 +13,14 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 DESKTOP, PHONE = (1280, 900), (390, 844)
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _DRIVER = shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
+_INSTALLED = pytest.mark.skipif(
     _CHROMIUM is None or _DRIVER is None, reason="no chromium and chromedriver: apt install chromium chromium-driver"
 )
+
+
+def needs_browser(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test as slow, and as skipped where no browser is installed."""
+    return pytest.mark.slow(_INSTALLED(test))
 
 
 @contextmanager

@@ -110,7 +110,6 @@ def test_a_sweep_that_has_not_begun_has_a_report_too(sweep: Sweep) -> None:
     assert "No trial has finished yet." in page.html(found)
 
 
-@pytest.mark.slow
 @needs_browser
 def test_a_browser_shows_it_on_a_desk_and_on_a_phone_without_a_complaint(real: ReportData, tmp_path: Path) -> None:
     written = page.write(replace(real, launches=MADE_UP.launches), tmp_path / "report")
