@@ -47,7 +47,9 @@ def start(arguments: list[str], checkout: Path) -> dict[str, float]:
         command = [sys.executable, "-m", "sweeper", "launch", str(space), *arguments]
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(checkout)}
         entered, opening, printed = time.time(), 0.0, ""
-        with subprocess.Popen(command, stdout=-1, stderr=subprocess.STDOUT, text=True, env=environment) as process:
+        with subprocess.Popen(
+            command, stdout=-1, stderr=subprocess.STDOUT, text=True, env=environment, cwd=checkout
+        ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 printed += line

@@ -34,17 +34,20 @@ SLOW_FIXTURES = {"local_ray", "postgres", "s3_server"}
 FAST_SECONDS = 5.0
 """The CPU time that a test may take, of this process, without being marked slow."""
 
+EARLY = "wave"
+"""A module that nothing else imports."""
+
 RAY = re.compile(r"(?<![a-z])ray(?![a-z])")
 """What the name of a test that starts Ray has in it, so that a single worker runs them all."""
 
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
-    """Ray with 8 logical cores and 2 logical GPUs on whatever this machine has."""
+    """Ray with 8 logical cores and 2 logical GPUs on whatever this machine has; its workers import EARLY."""
     from sweeper.runners import ray_tune  # sets Ray's environment before Ray is imported
 
     assert os.environ["TUNE_DISABLE_SIGINT_HANDLER"] == "1"
-    with ray_tune.RayTune(1, 0.25, logical={"num_cpus": 8, "num_gpus": 2}):
+    with ray_tune.RayTune(1, 0.25, logical={"num_cpus": 8, "num_gpus": 2}, imports=[EARLY]):
         yield
 
 

@@ -9,8 +9,9 @@ import atexit
 import logging
 import os
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from ipaddress import ip_address
@@ -29,6 +30,8 @@ from sweeper.runners import scratch
 _Mode = Literal["token", "disabled"]
 _OBJECT_STORE_BYTES = 200 * 2**20
 _PATIENCE_S = 10
+_MOST_WARM = 32
+"""Cores, and so workers of some 200 MB each, up to which all workers import training at once."""
 _NO_CLUSTER = "0" * 56
 """A cluster id that none has: a call with it says whether the token is right, and does nothing else."""
 
@@ -45,13 +48,13 @@ class _Users:
 _users = _Users()
 
 
-def join(address: str | None, insecure: bool, logical: dict[str, Any]) -> None:
+def join(address: str | None, insecure: bool, logical: dict[str, Any], imports: Sequence[str] = ()) -> None:
     """Use this process's Ray: the one that runs, or one that is started here, or the cluster at an address.
 
     Args:
         address: of the cluster; None for this machine.
         insecure: see `connect`.
-        logical: see `start_here`.
+        logical, imports: see `start_here`.
 
     Raises:
         UserError: see `connect`.
@@ -62,7 +65,7 @@ def join(address: str | None, insecure: bool, logical: dict[str, Any]) -> None:
                 _users.files = scratch.make()
                 try:
                     if address is None:
-                        start_here(_users.files, logical)
+                        start_here(_users.files, logical, imports)
                     else:
                         connect(address, insecure)
                 except BaseException:
@@ -87,15 +90,19 @@ def _forget_files() -> None:
         _users.files = None
 
 
-def start_here(scratch: Path, logical: dict[str, Any]) -> None:
+def start_here(scratch: Path, logical: dict[str, Any], imports: Sequence[str] = ()) -> None:
     """Start Ray on this machine, reachable from this machine alone, and with a token all the same: others log in here.
 
     Args:
         scratch: the folder for Ray's files; short, because paths of sockets are limited to 107 bytes.
         logical: `num_cpus` and `num_gpus` to pretend to have; by default the cores that this process may use.
+        imports: modules that workers import as they start. Ray starts a worker for each core at once, so that trials
+            find them imported; on a machine of many cores workers without a trial would take too much memory.
     """
+    resources = {"num_cpus": machine.cores(), **logical}
+    early = {"preload_python_modules": list(imports)} if resources["num_cpus"] <= _MOST_WARM else {}
     logging.getLogger("ray").setLevel(logging.ERROR)
-    with _loopback(), _nothing_packed(), _signals_left_alone(), _own_token():
+    with _loopback(), _nothing_packed(), _signals_left_alone(), _own_token(), _own_modules():
         _authenticate("token")
         ray.init(
             address="local",
@@ -104,7 +111,8 @@ def start_here(scratch: Path, logical: dict[str, Any]) -> None:
             logging_level=logging.ERROR,
             object_store_memory=_OBJECT_STORE_BYTES,
             _temp_dir=str(scratch / "ray"),
-            **{"num_cpus": machine.cores(), **logical},
+            _system_config=early,
+            **resources,
         )
 
 
@@ -265,6 +273,19 @@ def _own_token() -> Iterator[None]:
         del os.environ["RAY_AUTH_TOKEN_PATH"]
         if before is not None:
             os.environ["RAY_AUTH_TOKEN_PATH"] = before
+
+
+@contextmanager
+def _own_modules() -> Iterator[None]:
+    """Let workers find modules where this process does from their start; Ray tells them later, before a trial."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 @cache

@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +58,7 @@ class RayTune:
         address: a running cluster's address, or `auto`; None starts Ray on this machine.
         insecure: whether a cluster will do that takes commands from anybody who can reach it.
         logical: `num_cpus` and `num_gpus` to pretend to have, for a Ray that is started here.
+        imports: modules that workers of a Ray that is started here import before they have a trial.
     """
 
     def __init__(
@@ -68,17 +69,18 @@ class RayTune:
         *,
         insecure: bool = False,
         logical: dict[str, Any] | None = None,
+        imports: Sequence[str] = (),
     ):
         self._room = Room(_Nodes(), cpu, gpu)
         self._address, self._insecure = address, insecure
-        self._logical = logical or {}
+        self._logical, self._imports = logical or {}, imports
         self._scratch: Path | None = None
         self._joined = False
 
     def __enter__(self) -> "RayTune":
         self._scratch = scratch.make()
         try:
-            connection.join(self._address, self._insecure, self._logical)
+            connection.join(self._address, self._insecure, self._logical, self._imports)
         except BaseException:
             scratch.remove(self._scratch)
             raise

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
@@ -39,6 +39,7 @@ from sweeper.sweep.workload import heaviest
 from sweeper.tasks.task import References
 from sweeper.trackers import feeding
 from sweeper.trackers.protocol import Trial
+from sweeper.training.named import train as our_training
 from sweeper.trial import Train
 
 Where = Literal["ray", "here"]
@@ -46,6 +47,8 @@ Say = Callable[[str], object]
 _ASKED = "sweeper stop"
 _CONTINUES = "the same command continues the sweep"
 _TOP = 10
+_TRAINING = ("sweeper.training.train", "sweeper.runners.tune_adapters")
+"""Modules of seconds that Ray's workers import while a launch still opens the sweep."""
 
 
 def launch(
@@ -120,7 +123,7 @@ def _launch(
     folder = SweepFolder(working_folder(address_of_results))
     feeding.check(spec.trackers, folder)
     board, broadcast = Scoreboard(), Broadcast()
-    runner, running = _runner(spec, where, address, insecure)
+    runner, running = _runner(spec, where, address, insecure, _TRAINING if train is None else ())
     with (
         continuation.locked(folder),
         mirrored(address_of_results, folder, say, notice=broadcast.notice, stop=broadcast.stop) as mirror,
@@ -138,7 +141,7 @@ def _launch(
             measured: dict[str, Any] = {"changed": changed} if changed else {}
             if spec.task.prepares and train is None:
                 measured[REFERENCES] = _prepare(spec, console)
-            train = train or _our_training()
+            train = train or our_training
             if spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
                 measured["gpu"] = _share_gpus(runner, loaded, train, say)
             record = continuation.write_down(folder, loaded, space, measured)
@@ -279,12 +282,6 @@ def _counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def _our_training() -> Train:
-    from sweeper.training.train import train  # noqa: PLC0415  # torch takes seconds to import, and only here is it needed
-
-    return train
-
-
 def _prepare(spec: SweepSpec, console: Console) -> References:
     """Make what the task needs before its first trial. Returns what its results have to be seen beside."""
     from sweeper.training.learners.registry import learner_of  # noqa: PLC0415  # only here is it needed
@@ -294,15 +291,15 @@ def _prepare(spec: SweepSpec, console: Console) -> References:
 
 
 def _runner(
-    spec: SweepSpec, where: Where, address: str | None, insecure: bool
+    spec: SweepSpec, where: Where, address: str | None, insecure: bool, imports: Sequence[str]
 ) -> tuple[Runner, AbstractContextManager[object]]:
     """The runner, and the block within which it can be used."""
     if where == "here":
         return InProcess(), nullcontext()
-    from sweeper.runners.ray_tune import RayTune  # noqa: PLC0415  # so does ray
+    from sweeper.runners.ray_tune import RayTune  # noqa: PLC0415  # ray takes a second to import
 
     gpu = 0.0 if spec.resources.gpu == "auto" else spec.resources.gpu
-    ray = RayTune(spec.resources.cpu, gpu, address, insecure=insecure)
+    ray = RayTune(spec.resources.cpu, gpu, address, insecure=insecure, imports=imports)
     return ray, ray
 
 

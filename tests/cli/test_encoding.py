@@ -32,6 +32,7 @@ def test_a_stream_that_cannot_be_changed_is_left_alone() -> None:
     replace_unencodable(io.StringIO())
 
 
+@pytest.mark.slow
 def test_a_leaderboard_and_a_trial_are_printed_in_ascii(tmp_path: Path) -> None:
     root = made_up(tmp_path).folder.root
     environment = os.environ | {"PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import EARLY
 from tests.fakes.nodes import Nodes, free_port
 
 
@@ -71,6 +72,20 @@ def test_a_ray_that_is_started_here_listens_on_this_machine_alone_and_demands_a_
     token = Path(environment["RAY_AUTH_TOKEN_PATH"])
     assert environment["RAY_AUTH_MODE"] == "token"
     assert (stat.S_IMODE(token.stat().st_mode), len(token.read_text())) == (0o600, 64)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_workers_of_a_ray_that_is_started_here_have_imported_what_trials_need_from_where_the_launch_does() -> None:
+    import ray
+
+    @ray.remote(num_cpus=0)
+    class Worker:
+        def found(self) -> tuple[bool, list[str]]:
+            return EARLY in sys.modules, os.environ["PYTHONPATH"].split(os.pathsep)
+
+    imported, folders = ray.get(Worker.remote().found.remote())
+    assert imported
+    assert folders[: len(sys.path)] == [each or os.getcwd() for each in sys.path]
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +203,7 @@ def test_the_ray_of_a_process_outlives_the_launches_that_join_it() -> None:
     assert ray.get_runtime_context().get_job_id() == session
 
 
+@pytest.mark.slow
 def test_two_launches_at_once_in_one_process_share_a_ray_which_ends_with_the_last(tmp_path: Path) -> None:
     """In a process of its own, without a home, with one core, and as `uv run` would start it."""
     script = tmp_path / "both.py"
