@@ -35,7 +35,6 @@ def test_the_published_numbers_of_pairs_and_tokens(operation: str, pairs: int, c
     assert (int(built.tokens.min()), int(built.tokens.max())) == (0, built.vocabulary - 1)
 
 
-@pytest.mark.parametrize("modulus", [2, 7, 12, 97])
 @pytest.mark.parametrize(
     ("operation", "rule"),
     [
@@ -49,11 +48,12 @@ def test_the_published_numbers_of_pairs_and_tokens(operation: str, pairs: int, c
         ("x3_plus_xy2_plus_y", lambda a, b: a * a * a + a * b * b + b),
     ],
 )
-def test_polynomials_are_right_for_every_pair(operation: str, rule: Callable[[int, int], int], modulus: int) -> None:
-    built = table(operation, modulus)
-    expected = [(a, b, rule(a, b) % modulus) for a, b in product(range(modulus), repeat=2)]
-    assert sorted(elements(built)) == expected
-    assert built.classes == modulus
+def test_polynomials_are_right_for_every_pair(operation: str, rule: Callable[[int, int], int]) -> None:
+    for modulus in (2, 7, 12, 97):
+        built = table(operation, modulus)
+        expected = [(a, b, rule(a, b) % modulus) for a, b in product(range(modulus), repeat=2)]
+        assert sorted(elements(built)) == expected, modulus
+        assert built.classes == modulus
 
 
 @pytest.mark.parametrize("modulus", [2, 7, 97])
@@ -74,7 +74,6 @@ def inverse(of: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(of.index(k) for k in range(len(of)))
 
 
-@pytest.mark.parametrize("degree", [2, 3, 5])
 @pytest.mark.parametrize(
     ("operation", "rule"),
     [
@@ -84,12 +83,13 @@ def inverse(of: tuple[int, ...]) -> tuple[int, ...]:
     ],
 )
 def test_words_of_permutations_are_right_for_every_pair(
-    operation: str, rule: Callable[[tuple[int, ...], tuple[int, ...]], tuple[int, ...]], degree: int
+    operation: str, rule: Callable[[tuple[int, ...], tuple[int, ...]], tuple[int, ...]]
 ) -> None:
-    group = list(permutations(range(degree)))
-    number = {each: i for i, each in enumerate(group)}
-    expected = [(i, j, number[rule(a, b)]) for (i, a), (j, b) in product(enumerate(group), repeat=2)]
-    assert sorted(elements(table(operation, degree=degree))) == expected
+    for degree in (2, 3, 5):
+        group = list(permutations(range(degree)))
+        number = {each: i for i, each in enumerate(group)}
+        expected = [(i, j, number[rule(a, b)]) for (i, a), (j, b) in product(enumerate(group), repeat=2)]
+        assert sorted(elements(table(operation, degree=degree))) == expected, degree
 
 
 def whole(of: Split) -> list[int]:
