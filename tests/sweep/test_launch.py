@@ -91,7 +91,7 @@ def launched_again(launched: Launched) -> Launched:
 def test_a_launch_on_ray_trains_everything(launched: Launched) -> None:
     opening, *lines = launched.printed.splitlines()
     assert opening == f"small: 2 trials at once, 2 runs each; results in {launched.folder / 'results' / 'small'}"
-    assert len([line for line in lines if re.match(r"\[0:\d\d, \S+ left\] trial \d", line)]) == 3
+    assert len([line for line in lines if re.match(r"\[\d+:\d\d, \S+ left\] trial \d", line)]) == 3
     assert "trial 0 (baseline published): reached 2/2" in launched.printed
     assert "steps until train_accuracy > 0.3" in launched.printed
     assert "WARNING" not in launched.printed
