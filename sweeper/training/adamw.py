@@ -2,10 +2,12 @@
 
 import ctypes
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 
-from sweeper.training.ops import kernels
+from sweeper.training.ops import kernels, triton
+from sweeper.training.parameters import joined, spaced
 
 
 class AdamW:
@@ -25,7 +27,7 @@ class AdamW:
 
     def __init__(self, parameters: torch.Tensor, betas: torch.Tensor, epsilon: torch.Tensor):
         self._parameters, self._betas, self._epsilon = parameters, betas, epsilon
-        self.first, self.second = torch.zeros_like(parameters), torch.zeros_like(parameters)
+        self.first, self.second = (spaced(torch.zeros_like(parameters)) for _ in range(2))
         self.updates = torch.zeros(len(parameters), 1, dtype=torch.int64, device=parameters.device)
 
     def step(self, gradients: Sequence[torch.Tensor], rate: torch.Tensor, decay: torch.Tensor) -> None:
@@ -37,6 +39,9 @@ class AdamW:
             decay: [R, 1], share of the parameters removed by this update; learning rate x weight decay.
         """
         self.updates += 1
+        if triton.serve(self._parameters):
+            self._squares = self._step_on_a_gpu(gradients, rate, decay)
+            return
         corrections = 1 - self._betas**self.updates
         if kernels.serve(self._parameters):
             constants = torch.cat([self._betas, self._epsilon, corrections, rate, decay], dim=1)
@@ -50,11 +55,27 @@ class AdamW:
         denominator = (self.second / correction2).sqrt_().add_(self._epsilon)
         self._parameters.mul_(1 - decay).sub_((self.first / denominator).mul_(rate / correction1))
 
+    def squared_gradient(self, gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Squared L2 norm of the gradient of each run's last step, [R], given once more."""
+        if triton.serve(self._parameters):
+            return self._squares.sum(1)
+        return squares(gradients)
+
     def keep(self, rows: torch.Tensor, parameters: torch.Tensor) -> None:
         """Go on with the runs in `rows` (int64 indices) alone, whose parameters are now `parameters`."""
         self._parameters = parameters
         self._betas, self._epsilon = self._betas[rows], self._epsilon[rows]
-        self.first, self.second, self.updates = self.first[rows], self.second[rows], self.updates[rows]
+        self.first, self.second = spaced(self.first[rows]), spaced(self.second[rows])
+        self.updates = self.updates[rows]
+
+    def _step_on_a_gpu(
+        self, gradients: Sequence[torch.Tensor], rate: torch.Tensor, decay: torch.Tensor
+    ) -> torch.Tensor:
+        """Partial sums of the squares of each run's gradient, [R, parts]."""
+        from sweeper.training.ops.triton import adamw  # noqa: PLC0415  # Triton may be missing
+
+        states = (self._parameters, self.first, self.second, joined(gradients))
+        return adamw.step(*states, self._betas, self._epsilon, rate, decay, self.updates)
 
     def join(self, other: "AdamW", parameters: torch.Tensor) -> None:
         """Take in other runs behind one's own; `parameters` are now those of all of them."""
@@ -63,7 +84,8 @@ class AdamW:
             for name in ("_betas", "_epsilon", "first", "second", "updates")
         ]
         self._parameters = parameters
-        self._betas, self._epsilon, self.first, self.second, self.updates = both
+        self._betas, self._epsilon, first, second, self.updates = both
+        self.first, self.second = spaced(first), spaced(second)
 
     def _step_in_one_pass(self, gradients: Sequence[torch.Tensor], constants: torch.Tensor) -> None:
         runs, stride = self._parameters.shape
@@ -72,3 +94,11 @@ class AdamW:
         counts = (ctypes.c_int64 * len(pieces))(*(piece.shape[1] for piece in pieces))
         states = (self._parameters, self.first, self.second)
         kernels.call("adamw", *states, stride, addresses, counts, len(pieces), constants, runs)
+
+
+def squares(pieces: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Squared L2 norm of each run's gradient, [R], from its pieces [R, n].
+
+    Added one after the other: a sum over a stacked axis rounds by how many runs there are.
+    """
+    return reduce(torch.add, [piece.square().sum(1) for piece in pieces])

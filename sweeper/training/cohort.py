@@ -11,7 +11,6 @@ the next one, and sums for the report pile up there. On a GPU these updates are 
 import math
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,13 @@ import torch
 
 from sweeper.config.model import Objective, Precision
 from sweeper.tasks.task import LOSS
-from sweeper.training import rng
+from sweeper.training.adamw import squares
+from sweeper.training.batches import next_batch
 from sweeper.training.buffers import Buffers, Measures
 from sweeper.training.evaluation import Evaluation
 from sweeper.training.graphs import Graphs
 from sweeper.training.learners.learner import Equipment, Learner, Problem, Run
-from sweeper.training.ops.dedup import merge
+from sweeper.training.ops.fused import tally
 from sweeper.training.ops.matmul import product_for
 from sweeper.training.parameters import Flat
 from sweeper.training.stack import Stack
@@ -61,7 +61,7 @@ class Cohort:
         trial: int = 0,
     ):
         self._learner, self._objective, self._techniques = learner, objective, techniques
-        self._equipment = Equipment(device, dtype, product_for(precision, device), techniques.share)
+        self._equipment = Equipment(device, dtype, product_for(precision, device), techniques.share, precision)
         problem = learner.problem(runs, self._equipment)
         self._stack = Stack.of(trial, runs, problem, objective, self._equipment)
         self._graphs = Graphs(device, techniques.graphs)
@@ -194,41 +194,33 @@ class Cohort:
 
     def _update(self, width: int, diagnose: bool, measure: bool) -> None:
         """One update with batches padded to `width`; reads and writes the device alone."""
-        stack, buffers, column = self._stack, self._buffers, self._buffers.cursor
-        asked = buffers.sizes.index_select(1, column)
-        rate, decay = buffers.rates.index_select(1, column), buffers.decays.index_select(1, column)
-        indices = rng.draw(stack.seeds, rng.TRAIN, stack.optimiser.updates[:, 0], width, stack.train.counts)
-        rows = stack.train.rows.gather(1, indices)
-        counts: torch.Tensor = torch.arange(width, device=stack.seeds.device) < asked
-        if self._merges(width) and not measure:
-            rows, counts = merge(rows, counts)
-        weights = counts / asked.to(rate.dtype)
-        scores = self._evaluation.problem.score(stack.parameters.leaves, rows)
+        stack, buffers, evaluation = self._stack, self._buffers, self._evaluation
+        batch = next_batch(stack, buffers, width, once=self._merges(width) and not measure)
+        scores = evaluation.problem.score(stack.parameters.leaves, batch.rows)
         if measure:
-            gradients = self._measure(scores.losses, weights, asked)
+            gradients = self._measure(scores.losses, batch.weights)
         else:
-            gradients = stack.parameters.gradients((scores.losses * weights).sum())
-        stack.optimiser.step(gradients, rate, decay)
-        for sums, values in zip(buffers.train_sums, self._evaluation.measures.in_order(scores), strict=True):
-            sums.add_((values * counts).sum(1))
+            gradients = stack.parameters.gradients(scores.losses, batch.weights)
+        stack.optimiser.step(gradients, batch.rate, batch.decay)
+        tally(buffers.train_sums, evaluation.measures.in_order(scores), batch.counts)
         if diagnose:
-            buffers.gradient_norm.copy_(_squares(gradients).sqrt())
-            for mine, name in zip(buffers.diagnostics, self._evaluation.measures.diagnostics, strict=True):
-                mine.copy_((scores.diagnostics[name] * weights).sum(1))
-        column += 1
+            buffers.gradient_norm.copy_(stack.optimiser.squared_gradient(gradients).sqrt())
+            for mine, name in zip(buffers.diagnostics, evaluation.measures.diagnostics, strict=True):
+                mine.copy_((scores.diagnostics[name] * batch.weights).sum(1))
+        buffers.cursor.add_(1)
 
     def _merges(self, width: int) -> bool:
         """Whether so many draws repeat so many examples that finding them pays: of n from 16 n it is 3 %."""
         return self._merge and width * 16 >= self._stack.train.rows.shape[1]
 
-    def _measure(self, losses: torch.Tensor, weights: torch.Tensor, asked: torch.Tensor) -> list[torch.Tensor]:
+    def _measure(self, losses: torch.Tensor, weights: torch.Tensor) -> list[torch.Tensor]:
         """The gradients, in two halves whose norms tell the gradient noise."""
-        parameters = self._stack.parameters
+        parameters, asked = self._stack.parameters, self._buffers.sizes.index_select(1, self._buffers.cursor)
         first = torch.arange(losses.shape[1], device=losses.device) < asked // 2
-        left = parameters.gradients((losses * weights * first).sum(), keep_graph=True)
-        right = parameters.gradients((losses * weights * ~first).sum())
+        left = parameters.gradients(losses, weights * first, keep_graph=True)
+        right = parameters.gradients(losses, weights * ~first)
         whole = [a + b for a, b in zip(left, right, strict=True)]
-        self._buffers.noise.copy_(torch.stack([_squares(whole), 2 * (_squares(left) + _squares(right))]))
+        self._buffers.noise.copy_(torch.stack([squares(whole), 2 * (squares(left) + squares(right))]))
         return whole
 
     def _keep(self, rows: list[int]) -> None:
@@ -254,11 +246,3 @@ class Cohort:
         updates = min(self._objective.evaluate_every, self._objective.horizon)
         measures, like = self._evaluation.measures, self._stack.parameters.values
         self._buffers = Buffers.for_runs(len(self._stack), updates, measures, like)
-
-
-def _squares(pieces: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Squared L2 norm of each run's gradient, [R], from its pieces [R, n].
-
-    Added one after the other: a sum over a stacked axis rounds by how many runs there are.
-    """
-    return reduce(torch.add, [piece.square().sum(1) for piece in pieces])

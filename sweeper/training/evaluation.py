@@ -7,10 +7,12 @@ import numpy.typing as npt
 import torch
 
 from sweeper.tasks.task import LOSS
-from sweeper.training import rng
+from sweeper.training.batches import validation_draws
 from sweeper.training.buffers import Buffers, Measures
 from sweeper.training.learners.learner import Problem
+from sweeper.training.ops import triton
 from sweeper.training.ops.dedup import merge
+from sweeper.training.ops.fused import tally
 from sweeper.training.stack import Stack
 
 SAMPLED_BATCHES = 8
@@ -48,18 +50,17 @@ class Evaluation:
         rows, total = validation.rows, validation.counts
         if self.sampled:
             total = SAMPLED_BATCHES * buffers.sizes.index_select(1, buffers.cursor - 1)
-            updates = stack.optimiser.updates[:, 0]
-            indices = rng.draw(stack.seeds, rng.VALIDATION, updates, SAMPLED_BATCHES * width, validation.counts)
-            rows = rows.gather(1, indices)
+            rows = validation_draws(stack, SAMPLED_BATCHES * width)
         counts: torch.Tensor = torch.arange(rows.shape[1], device=device) < total
         if self.merge and self.sampled:
             rows, counts = merge(rows, counts)
+        if triton.serve(buffers.gradient_norm):
+            counts = counts.to(buffers.gradient_norm.dtype)
         buffers.validation_means.zero_()
         pieces = -(-rows.shape[1] // _EXAMPLES) if device.type == "cpu" else -(-rows.numel() // _ROWS)
         for piece, count in zip(rows.chunk(pieces, dim=1), counts.chunk(pieces, dim=1), strict=True):
             scores = self.measures.in_order(self.problem.score(stack.parameters.leaves, piece))
-            for sums, values in zip(buffers.validation_means, scores, strict=True):
-                sums.add_((values * count).sum(1))
+            tally(buffers.validation_means, scores, count)
         buffers.validation_means.div_(total[:, 0])
 
     @torch.no_grad()

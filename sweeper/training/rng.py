@@ -12,7 +12,7 @@ import torch
 TRAIN, VALIDATION = 0, 1
 """Streams: draws for one purpose never meet the draws for another."""
 
-_STREAMS = 2
+STREAMS = 2
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
 _MIX_2 = 0x94D049BB133111EB - 2**64
@@ -44,6 +44,6 @@ def draw(seeds: torch.Tensor, stream: int, step: int | torch.Tensor, columns: in
     Returns:
         int64 [R, columns], row r in [0, below[r]). The modulo's bias is under below / 2^62.
     """
-    keys = _mix(seeds * _GOLDEN + (step * _STREAMS + stream + 1))
+    keys = _mix(seeds * _GOLDEN + (step * STREAMS + stream + 1))
     column = torch.arange(1, columns + 1, device=seeds.device) * _GOLDEN
     return (_mix(keys[:, None] + column) & _LOW_62) % below

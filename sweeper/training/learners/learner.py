@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 
+from sweeper.config.model import Precision
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.tasks.task import References, Task
 from sweeper.training.ops.matmul import Product
@@ -35,12 +36,14 @@ class Equipment:
         dtype: of parameters and of all arithmetic but products.
         product: how matrices are multiplied.
         share: whether rows that examples have in common may be computed once.
+        precision: of products, by its name.
     """
 
     device: torch.device
     dtype: torch.dtype
     product: Product
     share: bool = True
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)

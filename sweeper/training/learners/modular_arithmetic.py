@@ -7,8 +7,9 @@ numbers.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import permutations
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -16,9 +17,12 @@ from sweeper.tasks.modular_arithmetic import PERMUTATIONS, ModularArithmetic
 from sweeper.tasks.task import References
 from sweeper.training.learners.learner import Equipment, Progress, Run, Scores
 from sweeper.training.models.transformer import Architecture, initialise, logits
-from sweeper.training.ops import fused
+from sweeper.training.ops import fused, triton
 from sweeper.training.ops.prefixes import Prefixes
 from sweeper.training.parameters import Parameters
+
+if TYPE_CHECKING:
+    from sweeper.training.models.transformer_kernels import StackedTransformer
 
 LENGTH = 4
 _OPERATOR, _EQUALS, _FIRST_ELEMENT = 0, 1, 2
@@ -111,11 +115,23 @@ class Operations:
 
     def score(self, parameters: Parameters, rows: torch.Tensor) -> Scores:
         """See `Problem`."""
-        layout = self._prefixes.arrange(rows)
-        found = fused.cross_entropy(
-            logits(self._architecture, parameters, layout, self._equipment.product), self._targets[rows]
-        )
+        found = self._found(parameters, rows)
         return Scores(found.losses, {"accuracy": found.hits}, {"saturated": found.saturated})
+
+    def _found(self, parameters: Parameters, rows: torch.Tensor) -> fused.Scores:
+        """The scores, on a GPU by kernels of their own where there are any for the architecture."""
+        if triton.serve(parameters[self.last_layer]) and (kernels := self._kernels) is not None:
+            return kernels.score(parameters, rows)
+        scores = logits(self._architecture, parameters, self._prefixes.arrange(rows), self._equipment.product)
+        return fused.cross_entropy(scores, self._targets[rows])
+
+    @cached_property
+    def _kernels(self) -> "StackedTransformer | None":
+        from sweeper.training.models import transformer_kernels as made  # noqa: PLC0415  # Triton may be missing
+
+        if not made.serves(self._architecture):
+            return None
+        return made.StackedTransformer(self._architecture, self._prefixes, self._targets, self._equipment.precision)
 
 
 _POLYNOMIALS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {

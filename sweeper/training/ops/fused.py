@@ -1,8 +1,9 @@
 """The parts of stacked models that are not matrix products: each as one operation with its gradient.
 
 Every function has two forms of the same mathematics: torch's operations, for any device and precision, and a C kernel
-(`kernels.c`) that passes over memory once, for float32 on the CPU. Parameters of a run are rows [R, width] of the flat
-parameters, so they may be strided along the runs.
+(`kernels.c`) that passes over memory once, for float32 on the CPU. On a GPU norms and tallies have Triton's kernels,
+and so has a whole transformer (`sweeper.training.models.transformer_kernels`). Parameters of a run are rows [R, width]
+of the flat parameters, so they may be strided along the runs.
 """
 
 import ctypes
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from sweeper.training.ops import kernels
+from sweeper.training.ops import kernels, triton
 from sweeper.training.ops.prefixes import Place
 
 _EPSILON = 1e-5  # of PyTorch's LayerNorm
@@ -43,16 +44,16 @@ def add_norm(
         x, residual: [R, n, width].
         bias, gain, shift: [R, width].
     """
-    if kernels.serve(x):
-        return _AddNorm.apply(x, residual, bias, gain, shift)  # type: ignore[no-any-return,no-untyped-call]
+    if triton.serve(x) or kernels.serve(x):
+        return _norm_for(x).apply(x, residual, bias, gain, shift)  # type: ignore[no-any-return,no-untyped-call]
     normal = F.layer_norm(x + residual + bias[:, None], x.shape[-1:], eps=_EPSILON)
     return torch.addcmul(shift[:, None], normal, gain[:, None])
 
 
 def norm(x: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """LayerNorm(x) * gain + shift: x [R, n, width], gain and shift [R, width]."""
-    if kernels.serve(x):
-        return _AddNorm.apply(x, None, None, gain, shift)  # type: ignore[no-any-return,no-untyped-call]
+    if triton.serve(x) or kernels.serve(x):
+        return _norm_for(x).apply(x, None, None, gain, shift)  # type: ignore[no-any-return,no-untyped-call]
     return torch.addcmul(shift[:, None], F.layer_norm(x, x.shape[-1:], eps=_EPSILON), gain[:, None])
 
 
@@ -121,6 +122,17 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> Scores:
     fixed = logits.detach()
     saturated = fixed.softmax(-1).amax(-1) == 1
     return Scores(losses, (fixed.argmax(-1) == targets).to(fixed.dtype), saturated.to(fixed.dtype))
+
+
+def tally(sums: torch.Tensor, scores: Sequence[torch.Tensor], counts: torch.Tensor) -> None:
+    """Add to sums float64 [S, R] those of S scores [R, B], times counts [R, B], over the examples."""
+    if triton.serve(counts):
+        from sweeper.training.ops.triton import tally as kernel  # noqa: PLC0415  # Triton may be missing
+
+        kernel.add(sums, scores, counts)
+        return
+    for total, values in zip(sums, scores, strict=True):
+        total.add_((values * counts).sum(1))
 
 
 def _take(values: torch.Tensor, place: Place) -> torch.Tensor:
@@ -203,6 +215,44 @@ class _AddNorm(torch.autograd.Function):
         kernels.call("add_norm_backward", dy, normal, ctx.scale, gain, gain.stride(0), dx, sums, runs, rows, width)
         added = ctx.needs_input_grad[1]
         return dx, dx if added else None, sums[:, 2] if added else None, sums[:, 0], sums[:, 1]
+
+
+class _NormOnGPU(torch.autograd.Function):
+    """`_AddNorm` by Triton's kernels."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917  # autograd passes them so
+        ctx: Any,
+        x: torch.Tensor,
+        residual: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        gain: torch.Tensor,
+        shift: torch.Tensor,
+    ) -> torch.Tensor:
+        from sweeper.training.ops.triton import norm  # noqa: PLC0415  # Triton may be missing
+
+        x, residual = x.contiguous(), None if residual is None else residual.contiguous()
+        y = torch.empty_like(x)
+        ctx.normal, ctx.scale = norm.forward(x, residual, bias, gain, shift, y)
+        ctx.save_for_backward(gain)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        from sweeper.training.ops.triton import norm  # noqa: PLC0415
+
+        (gain,) = ctx.saved_tensors
+        runs, rows, width = ctx.normal.shape
+        parts = dy.new_empty(runs, norm.parts(rows, width), 3 * width)
+        dx = norm.backward(dy.contiguous(), ctx.normal, ctx.scale, gain, parts)
+        dgain, dshift, dbias = torch.split(parts.sum(1), width, dim=1)
+        added = ctx.needs_input_grad[1]
+        return dx, dx if added else None, dbias if added else None, dgain, dshift
+
+
+def _norm_for(x: torch.Tensor) -> type[torch.autograd.Function]:
+    """Whose kernels serve this tensor."""
+    return _NormOnGPU if triton.serve(x) else _AddNorm
 
 
 class _Spread(torch.autograd.Function):

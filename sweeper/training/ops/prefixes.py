@@ -49,7 +49,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class _Kinds:
+class Kinds:
     """The distinct values at a position: how many, an example of each [count], and the kind of every example [N]."""
 
     count: int
@@ -63,35 +63,39 @@ class Prefixes:
     Args:
         tokens: int64 [N, L], on the device where they are used.
         share: whether examples may share rows at all; False is for comparisons.
+
+    Attributes:
+        tokens, share: the same.
+        by_token, by_prefix: the distinct tokens at each position, and the distinct beginnings up to it.
     """
 
     def __init__(self, tokens: torch.Tensor, share: bool = True):
-        self.tokens, self._share = tokens, share
+        self.tokens, self.share = tokens, share
         self._length = tokens.shape[1]
-        known: list[_Kinds] = []
-        self._by_token = [_kinds(tokens[:, j : j + 1], known) for j in range(self._length)]
-        self._by_prefix = [_kinds(tokens[:, : j + 1], known) for j in range(self._length)]
+        known: list[Kinds] = []
+        self.by_token = [_kinds(tokens[:, j : j + 1], known) for j in range(self._length)]
+        self.by_prefix = [_kinds(tokens[:, : j + 1], known) for j in range(self._length)]
 
     def arrange(self, rows: torch.Tensor) -> Layout:
         """The layout of a batch: rows int64 [R, B], numbers of examples; the last position has a row for each."""
         batch, last = rows.shape[1], self._length - 1
         device = rows.device
-        token_shared = [self._share and kinds.count <= batch for kinds in self._by_token]
-        prefix_shared = [self._share and kinds.count <= batch and j < last for j, kinds in enumerate(self._by_prefix)]
+        token_shared = [self.share and kinds.count <= batch for kinds in self.by_token]
+        prefix_shared = [self.share and kinds.count <= batch and j < last for j, kinds in enumerate(self.by_prefix)]
         tokens, positions, token_start, prefix_start, m, n = [], [], [], [], 0, 0
         for j in range(self._length):
             token_start.append(m)
             prefix_start.append(n)
-            chosen = self._by_token[j].examples[None] if token_shared[j] else rows
+            chosen = self.by_token[j].examples[None] if token_shared[j] else rows
             tokens.append(self.tokens[:, j][chosen])
             positions.append(torch.full((chosen.shape[1],), j, device=device))
             m += chosen.shape[1]
-            n += self._by_prefix[j].count if prefix_shared[j] else batch
+            n += self.by_prefix[j].count if prefix_shared[j] else batch
         if any(not shared for shared in token_shared):
             tokens = [each.expand(len(rows), -1) for each in tokens]
         found: dict[int, torch.Tensor] = {}
 
-        def place(kinds: _Kinds, shared: bool, start: int, readers: torch.Tensor | None) -> Place:
+        def place(kinds: Kinds, shared: bool, start: int, readers: torch.Tensor | None) -> Place:
             """Where readers (examples; None for those of the batch) find the rows of a position."""
             count = batch if readers is None else len(readers)
             if shared and kinds.count == 1:
@@ -108,14 +112,14 @@ class Prefixes:
 
         first, later = [], []
         for j in range(self._length):
-            readers = self._by_prefix[j].examples if prefix_shared[j] else None
-            first.append([place(self._by_token[i], token_shared[i], token_start[i], readers) for i in range(j + 1)])
-            later.append([place(self._by_prefix[i], prefix_shared[i], prefix_start[i], readers) for i in range(j)])
+            readers = self.by_prefix[j].examples if prefix_shared[j] else None
+            first.append([place(self.by_token[i], token_shared[i], token_start[i], readers) for i in range(j + 1)])
+            later.append([place(self.by_prefix[i], prefix_shared[i], prefix_start[i], readers) for i in range(j)])
             later[j].append(Place(prefix_start[j], first[j][0].count))
         return Layout(torch.cat(tokens, 1), torch.cat(positions), first, later)
 
 
-def _kinds(tokens: torch.Tensor, known: list[_Kinds]) -> _Kinds:
+def _kinds(tokens: torch.Tensor, known: list[Kinds]) -> Kinds:
     """The distinct rows of tokens [N, k]; one of the known partitions of the examples if it is the same."""
     distinct, of = torch.unique(tokens, dim=0, return_inverse=True)
     for kinds in known:
@@ -123,5 +127,5 @@ def _kinds(tokens: torch.Tensor, known: list[_Kinds]) -> _Kinds:
             return kinds
     examples = torch.empty(len(distinct), dtype=torch.int64, device=tokens.device)
     numbers = torch.arange(len(tokens), device=tokens.device)
-    known.append(_Kinds(len(distinct), examples.scatter_reduce(0, of, numbers, "amin", include_self=False), of))
+    known.append(Kinds(len(distinct), examples.scatter_reduce(0, of, numbers, "amin", include_self=False), of))
     return known[-1]
