@@ -45,6 +45,7 @@ def test_a_folder_of_sweeps_is_one_set_of_tables_and_a_mapping(home: Path) -> No
     assert "made-up" in str(sweeps)
 
 
+@pytest.mark.slow
 def test_everything_displays_itself_as_text_and_in_a_notebook(home: Path) -> None:
     sweep = load(home / "made-up")
     assert isinstance(sweep, Sweep)
@@ -71,6 +72,7 @@ def test_a_name_is_looked_up_in_results(home: Path, monkeypatch: pytest.MonkeyPa
         load("nothing-here")
 
 
+@pytest.mark.slow
 def test_launch_gives_the_sweep_that_it_ran(tmp_path: Path) -> None:
     sweep = launch(small.write(tmp_path), ["budget.trials=1"], where="here")
     assert sweep.trials["state"].tolist() == ["finished"]

@@ -56,6 +56,7 @@ def nowhere(assignment: Assignment, replicate: int) -> list[float]:
     return [0.1 * assignment.settings.depth]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_metrics_that_rise_and_fall(tmp_path: Path, rule: str) -> None:
     objective = {**QUESTION["objective"], "sustained": 3}
@@ -65,6 +66,7 @@ def test_metrics_that_rise_and_fall(tmp_path: Path, rule: str) -> None:
     assert NOBODY in lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_a_threshold_that_nobody_reaches(tmp_path: Path, rule: str) -> None:
     rows, lines = run(tmp_path, follows(nowhere), **RULES[rule])
@@ -75,6 +77,7 @@ def test_a_threshold_that_nobody_reaches(tmp_path: Path, rule: str) -> None:
     assert min(search, key=lambda row: row["value"])["depth"] == best, "the nearest miss is the best"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_a_threshold_beyond_the_metric(tmp_path: Path, rule: str) -> None:
     objective = {**QUESTION["objective"], "until": "val_accuracy > 2"}
@@ -83,6 +86,7 @@ def test_a_threshold_beyond_the_metric(tmp_path: Path, rule: str) -> None:
     assert lines[-1] == NOBODY.replace("0.99", "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confirm", [{"top": 3, "replicates": 1}, None], ids=["confirmed", ""])
 @pytest.mark.parametrize("rule", RULES)
 def test_a_single_trial(tmp_path: Path, rule: str, confirm: dict[str, int] | None) -> None:
@@ -92,6 +96,7 @@ def test_a_single_trial(tmp_path: Path, rule: str, confirm: dict[str, int] | Non
     assert any(line.split()[:3] == ["1", "0", "2/2"] for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_trials_that_all_diverge(tmp_path: Path, rule: str) -> None:
     rows, lines = run(tmp_path, diverges, **RULES[rule])
@@ -100,6 +105,7 @@ def test_trials_that_all_diverge(tmp_path: Path, rule: str) -> None:
     assert lines[-1] == NOBODY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_trials_that_all_fail_but_one(tmp_path: Path, rule: str) -> None:
     def train(assignment: Assignment) -> Iterator[Chunk]:
@@ -123,6 +129,7 @@ def test_trials_that_all_fail(tmp_path: Path, rule: str) -> None:
         run(tmp_path, fails, **RULES[rule])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_a_search_in_which_every_trial_does_the_same(tmp_path: Path, rule: str) -> None:
     rows, _ = run(tmp_path, learns(always(50), evaluations=1), **RULES[rule])
@@ -130,6 +137,7 @@ def test_a_search_in_which_every_trial_does_the_same(tmp_path: Path, rule: str) 
     assert [row["name"] for row in rows[-2:]] == ["0", "1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_a_space_that_ends_before_the_budget(tmp_path: Path, rule: str) -> None:
     rows, lines = run(tmp_path, learns(always(50)), **RULES[rule], search={"depth": {"int": [1, 2]}})

@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from rich.console import Console
 
 from sweeper.folder.layout import SweepFolder
@@ -39,6 +40,7 @@ def test_the_page_counts_right() -> None:
     assert f"{reached.count().sum() / len(runs):.0%}".replace("%", " %") in page
 
 
+@pytest.mark.slow
 def test_the_replay_in_the_docs_is_what_is_printed() -> None:
     page = (ROOT / "docs" / "search.md").read_text()
     found = re.search(r"\$ (sweeper replay benchmarks/data/modular-23)\n(.*?)```", page, re.DOTALL)

@@ -346,6 +346,7 @@ def finished(folder: Path) -> Sweep:
     return made_up(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize(
     ("arguments", "first", "keys"),

@@ -683,6 +683,7 @@ def test_the_file_that_the_mistakes_are_made_in_is_sound(folder: Path, capsys: p
     assert (code, said) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "expected"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_named_where_it_stands(
     text: str, expected: str, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -159,6 +160,7 @@ def test_the_file_that_is_mutated_is_a_space() -> None:
     assert check(parse(QUICKSTART, FILE)).spec.name == "quickstart"
 
 
+@pytest.mark.slow
 @some
 @given(st.lists(mutations, min_size=1, max_size=3))
 def test_a_mutated_file_is_a_space_or_a_list_of_mistakes(changes: list[Mutation]) -> None:
@@ -168,6 +170,7 @@ def test_a_mutated_file_is_a_space_or_a_list_of_mistakes(changes: list[Mutation]
     read_or_refused(content)
 
 
+@pytest.mark.slow
 @some
 @given(replacement)
 def test_a_file_with_one_other_value_is_a_space_or_a_list_of_mistakes(change: Mutation) -> None:

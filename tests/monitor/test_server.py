@@ -45,6 +45,7 @@ def still(tmp_path: Path) -> SweepFolder:
     return folder
 
 
+@pytest.mark.slow
 def test_the_page_shows_a_sweep_that_runs_and_refreshes_itself(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
         in_training(running)
@@ -65,6 +66,7 @@ def test_the_page_shows_a_sweep_that_runs_and_refreshes_itself(tmp_path: Path) -
     running.join()
 
 
+@pytest.mark.slow
 def test_the_report_is_made_again_only_when_the_tables_have_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

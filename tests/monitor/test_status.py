@@ -156,6 +156,7 @@ def test_silence_is_counted_by_the_clock_of_those_who_listen(still: SweepFolder)
 # ---- stop
 
 
+@pytest.mark.slow
 def test_a_stopped_launch_sets_its_trials_down_and_the_next_takes_them_up(tmp_path: Path) -> None:
     said: list[str] = []
     with launched(tmp_path) as running:
@@ -188,6 +189,7 @@ def test_stop_does_not_wait_where_it_is_told_not_to(tmp_path: Path) -> None:
     assert status(running.address).state == "ended"
 
 
+@pytest.mark.slow
 def test_a_request_that_was_left_behind_stops_no_later_launch(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
         in_training(running)
@@ -277,6 +279,7 @@ def test_watching_through_a_pipe_ends_with_the_sweep(tmp_path: Path) -> None:
     assert "\x1b" not in shown.getvalue()
 
 
+@pytest.mark.slow
 def test_watching_on_a_terminal_shows_the_panel_and_the_leaderboard(tmp_path: Path) -> None:
     console = Console(file=StringIO(), width=120, height=30, force_terminal=True, color_system=None)
     with launched(tmp_path) as running:

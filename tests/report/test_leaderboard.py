@@ -57,6 +57,7 @@ def kinds(assignment: Assignment) -> Any:
     return ({4: fails, 5: diverges}.get(assignment.number) or learns(reach))(assignment)
 
 
+@pytest.mark.slow
 def test_a_whole_sweep(sweep: Sweep) -> None:
     sweep.changes = {
         "search": {
@@ -459,6 +460,7 @@ def test_with_several_operations_there_is_no_median(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_the_same_trials_on_every_clock(sweep: Sweep) -> None:
     """Where fewer steps take more examples, the order turns around; a run that never arrives waited less long."""
     sweep.changes = {"search": {"batch.max": {"choice": list(BATCHES)}}, "confirm": {"top": 2, "replicates": 6}}

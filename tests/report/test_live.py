@@ -3,6 +3,7 @@
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from sweeper.folder.layout import SweepFolder, write_text
@@ -28,6 +29,7 @@ def test_tables_have_a_stamp_that_changes_with_them(tmp_path: Path) -> None:
     assert stamp_of(still) != first
 
 
+@pytest.mark.slow
 def test_a_part_that_cannot_be_read_just_now_leaves_the_board_of_before(tmp_path: Path) -> None:
     folder = made_up(tmp_path).folder
     board = Board()

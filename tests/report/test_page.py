@@ -42,6 +42,7 @@ def test_what_is_written_is_text_and_never_markup() -> None:
     assert 'alt="Half of the runs arrive by step 20 &amp; the rest by 30."' in text
 
 
+@pytest.mark.slow
 def test_the_verdict_comes_first(real: ReportData) -> None:
     assert real.verdict[0] == (
         "trial 1 is faster than published by 67 % (95 % interval 58 to 74 %), p = 0.047 (Holm), 7 replicates."

@@ -324,6 +324,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sustained", [1, 3])
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("rule", ["cap", "race", "asha"])

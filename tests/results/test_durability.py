@@ -207,6 +207,7 @@ def _said(what: str, message: str) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", CLOCKS)
 def test_a_full_disk_harms_nothing_and_the_sweep_goes_on_when_there_is_room(small_disk: Path, how: str) -> None:
     folder = SweepFolder(small_disk / "sweep")

@@ -125,6 +125,7 @@ def test_parts_are_read_as_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "other"),
     [
@@ -240,6 +241,7 @@ def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", REFUSED)
 def test_refused(neighbours: Path, attempt: str) -> None:
     folder, before = SweepFolder(neighbours / "sweep"), files(neighbours)

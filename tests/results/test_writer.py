@@ -416,6 +416,7 @@ class _Reader:
         self.wrong[f"{way}: a trial without its runs or curves"] += not seen["trials"] <= seen["runs"] <= seen["curves"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "trials"), [("straight", 40), ("in groups", 200)])
 def test_readers_never_see_half_a_trial_while_many_are_written(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, how: str, trials: int

@@ -119,6 +119,7 @@ def decisions(monkeypatch: pytest.MonkeyPatch) -> list[Decision]:
     return Watched.decisions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("places", [1, 2, 8])
 def test_the_good_side_is_the_best_trials_and_never_more_than_the_places(
     decisions: list[Decision], places: int
@@ -346,6 +347,7 @@ actions = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(actions, st.integers(1, 3), st.data())
 @settings(deadline=None, max_examples=25)
 def test_whatever_is_asked_told_and_taken_back_the_best_the_newest_and_the_running_are_known(
@@ -417,6 +419,7 @@ def test_the_log_of_the_normal_distribution_is_the_one_that_optuna_works_out_num
     assert _truncnorm._log_ndtr(points) == pytest.approx([single(each) for each in points], rel=1e-12, abs=1e-15)
 
 
+@pytest.mark.slow
 def test_tpe_finds_better_points_than_chance() -> None:
     late: dict[str, list[float]] = {}
     best: dict[str, list[float]] = {}

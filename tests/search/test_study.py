@@ -55,6 +55,7 @@ def run(study: Study, trials: int) -> list[Proposal]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("each_storage")
 def test_a_baseline_inside_the_ranges_has_coordinates_and_is_never_suggested(tmp_path: Path) -> None:
     study = opened(tmp_path, FOUR)
@@ -85,6 +86,7 @@ def test_a_baseline_outside_the_ranges_is_recorded_without_coordinates(tmp_path:
     assert not opened(tmp_path, SMOOTH).in_space(0)
 
 
+@pytest.mark.slow
 def test_tpe_concentrates_where_the_objective_is_low_in_spite_of_an_outside_baseline(tmp_path: Path) -> None:
     late: dict[str, list[float]] = {"tpe": [], "random": []}
     for name, scores in late.items():
@@ -167,6 +169,7 @@ def test_repeats_of_running_trials_leave_no_trace(tmp_path: Path, name: str) -> 
     assert opened(tmp_path, FOUR).values() == {each.number: distance(each.settings) for each in proposals}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("each_storage")
 @pytest.mark.parametrize("name", ["tpe", "random", "grid"])
 def test_an_exhausted_space_ends_with_none(tmp_path: Path, name: str) -> None:
@@ -299,6 +302,7 @@ def test_a_confirmation_is_no_configuration_of_its_own(tmp_path: Path) -> None:
     assert opened(tmp_path, FOUR).known(first.settings) == first.number
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("each_storage")
 @pytest.mark.parametrize("name", ["tpe", "random", "grid"])
 def test_again_opens_a_finished_trials_configuration_under_a_new_number(tmp_path: Path, name: str) -> None:

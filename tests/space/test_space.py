@@ -192,6 +192,7 @@ def assert_is_point(template: Template, point: Values) -> None:
         assert point[key] in (range(len(written["choice"])) if "choice" in written else template.allowed(key))
 
 
+@pytest.mark.slow
 @each_template
 @given(data=st.data())
 @some

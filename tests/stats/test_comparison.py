@@ -107,6 +107,7 @@ def test_the_unit_of_time_does_not_matter(both: tuple[Floats, Floats], unit: flo
     assert other.p == one.p
 
 
+@pytest.mark.slow
 @given(pairs(), st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=60)
 def test_p_is_a_count_of_swaps_and_the_order_of_seeds_does_not_matter(both: tuple[Floats, Floats], random) -> None:
@@ -175,6 +176,7 @@ def test_equal_configurations_are_rarely_separated(replicates: int) -> None:
     assert np.mean([each.separated for each in found]) < 0.07
 
 
+@pytest.mark.slow
 def test_the_replicates_needed_give_about_the_power_promised() -> None:
     # Each pilot stands for all the runs that there could be: what it estimated then holds.
     random = np.random.default_rng(17)

@@ -119,6 +119,7 @@ def test_a_run_that_reached_just_past_the_limit_still_ranks_before_one_that_neve
 anything = st.builds(Observation, st.floats(0, 2 * LIMIT), st.booleans(), st.floats(width=16) | st.just(NAN))
 
 
+@pytest.mark.slow
 @given(st.lists(anything.filter(lambda o: o.time > 0 or not o.reached), min_size=1, max_size=5), st.data())
 @settings(deadline=None, max_examples=60)
 def test_the_value_is_finite_whatever_was_seen(seen: list[Observation], data: st.DataObject) -> None:

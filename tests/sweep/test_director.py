@@ -474,6 +474,7 @@ def test_a_run_in_the_middle_of_its_streak_counts_from_where_the_streak_began(sw
     assert [(row["state"], row["rmst"]) for row in sweep.rows()] == [("finished", 60.0), ("finished", 50.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sustained", [1, 3])
 @pytest.mark.parametrize("seed", range(2))
 def test_capping_changes_neither_the_winner_nor_the_places_that_matter(
@@ -774,6 +775,7 @@ def test_a_trial_that_fails_in_a_later_stage_fails_in_all_replicates_to_come(swe
     assert sweep.states()[1] == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial", range(6))
 def test_the_next_launch_of_a_race_knows_the_caps_from_the_tables(tmp_path: Path, trial: int) -> None:
     """Interrupted at any trial and continued, it decides as if it had not been."""
@@ -950,6 +952,7 @@ def descent(trials: int, top: int | None = None) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_larger_budget_takes_up_again_what_may_now_matter(sweep: Sweep) -> None:
     """One place matters among 8 trials, four among 100. The fourth best of 80, 60, 40 and 20 is at 80."""
     sweep.changes = descent(8)
@@ -1142,6 +1145,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dic
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0.1, 0.35, 0.6, 0.95])
 @pytest.mark.parametrize("name", UNDISTURBED)
 def test_a_sweep_that_was_cut_off_comes_to_the_tables_of_one_that_was_not(

@@ -283,6 +283,7 @@ def test_a_trial_that_diverges_is_an_outcome_and_the_sweep_goes_on(tmp_path: Pat
     assert trials["rmst"].max() == 60
 
 
+@pytest.mark.slow
 def test_finalists_and_baselines_are_confirmed_on_fresh_seeds(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE + "confirm: {top: 1, replicates: 3}\n")
     console = quiet()
@@ -297,6 +298,7 @@ def test_finalists_and_baselines_are_confirmed_on_fresh_seeds(tmp_path: Path) ->
     assert "confirmed on fresh seeds" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_several_operations_train_in_one_trial(tmp_path: Path) -> None:
     task = "operation: [x_plus_y, x_minus_y, permutation], degree: 3"
     space = small.write(tmp_path, small.SPACE.replace("operation: x_plus_y", task))
@@ -369,6 +371,7 @@ def test_in_one_process_auto_measures_nothing(tmp_path: Path) -> None:
     assert list(table(tmp_path, "trials")["state"]) == ["finished"]
 
 
+@pytest.mark.slow
 def test_the_time_budget_stops_trials_which_the_next_launch_takes_up(tmp_path: Path) -> None:
     slow = small.SPACE.replace("horizon: 60", "horizon: 600").replace("> 0.3", "> 1.5")
     space = small.write(tmp_path, slow.replace("{trials: 5}", "{trials: 1, hours: 0.0001}"))

@@ -51,6 +51,7 @@ def begun(space: Path) -> SweepFolder:
     return launch(space, ["budget.trials=2"], where="here", console=quiet())
 
 
+@pytest.mark.slow
 def test_a_raised_budget_continues(space: Path, begun: SweepFolder) -> None:
     before = trials(begun)
     launch(space, ["budget.trials=3"], where="here", console=quiet())

@@ -256,6 +256,7 @@ def test_results_are_read_where_the_module_is_gone(swept: SweepFolder, capsys: p
         assert cli.run([*words, where]) == 0, capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_reading_runs_no_code_of_the_task(swept: SweepFolder, folder: Folder) -> None:
     (folder.path / "moved.txt").rename(folder.path / "dots.py")
     assert saved_spec(swept).task.title == "Dots"
@@ -268,6 +269,7 @@ def test_going_on_needs_the_module(swept: SweepFolder, folder: Folder) -> None:
         launch(folder.path / "space.yaml", where="here")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [None, 3, {}, {"keys": {}}, {"keys": {"name": 3}}])
 def test_a_damaged_description_is_a_mistake_with_a_remedy(swept: SweepFolder, damage: Any) -> None:
     launches = provenance.launches(swept)
@@ -280,6 +282,7 @@ def test_a_damaged_description_is_a_mistake_with_a_remedy(swept: SweepFolder, da
     assert told.endswith("); put back the file that belongs to this sweep")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

@@ -25,6 +25,7 @@ SMALL = {"batch.max": 12, "warmup_steps": 2}
 HEIGHTS = {"groups": ((9, 4, 2), (9, 4, 3)), "train_codes": 30, "validation_codes": 30}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluation", ["whole", "sampled"])
 def test_modular_arithmetic_keeps_to_every_rule(evaluation: str) -> None:
     operations = ("x_plus_y", "x_div_y", "permutation")
@@ -34,6 +35,7 @@ def test_modular_arithmetic_keeps_to_every_rule(evaluation: str) -> None:
     check_task(task, **SMALL, width=8, heads=2, depth=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("violation", [0.0, 2.0])
 def test_m_height_keeps_to_every_rule(violation: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path))

@@ -94,6 +94,7 @@ def spread(chunks: list[Chunk], count: int = 3) -> list[int]:
     return sorted({round(i * (len(chunks) - 1) / (count - 1)) for i in range(count)} | lasts)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("at_every_evaluation")
 @pytest.mark.parametrize("name", STAY | LEAVE)
 def test_from_any_state_training_goes_on_as_if_nothing_had_happened(name: str) -> None:
@@ -106,6 +107,7 @@ def test_from_any_state_training_goes_on_as_if_nothing_had_happened(name: str) -
         assert content(resumed(case, whole[place].state)) == content(whole[place + 1 :]), place
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("at_every_evaluation")
 @pytest.mark.parametrize("name", ["two stacks and their events", "adaptive batches"])
 def test_training_may_be_interrupted_again_and_again(name: str) -> None:

@@ -52,6 +52,7 @@ def train_plainly(run: Run, updates: int) -> PlainTransformer:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2, 4])
 @pytest.mark.parametrize("operation", ["x_plus_y", "x_div_y", "permutation"])
 def test_training_agrees_with_a_plain_model_in_float64(depth: int, operation: str) -> None:
@@ -84,6 +85,7 @@ def test_runs_of_different_trials_and_operations_share_a_stack_without_influence
         torch.testing.assert_close(together.parameters.values[row], alone.parameters.values[0], rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_runs_that_leave_the_stack_do_not_change_the_others() -> None:
     # At this threshold the runs cross at different evaluations and leave one by one.
     ends = {"until": "train_accuracy > 0.3", "horizon": 200}
@@ -97,6 +99,7 @@ def test_runs_that_leave_the_stack_do_not_change_the_others() -> None:
         np.testing.assert_allclose([c["val_loss"][0] for c in alone], mine, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_to_the_bit_and_another_seed_another() -> None:
     first, again = (list(cohort([make_run(3)], horizon=30).train()) for _ in range(2))
     other = list(cohort([make_run(4)], horizon=30).train())
@@ -137,6 +140,7 @@ def test_sampled_evaluation_uses_eight_batches_and_differs_from_the_whole() -> N
     assert correct == pytest.approx(round(correct))
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_ends_at_once_and_leaves_its_neighbour_alone() -> None:
     wild, calm = make_run(0, learning_rate=100.0, weight_decay=100.0), make_run(1)
     evaluations = list(cohort([wild, calm], horizon=50).train())
@@ -158,6 +162,7 @@ def test_parameter_count_and_initial_scale_are_the_published_ones() -> None:
         assert mine.std(correction=0).item() == pytest.approx(theirs.std(correction=0).item(), rel=0.15, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_adaptive_schedule_moves_the_batch_within_its_bounds() -> None:
     adaptive = {"batch.shape": "noise_scale", "batch.min": 8, "batch.max": 64, "batch.every": 5}
     sizes = [int(c["batch_size"][0]) for c in cohort([make_run(**adaptive)], horizon=200).train()]
@@ -246,6 +251,7 @@ def test_asking_for_graphs_on_a_cpu_changes_no_bit() -> None:
     assert asked == not_asked
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(kernels.library() is None, reason="no C compiler made the kernels")
 @pytest.mark.parametrize("operation", ["x_plus_y", "permutation"])
 def test_training_by_kernels_is_training_without_them_up_to_float32(
@@ -263,6 +269,7 @@ def test_training_by_kernels_is_training_without_them_up_to_float32(
     assert by_kernels != by_torch
 
 
+@pytest.mark.slow
 def test_runs_of_different_batch_schedules_are_each_what_they_are_alone() -> None:
     runs = [make_run(n, **schedule) for n, schedule in enumerate(SCHEDULES)]
     together = curves_of(cohort(runs, horizon=20, evaluate_every=5))
@@ -275,6 +282,7 @@ def test_runs_of_different_batch_schedules_are_each_what_they_are_alone() -> Non
 # ---- precision
 
 
+@pytest.mark.slow
 def test_bfloat16_gives_other_numbers_and_learns_as_much() -> None:
     runs = [make_run(0)]
     exact, rounded = (
@@ -288,6 +296,7 @@ def test_bfloat16_gives_other_numbers_and_learns_as_much() -> None:
         np.testing.assert_allclose(curve["train_loss"], exact[replicate]["train_loss"], rtol=0.02)
 
 
+@pytest.mark.slow
 def test_runs_in_bfloat16_do_not_influence_each_other() -> None:
     runs = [make_run(0), make_run(1, **SCHEDULES[1])]
     together = curves_of(Cohort(Learner(task()), runs, objective(horizon=20), CPU, precision="bfloat16"))
@@ -317,6 +326,7 @@ def outcome(curve: Curve, **changes: object) -> Outcome:
     return outcome_of(objective(**(ENDS | changes)).event, np.array(curve["step"]), values, finite, FINISHED)
 
 
+@pytest.mark.slow
 def test_a_run_stays_as_many_updates_after_its_event_as_the_tail_says(
     with_and_without: dict[int, dict[int, Curve]],
 ) -> None:
@@ -325,6 +335,7 @@ def test_a_run_stays_as_many_updates_after_its_event_as_the_tail_says(
     assert len({bare["step"][-1] for bare in with_and_without[0].values()}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tail", "longer"), [(6, 10), (1000, 20)])
 def test_a_tail_ends_at_the_next_evaluation_and_at_the_horizon(
     tail: int, longer: int, with_and_without: dict[int, dict[int, Curve]]
@@ -355,12 +366,14 @@ def test_a_run_that_falls_back_in_its_tail_stays_to_its_end(with_and_without: di
     assert curve["step"][-1] == curve["step"][event] + 30
 
 
+@pytest.mark.slow
 def test_a_run_beside_runs_in_their_tails_is_what_it_is_alone(with_and_without: dict[int, dict[int, Curve]]) -> None:
     # Replicate 2 trains while 1 is in its tail and has left, and in its own tail beside 0.
     alone = curves_of(cohort([make_run(2)], tail=30, **ENDS))[2]
     assert_same_curve(with_and_without[30][2], alone, 1e-8)
 
 
+@pytest.mark.slow
 def test_a_tail_begins_where_a_sustained_event_is_known() -> None:
     sustained: dict[str, object] = {"sustained": 2, "tail": 10}
     curve = curves_of(cohort([make_run(1)], **(ENDS | sustained)))[1]

@@ -20,6 +20,7 @@ SHORTEST = {name.partition("[")[0]: check for name, check in reversed(ANYWHERE.i
 """A case of each: on a CPU nothing is captured, so that they show that the checks themselves hold."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", SHORTEST.values(), ids=SHORTEST)
 def test_on_a_cpu(check: Check) -> None:
     check(CPU)

@@ -111,6 +111,7 @@ def memory(folder: Path) -> Callable[[], int]:
     return lambda: ROOM - len(list(folder.iterdir())) * 2 * GIB
 
 
+@pytest.mark.slow
 def test_processes_that_do_not_hinder_each_other_are_added_while_there_are_cores(tmp_path: Path) -> None:
     found = measure(partial(steady, tmp_path, 0.1), small(), 4, memory(tmp_path), 1.0)
     assert found.ended == "there are cores for 4 at once"
@@ -122,6 +123,7 @@ def test_processes_that_do_not_hinder_each_other_are_added_while_there_are_cores
     assert not any(alive(int(process.name)) for process in tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("most", "sizes", "ended"),
     [
@@ -137,6 +139,7 @@ def test_a_company_that_runs_out_of_memory_is_not_taken(
     assert not any(alive(int(process.name)) for process in tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_and_one_that_says_nothing_are_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sweeper.report.figures.groups import Group, Grouping, grouped
 from sweeper.report.figures.subject import Subject
 from sweeper.trial import Assignment
@@ -31,6 +33,7 @@ def two_heads(assignment: Assignment, replicate: int) -> int:
     return 20 if assignment.settings.heads == 2 else 60 + assignment.settings.depth
 
 
+@pytest.mark.slow
 def test_by_the_choice_that_matters_most(tmp_path: Path) -> None:
     found = grouped(about(launched(tmp_path, DEPTHS, two_heads)))
     assert (found.by, [group.label for group in found.groups]) == ("heads", ["heads 1", "heads 2"])

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from sweeper.report.figures import importance
 from tests.report.figures.looking import about, launched, look
 
@@ -16,6 +18,7 @@ CONDITIONAL = {
 }
 
 
+@pytest.mark.slow
 def test_a_conditional_parameter_counts_where_it_applies(tmp_path: Path) -> None:
     sweep = launched(tmp_path, CONDITIONAL, lambda trial, _: 20 if trial.settings.heads == 2 else 90)
     found = importance.read(about(sweep))

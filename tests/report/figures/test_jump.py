@@ -22,6 +22,7 @@ def with_norms(assignment: Assignment) -> Iterator[Chunk]:
         yield replace(each, columns={**each.columns, "weight_norm": heavy, "gradient_norm": 1 / each.columns["step"]})
 
 
+@pytest.mark.slow
 def test_runs_are_set_to_one_another_by_their_events(tmp_path: Path) -> None:
     """Trial 2 arrives at 20 and 30, the baseline at 80 and 90; the median of these is 55."""
     sweep = Sweep(tmp_path, {**SHAPES, "confirm": None})

@@ -12,6 +12,7 @@ from tests.fakes.training import always
 from tests.report.figures.looking import SHAPES, about, launched, look
 
 
+@pytest.mark.slow
 def test_the_best_against_the_baseline_with_the_last_values_of_runs_that_ended(shapes: Subject) -> None:
     """On fresh seeds trial 2 arrives at 20, 30 and 40, the baseline at 80, 90 and 100; before, accuracy is 0.1."""
     found = learning.read(shapes)
@@ -57,6 +58,7 @@ def test_of_many_trials_some_are_looked_at(shapes: Subject, monkeypatch: pytest.
     assert "3 trials more" in learning.draw(found).caption
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", ["examples", "seconds"])
 def test_long_curves_are_thinned_on_any_clock(tmp_path: Path, clock: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "PLACES", 5)
@@ -70,6 +72,7 @@ def test_long_curves_are_thinned_on_any_clock(tmp_path: Path, clock: str, monkey
     look(learning.draw(found), clock)
 
 
+@pytest.mark.slow
 def test_the_metric_of_the_event_has_a_panel_of_its_own(tmp_path: Path) -> None:
     objective = {"horizon": 100, "evaluate_every": 10, "replicates": 1, "until": "weight_norm < 0.1"}
     found = learning.read(about(launched(tmp_path, {**SHAPES, "objective": objective, "confirm": None}, always(None))))

@@ -38,6 +38,7 @@ NUMBERS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_numbers_by_their_place_in_the_range_and_absent_ones_below(tmp_path: Path) -> None:
     sweep = launched(tmp_path, NUMBERS, lambda trial, _: 10 * trial.settings.depth)
     found = parallel.read(about(sweep))
@@ -52,6 +53,7 @@ def test_numbers_by_their_place_in_the_range_and_absent_ones_below(tmp_path: Pat
     look(parallel.draw(found), "not used", "0.01")
 
 
+@pytest.mark.slow
 def test_of_many_trials_the_best_and_some_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "MOST", 10)
     everyone = launched(tmp_path, NUMBERS, lambda trial, _: 10 * trial.settings.depth)

@@ -14,6 +14,7 @@ from tests.fakes.training import BATCHES, by_batch
 from tests.report.figures.looking import about, look
 
 
+@pytest.mark.slow
 def test_fewer_steps_for_more_examples(tmp_path: Path) -> None:
     """Batches of 64, 16 and 128 arrive at 50, 90 and 30 steps; that of 32 never does."""
     sweep = Sweep(tmp_path, {"search": {"batch.max": {"choice": list(BATCHES)}}})

@@ -29,6 +29,7 @@ def kinds(assignment: Assignment) -> Iterator[Chunk]:
     )
 
 
+@pytest.mark.slow
 def test_runs_are_counted_by_kind(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, {**SHAPES, "confirm": None})
     sweep.launch(kinds)
@@ -45,6 +46,7 @@ def test_runs_are_counted_by_kind(tmp_path: Path) -> None:
     assert figure.alt.startswith("constant, 4 runs: 2 comprehension and 2 confusion; 0 spikes per 1,000 steps. linear")
 
 
+@pytest.mark.slow
 def test_spikes_are_counted_by_steps_trained(tmp_path: Path) -> None:
     def train(assignment: Assignment) -> Iterator[Chunk]:
         loss = [1.0] * 30 + [9.0] + [1.0] * 9

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from sweeper.report.figures import schedules
 from sweeper.report.figures.subject import Subject
 from tests.report.figures.looking import SHAPES, about, launched, look
@@ -11,6 +13,7 @@ def told(found: schedules.Courses) -> dict[str, tuple[list[int], list[int], tupl
     return {each.label: (each.steps.tolist(), each.sizes.tolist(), each.events) for each in found.courses}
 
 
+@pytest.mark.slow
 def test_the_best_of_each_shape_and_the_baseline_with_their_events(shapes: Subject) -> None:
     found = schedules.read(shapes)
     assert found is not None

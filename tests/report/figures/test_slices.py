@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from sweeper.report.figures import slices
 from sweeper.report.figures.subject import Subject
 from tests.report.figures.looking import SHAPES, about, launched, look
@@ -27,6 +29,7 @@ def test_choices_side_by_side_with_their_medians(shapes: Subject) -> None:
     )
 
 
+@pytest.mark.slow
 def test_numbers_on_an_axis_of_their_own_and_conditional_ones_where_they_apply(tmp_path: Path) -> None:
     changes = {
         "search": {

@@ -38,6 +38,7 @@ def described(waiting: survival.Waiting) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
+@pytest.mark.slow
 def test_the_search_by_shape_and_the_baseline(shapes: Subject) -> None:
     waiting = survival.read(shapes, grouped(shapes))
     assert waiting is not None
@@ -73,6 +74,7 @@ def test_the_finalists_on_fresh_seeds(shapes: Subject) -> None:
     assert look(survival.draw(waiting), "trial 2", "published").name == "survival-confirmed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", ["examples", "seconds"])
 def test_on_another_clock(tmp_path: Path, clock: str) -> None:
     """`curve` has 64 examples and 0.01 seconds a step; a run that never arrives is seen to its last evaluation."""
@@ -91,6 +93,7 @@ def test_without_confirmations_there_is_nothing_to_show_of_them(tmp_path: Path) 
     assert survival.read_confirmed(about(launched(tmp_path, {**SHAPES, "confirm": None}))) is None
 
 
+@pytest.mark.slow
 def test_an_operation_a_panel(tmp_path: Path) -> None:
     def train(assignment: Assignment) -> Iterator[Chunk]:
         for operation, steps in (("x_plus_y", 3), ("permutation", 5)):
@@ -105,6 +108,7 @@ def test_an_operation_a_panel(tmp_path: Path) -> None:
     look(survival.draw(waiting), "x_plus_y", "permutation")
 
 
+@pytest.mark.slow
 def test_runs_that_diverged_wait_for_ever(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, SHAPES)
     sweep.launch(diverges)

@@ -53,11 +53,13 @@ def test_averages_over_intervals(found: timeline.Timeline) -> None:
     assert found.over(np.array([0.0, 90.0, 100.0, 180.0])).tolist() == pytest.approx([2, 1.5, 105 / 80])
 
 
+@pytest.mark.slow
 def test_what_is_drawn(found: timeline.Timeline) -> None:
     figure = look(timeline.draw(found), "finished (6)", "lane", "at once", "minutes since the first trial began")
     assert figure.alt == "6 trials in 3 minutes: 6 finished. At once: 1.7 on average, at most 3."
 
 
+@pytest.mark.slow
 def test_thousands_of_trials_are_an_image(tmp_path: Path) -> None:
     count = 3000
     start = np.arange(count, dtype=np.float64)

@@ -109,6 +109,7 @@ def train_plainly(task: ModuleTask, run: Run, updates: int) -> nn.Module:
 GROWING = {"batch.shape": "linear", "batch.min": 5, "batch.max": 30, "batch.every": 1, "batch.period": 8}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Rings, RingsApart, Successors, SuccessorsApart, Attending])
 def test_a_stack_of_modules_trains_as_plain_loops_do_in_float64(kind: type[ModuleTask]) -> None:
     task = named(kind)

@@ -78,6 +78,7 @@ def test_every_depth_and_number_of_heads_agrees_with_the_plain_model(depth: int,
     agree(table("x_plus_y", 7), depth, heads, 30, share)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("batch", [1, 6, 7, 48, 49, 120])
 @pytest.mark.parametrize(("operation", "depth"), [("x_plus_y", 2), ("x_div_y", 1), ("x_minus_y", 3)])
@@ -87,6 +88,7 @@ def test_batches_below_and_above_every_number_of_beginnings_agree(
     agree(table(operation, 7), depth, 2, batch, share)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("batch", [40, 130])
 @pytest.mark.parametrize(("operation", "size"), [("x_plus_y", 97), ("permutation", 5), ("permutation", 3)])
@@ -108,6 +110,7 @@ def test_three_runs_in_a_stack_are_each_what_they_are_alone(share: bool) -> None
     assert (scores[0] - scores[1]).abs().max() > 0.1
 
 
+@pytest.mark.slow
 def test_sharing_rows_changes_only_the_order_of_sums() -> None:
     examples = table("permutation", 5)
     of = architecture(examples, 3, 2)

@@ -71,6 +71,7 @@ def test_bounds_worked_out_by_hand() -> None:
     assert [2 ** bound(np.array([[1.0], [1], [1]]), m) for m in (1, 2)] == pytest.approx([3, np.inf])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "k"), [(9, 4), (9, 6), (10, 4), (10, 6)])
 def test_no_bound_is_above_the_height_of_a_random_code(n: int, k: int) -> None:
     random = np.random.default_rng(n * k)
@@ -120,6 +121,7 @@ def test_predictions_are_held_at_0_and_those_that_were_below_are_marked() -> Non
     assert clamped.tolist() == [[True, False, False], [False, False, True]]
 
 
+@pytest.mark.slow
 def test_a_prediction_that_is_held_at_0_still_learns() -> None:
     raw, target = torch.tensor([-50.0, 2.0], requires_grad=True), 7.0
     (gradient,) = torch.autograd.grad((bounded(raw)[0] - target).square().sum(), raw)

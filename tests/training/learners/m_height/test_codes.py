@@ -77,6 +77,7 @@ def test_targets_are_the_heights_of_the_matrices_that_are_kept() -> None:
     assert abs(drawn.mean()) < 3 * 57.7 / np.sqrt(drawn.size)
 
 
+@pytest.mark.slow
 def test_the_published_means_and_deviations() -> None:
     given = {(9, 4, 2): (7.18, 0.446), (9, 4, 5): (14.5, 1.84), (10, 4, 2): (5.89, 0.93), (10, 6, 4): (16.0, 1.9)}
     made = generate(Asked(1000, 0, tuple(Group(*each) for each in given)))
@@ -176,6 +177,7 @@ def test_a_file_that_does_not_hold_these_codes_is_made_again(kind: str) -> None:
     assert same(load_or_generate(FEW, never), made)
 
 
+@pytest.mark.slow
 def test_no_damaged_byte_is_a_traceback_or_another_code() -> None:
     made, path = load_or_generate(FEW), cached_at(FEW)
     whole = path.read_bytes()

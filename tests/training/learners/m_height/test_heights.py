@@ -162,6 +162,7 @@ def integer_codes(draw: st.DrawFn) -> Reals:
     return np.array(draw(st.lists(entries, min_size=k, max_size=k)), dtype=np.float64)
 
 
+@pytest.mark.slow
 @given(P=integer_codes(), data=st.data())
 def test_rows_and_columns_of_p_may_change_places_and_signs(P: Reals, data: st.DataObject) -> None:
     changed = P
