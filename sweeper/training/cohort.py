@@ -28,7 +28,7 @@ from sweeper.training.ops.fused import tally
 from sweeper.training.ops.matmul import product_for
 from sweeper.training.parameters import Flat
 from sweeper.training.stack import Stack
-from sweeper.training.techniques import ALL, Techniques, bucket
+from sweeper.training.techniques import ALL, Techniques, bucket, bucket_on_a_gpu
 from sweeper.trial import Columns
 
 _LOSSES = (f"train_{LOSS}", f"val_{LOSS}")
@@ -167,13 +167,13 @@ class Cohort:
         window = course.window(first, count)
         self._buffers.load(window)
         self._buffers.cursor.zero_()
-        widths = {bucket(size) for size in window[0].max(0).tolist()}
+        widths = {self._width(size) for size in window[0].max(0).tolist()}
         if len(widths) == 1 and not any(course.measures(first + number) for number in range(count)):
             self._run_updates(widths.pop(), count, diagnose=True)
             return
         for number in range(count):
             # A measurement may have changed the sizes since.
-            width, measure = bucket(int(window[0][:, number].max())), course.measures(stack.steps)
+            width, measure = self._width(int(window[0][:, number].max())), course.measures(stack.steps)
             self._run_updates(width, 1, diagnose=number == count - 1, measure=measure)
             if measure:
                 course.measured(stack.steps - 1, *self._buffers.noise.double().cpu().numpy())
@@ -189,7 +189,8 @@ class Cohort:
 
         optimiser, buffers = self._stack.optimiser, self._buffers
         state = [self._stack.parameters.values, optimiser.first, optimiser.second, optimiser.updates]
-        self._graphs.run((width, count, diagnose, measure), [*state, buffers.train_sums, buffers.cursor], body)
+        state += [buffers.train_sums, buffers.cursor]
+        self._graphs.run((width, count, diagnose, measure), state, body, kind=("update", width, measure))
         self._stack.steps += count
 
     def _update(self, width: int, diagnose: bool, measure: bool) -> None:
@@ -208,6 +209,12 @@ class Cohort:
             for mine, name in zip(buffers.diagnostics, evaluation.measures.diagnostics, strict=True):
                 mine.copy_((scores.diagnostics[name] * batch.weights).sum(1))
         buffers.cursor.add_(1)
+
+    def _width(self, size: int) -> int:
+        """Of the padded batch."""
+        if self._equipment.device.type == "cpu":
+            return bucket(size)
+        return bucket_on_a_gpu(size, len(self._stack))
 
     def _merges(self, width: int) -> bool:
         """Whether so many draws repeat so many examples that finding them pays: of n from 16 n it is 3 %."""

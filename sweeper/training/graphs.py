@@ -1,16 +1,66 @@
 """Steps of training captured as CUDA graphs: a GPU replays hundreds of small kernels without waiting for Python.
 
 A body captured here reads and writes tensors at fixed addresses and never asks the GPU for a number. Where a capture
-fails, training goes on eagerly, with a warning that names the reason; on a CPU bodies are simply called.
+fails, training continues eagerly, with a warning that names the reason; on a CPU bodies are simply called.
 """
 
+import time
 import warnings
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
-_WARM_UP = 3
-"""Eager calls before a capture: libraries choose their algorithms and allocate their workspaces then."""
+Body = Callable[[], None]
+
+
+@dataclass
+class Captures:
+    """How many bodies were captured, and the seconds that took, warm-up included."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+
+total = Captures()
+"""Those of this process."""
+
+
+class Recorder(Protocol):
+    """What captures bodies."""
+
+    def warm_up(self, body: Body) -> None:
+        """Call the body eagerly, as libraries need before a capture."""
+        ...
+
+    def record(self, body: Body) -> Body:
+        """What replays the body; it is not done by being recorded."""
+        ...
+
+
+class CudaRecorder:
+    """CUDA's stream capture: see `Recorder`."""
+
+    def __init__(self, device: torch.device):
+        self._device = device
+        # Graphs are replayed one after the other and leave their results outside, so that they may share memory.
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def warm_up(self, body: Body) -> None:
+        """See `Recorder`: libraries choose their algorithms, allocate workspaces and load kernels."""
+        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch
+        side.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(side):
+            body()
+        torch.cuda.current_stream(self._device).wait_stream(side)
+
+    def record(self, body: Body) -> Body:
+        """See `Recorder`."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            body()
+        return graph.replay
 
 
 class Graphs:
@@ -19,52 +69,55 @@ class Graphs:
     Args:
         device: where they run.
         enabled: False runs everything eagerly, for comparisons.
+        recorder: what captures; CUDA's on a GPU, and nothing on a CPU, unless it is given.
+
+    Attributes:
+        captures: those of this object.
     """
 
-    def __init__(self, device: torch.device, enabled: bool = True):
-        self._device = device
-        self._enabled = enabled and device.type == "cuda"
-        self._captured: dict[Hashable, torch.cuda.CUDAGraph] = {}
-        # Graphs are replayed one after the other and leave their results outside, so that they may share memory.
-        self._pool = torch.cuda.graph_pool_handle() if self._enabled else None
+    def __init__(self, device: torch.device, enabled: bool = True, recorder: Recorder | None = None):
+        on_a_gpu = enabled and device.type == "cuda"
+        self._recorder = recorder or (CudaRecorder(device) if on_a_gpu else None)
+        self._captured: dict[Hashable, Body] = {}
+        self._warm: set[Hashable] = set()
+        self.captures = Captures()
 
-    def run(self, key: Hashable, state: Sequence[torch.Tensor], body: Callable[[], None]) -> None:
+    def run(self, key: Hashable, state: Sequence[torch.Tensor], body: Body, kind: Hashable = None) -> None:
         """Do what the body does, once.
 
         Args:
             key: names the body and every shape in it.
             state: the tensors that the body changes. Warming up changes them too; they are put back.
             body: reads and writes tensors that live as long as this object.
+            kind: bodies of one kind do the same to the same shapes, more or less often; the first one warms up for
+                all of them. Tables that depend on a shape are made then. Without it the key.
         """
-        if self._enabled and key not in self._captured:
-            self._capture(key, state, body)
-        if key in self._captured:
-            self._captured[key].replay()
-        else:
-            body()
+        if self._recorder is not None and key not in self._captured:
+            self._capture(self._recorder, key, state, body, key if kind is None else kind)
+        self._captured.get(key, body)()
 
     def forget(self) -> None:
         """Drop every capture: tensors have moved."""
         self._captured.clear()
+        self._warm.clear()
 
-    def _capture(self, key: Hashable, state: Sequence[torch.Tensor], body: Callable[[], None]) -> None:
-        before = [tensor.clone() for tensor in state]
-        graph = torch.cuda.CUDAGraph()
+    def _capture(  # `run` passes what it was given
+        self, recorder: Recorder, key: Hashable, state: Sequence[torch.Tensor], body: Body, kind: Hashable
+    ) -> None:
+        before, began = [tensor.clone() for tensor in state], time.perf_counter()
         try:
-            side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch
-            side.wait_stream(torch.cuda.current_stream(self._device))
-            with torch.cuda.stream(side):
-                for _ in range(_WARM_UP):
-                    body()
-                    _put_back(state, before)
-            torch.cuda.current_stream(self._device).wait_stream(side)
-            with torch.cuda.graph(graph, pool=self._pool):
-                body()
-            self._captured[key] = graph
+            if kind not in self._warm:
+                recorder.warm_up(body)
+                self._warm.add(kind)
+                _put_back(state, before)
+            self._captured[key] = recorder.record(body)
+            for each in (self.captures, total):
+                each.count += 1
+                each.seconds += time.perf_counter() - began
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self._enabled = False
+            self._recorder = None
             reason = str(error).splitlines()[0]
             warnings.warn(f"training goes on without CUDA graphs, more slowly: {reason}", stacklevel=2)
         finally:

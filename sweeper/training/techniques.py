@@ -25,3 +25,18 @@ def bucket(size: int) -> int:
     """The width of the padded batch: the next of k 2^n for k in 4..7, so at most a quarter more than asked for."""
     unit = 1 << max(size.bit_length() - 3, 0)
     return -(-size // unit) * unit
+
+
+_FULL = 1024
+"""Examples of all runs together below which a GPU has multiprocessors to spare: a tile of 32 rows for each, four rows
+an example."""
+
+
+def bucket_on_a_gpu(size: int, runs: int) -> int:
+    """The same for graphs: each width costs a capture, and padding costs nothing where the GPU is not full.
+
+    The next of 2 2^n and 3 2^n, so less than half more than asked for, and what the runs need to fill the GPU at least.
+    """
+    least = 1 << max(_FULL // runs, 1).bit_length() - 1
+    unit = 1 << max((size - 1).bit_length() - 2, 0)
+    return max(-(-size // unit) * unit, least)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sweeper.training.graphs import Graphs
+from sweeper.training.graphs import Body, Graphs, total
 from tests.fakes.runs import CPU
 from tests.training.on_devices import ANYWHERE, ON_A_GPU, Check, Count
 
@@ -54,3 +54,45 @@ def test_on_a_cpu_a_body_that_raises_is_not_called_again_and_its_error_is_passed
     with pytest.raises(RuntimeError, match=r"^no$"):
         graphs.run("body", [count.state], body)
     assert count.calls == 1
+
+
+class Recording:
+    """A recorder that keeps the body, and replays it by calling it."""
+
+    def __init__(self) -> None:
+        self.warmed = 0
+
+    def warm_up(self, body: Body) -> None:
+        self.warmed += 1
+        body()
+
+    def record(self, body: Body) -> Body:
+        return body
+
+
+def test_bodies_of_one_kind_warm_up_once_are_captured_once_each_and_are_counted() -> None:
+    recorder = Recording()
+    graphs, body = Graphs(CPU, recorder=recorder), Count(CPU)
+    before = total.count
+    for key in ("one", "two", "one"):
+        graphs.run(key, [body.state], body, kind="kind")
+    # Warming up changed the state, and it was put back.
+    assert body.state.item() == 3
+    assert (recorder.warmed, graphs.captures.count, total.count - before) == (1, 2, 2)
+    assert graphs.captures.seconds > 0
+    graphs.forget()
+    graphs.run("one", [body.state], body, kind="kind")
+    assert (recorder.warmed, graphs.captures.count, body.state.item()) == (2, 3, 4)
+
+
+def test_a_capture_that_fails_leaves_the_state_and_everything_goes_on_eagerly_with_one_warning() -> None:
+    class Failing(Recording):
+        def record(self, body: Body) -> Body:
+            body()
+            raise RuntimeError("operation not permitted\nwhen capturing")
+
+    graphs, body = Graphs(CPU, recorder=Failing()), Count(CPU)
+    with pytest.warns(UserWarning, match=r"more slowly: operation not permitted$"):
+        graphs.run("body", [body.state], body)
+    graphs.run("other", [body.state], body)
+    assert body.state.item() == 2 and graphs.captures.count == 0
