@@ -30,7 +30,7 @@ from sweeper.sweep.restarts import Restarts
 from sweeper.sweep.retries import retried
 from sweeper.sweep.scoreboard import Scoreboard
 from sweeper.sweep.stopping import Curves, StoppingRule, rule_of
-from sweeper.trackers.protocol import Trial
+from sweeper.trackers.protocol import FinishedTrial
 from sweeper.trial import Assignment, Chunk
 
 CONFIRMATION_REPLICATES = 1000
@@ -53,7 +53,7 @@ def open_director(
     curves: Curves,
     board: Scoreboard,
     broadcast: Broadcast,
-    track: Callable[[Trial], object],
+    track: Callable[[FinishedTrial], object],
     searched_before: float = 0.0,
 ) -> "SweepDirector":
     """The director of a launch, which continues what earlier launches left.
@@ -107,7 +107,7 @@ class SweepDirector:
         restarts: Restarts,
         board: Scoreboard,
         broadcast: Broadcast,
-        track: Callable[[Trial], object],
+        track: Callable[[FinishedTrial], object],
     ):
         self._spec, self._space, self._limit = spec, space, spec.limit()
         self._study, self._writer, self._restarts = study, writer, restarts
@@ -293,10 +293,10 @@ def _tracked(
     row: Mapping[str, Any],
     columns: Mapping[str, npt.NDArray[Any]],
     known: Collection[str],
-) -> Trial:
+) -> FinishedTrial:
     """A trial as trackers see it: of its row the numbers that it came to."""
     numbers = ("value", "rmst", "rmst_error", "reached", "censored", "diverged", "failed", "steps_trained", "seconds")
-    return Trial(
+    return FinishedTrial(
         proposal.number,
         proposal.phase,
         proposal.name,

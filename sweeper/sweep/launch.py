@@ -37,8 +37,8 @@ from sweeper.sweep.scoreboard import Scoreboard
 from sweeper.sweep.signals import Signals
 from sweeper.sweep.workload import heaviest
 from sweeper.tasks.task import References
-from sweeper.trackers import feeding
-from sweeper.trackers.protocol import Trial
+from sweeper.trackers import dispatch
+from sweeper.trackers.protocol import FinishedTrial
 from sweeper.training.named import train as our_training
 from sweeper.trial import Train
 
@@ -121,7 +121,7 @@ def _launch(
     spec = loaded.spec
     address_of_results = address_of(spec.results, spec.name)
     folder = SweepFolder(working_folder(address_of_results))
-    feeding.check(spec.trackers, folder)
+    dispatch.check(spec.trackers, folder)
     board, broadcast = Scoreboard(), Broadcast()
     runner, running = _runner(spec, where, address, insecure, _TRAINING if train is None else ())
     with (
@@ -134,7 +134,7 @@ def _launch(
         with (
             Pulse(folder, look, partial(broadcast.stop, _ASKED), every),
             broadcast.rest(say),
-            feeding.feeding(spec.trackers, spec.name, folder, broadcast.notice) as trackers,
+            dispatch.running(spec.trackers, spec.name, folder, broadcast.notice) as trackers,
             continuation.study_of(folder, loaded) as study,
             running,
         ):
@@ -235,7 +235,7 @@ def _director(
     writer: Writer,
     board: Scoreboard,
     broadcast: Broadcast,
-    track: Callable[[Trial], object],
+    track: Callable[[FinishedTrial], object],
 ) -> SweepDirector:
     """The director, which continues from the tables in the folder."""
     objective = loaded.spec.objective

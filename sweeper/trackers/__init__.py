@@ -1,1 +1,1 @@
-"""Trackers: other programs that are told of every finished trial; each is the only importer of its library."""
+"""Trackers: adapters to other programs that record every finished trial; each is the only importer of its library."""

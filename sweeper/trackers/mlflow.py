@@ -1,4 +1,4 @@
-"""MLflow: an experiment a sweep, a run a trial. In SQLite beside the sweep, or where MLFLOW_TRACKING_URI says."""
+"""MLflow: one experiment per sweep, one run per trial; in SQLite beside the sweep, or at MLFLOW_TRACKING_URI."""
 
 import logging
 import os
@@ -12,15 +12,15 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 from mlflow.entities import Metric, Param, RunTag  # MLflow reads its settings when it is imported
 from mlflow.tracking import MlflowClient
 
-from sweeper.trackers.protocol import Place, Trial
+from sweeper.trackers.protocol import FinishedTrial, Place
 
 URI = "MLFLOW_TRACKING_URI"
-_AT_ONCE = 1000
-"""Metrics a request; servers refuse more."""
+_PER_REQUEST = 1000
+"""Metrics per request; servers refuse more."""
 
 
 def open_tracker(place: Place) -> "Mlflow":
-    """Write to the server or database that the environment names; by default to mlflow.db in the place's folder."""
+    """Write to the server or database named by the environment; by default to mlflow.db in the place's folder."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     return Mlflow(place)
 
@@ -37,7 +37,7 @@ class Mlflow:
         found = self._client.get_experiment_by_name(place.sweep)
         self._experiment = found.experiment_id if found else self._client.create_experiment(place.sweep, artifacts)
 
-    def track(self, trial: Trial) -> None:
+    def track(self, trial: FinishedTrial) -> None:
         """See `Tracker`."""
         started, finished = (round(at.timestamp() * 1000) for at in (trial.started, trial.finished))
         run = self._client.create_run(self._experiment, started, run_name=trial.title).info.run_id
@@ -47,8 +47,8 @@ class Mlflow:
         outcome = [Metric(name, value, finished, 0) for name, value in trial.outcome.items()]
         self._client.log_batch(run, outcome, parameters, tags)
         points = [Metric(tag, value, finished, step) for step, at in trial.points() for tag, value in at.items()]
-        for first in range(0, len(points), _AT_ONCE):
-            self._client.log_batch(run, points[first : first + _AT_ONCE])
+        for first in range(0, len(points), _PER_REQUEST):
+            self._client.log_batch(run, points[first : first + _PER_REQUEST])
         self._client.set_terminated(run, "FAILED" if trial.state == "failed" else "FINISHED", finished)
 
     def close(self) -> None:
@@ -56,12 +56,12 @@ class Mlflow:
 
 
 def _database(folder: Path) -> str:
-    """The URI of the database in a folder. It takes seconds to make; one that is half made could never be used."""
+    """The URI of the database in a folder. Creating it takes seconds, and an unfinished one would never be usable."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, beside = folder / "mlflow.db", folder / f".mlflow-{os.getpid()}.partial"
+    path, partial = folder / "mlflow.db", folder / f".mlflow-{os.getpid()}.partial"
     if not path.exists():
-        MlflowClient(f"sqlite:///{beside}").search_experiments()
+        MlflowClient(f"sqlite:///{partial}").search_experiments()
         with suppress(FileExistsError):  # another sweep's tracker was faster
-            os.link(beside, path)
-        beside.unlink()
+            os.link(partial, path)
+        partial.unlink()
     return f"sqlite:///{path}"

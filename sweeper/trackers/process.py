@@ -1,7 +1,7 @@
-"""The process that one tracker works in: finished trials come in on its standard input, a word for each goes out.
+"""The process of one tracker: finished trials come in on its standard input, and it answers each with one line.
 
-Its own process, because libraries print, ask questions, start processes and wait for servers when Python ends: whatever
-they do, it can be ended. `python -m sweeper.trackers.process MODULE SWEEP FOLDER` is started by `feeding.py`.
+Libraries print, prompt, start processes and wait for servers when Python exits; a process of its own can be killed
+whatever they do. `dispatch.py` starts `python -m sweeper.trackers.process MODULE SWEEP FOLDER`.
 """
 
 import os
@@ -11,20 +11,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
-from sweeper.trackers.protocol import Place, Tracker, Trial
+from sweeper.trackers.protocol import FinishedTrial, Place, Tracker
 
 TAKEN, CLOSED, FAILED = "taken", "closed", "failed: "
 
 
 def main(module: str, sweep: str, folder: str) -> None:
-    """Take trials until there are no more, and end: what a library registered for its end is not waited for."""
+    """Take trials until the input ends, then exit without running exit handlers that a library has registered."""
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.dup(1)
-    nowhere = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
-        os.dup2(nowhere, stream)
+        os.dup2(null, stream)
 
-    def answer(word: str) -> None:
-        os.write(outgoing, f"{word}\n".encode())
+    def answer(line: str) -> None:
+        os.write(outgoing, f"{line}\n".encode())
 
     try:
         tracker: Tracker = import_module(module).open_tracker(Place(sweep, Path(folder)))
@@ -33,14 +33,14 @@ def main(module: str, sweep: str, folder: str) -> None:
             answer(TAKEN)
         tracker.close()
         answer(CLOSED)
-    except BaseException as error:  # noqa: BLE001  # whatever a library raises is a sentence for the user
+    except BaseException as error:  # noqa: BLE001  # any exception of a library becomes a message for the user
         answer(FAILED + (" ".join(str(error).split())[:300] or type(error).__name__))
     os._exit(0)
 
 
-def _next(incoming: BinaryIO) -> Trial | None:
+def _next(incoming: BinaryIO) -> FinishedTrial | None:
     try:
-        trial: Trial = pickle.load(incoming)
+        trial: FinishedTrial = pickle.load(incoming)
     except EOFError:
         return None
     return trial

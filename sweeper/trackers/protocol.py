@@ -1,7 +1,7 @@
-"""The seam between a sweep and what tracks it: a finished trial goes in, and nothing comes back.
+"""The interface between a sweep and its trackers: finished trials go in, and nothing comes back.
 
-A tracker works in a process of its own. It may be slow, print, hang and raise anything; the sweep goes on. What it
-keeps on this machine it keeps in its place, beside the sweep's folder and never in it.
+A tracker works in a process of its own. It may be slow, print, hang or raise anything; the sweep continues. It writes
+its local files to its own folder, beside the sweep's folder and never inside it.
 """
 
 import math
@@ -16,16 +16,16 @@ import numpy.typing as npt
 
 SCORES = ("val_", "train_")
 _MOST = 200
-"""Evaluations of a run that a tracker is told, evenly chosen, the last one among them; the tables have all."""
+"""Evaluations of a run that a tracker receives, evenly spaced and including the last; the tables contain all."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tracker works.
+    """Where a tracker writes.
 
     Attributes:
         sweep: the sweep's name.
-        folder: the tracker's own folder on this machine; it need not be there yet.
+        folder: the tracker's own folder on this machine; it need not exist yet.
     """
 
     sweep: str
@@ -33,17 +33,17 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A trial that is over for good.
+class FinishedTrial:
+    """A trial that has ended and will not be resumed.
 
     Attributes:
-        number: the trial's.
+        number: the trial's number.
         phase: baseline, search or confirm.
-        name: a baseline's, or the number of the trial that is confirmed; empty for the others.
+        name: of a baseline, its name; of a confirmation, the number of the confirmed trial; otherwise empty.
         state: how it ended.
-        configuration: hyperparameter -> value, of those that have an effect.
-        outcome: what it came to, numbers alone: `value`, `rmst`, `reached` and others of its row in `trials`.
-        columns: its curves, as `sweeper.trial.join` makes them; empty where it failed at once.
+        configuration: hyperparameter -> value, without those that have no effect.
+        outcome: its numeric results: `value`, `rmst`, `reached` and others of its row in `trials`.
+        columns: its curves, as `sweeper.trial.join` builds them; empty if it failed before the first evaluation.
         started, finished: wall-clock times, UTC.
     """
 
@@ -59,11 +59,11 @@ class Trial:
 
     @property
     def title(self) -> str:
-        """Such as `trial-00023`: sorted as text, they are in order."""
+        """A name such as `trial-00023`, zero-padded so that names sort by number."""
         return f"trial-{self.number:05d}"
 
     def points(self) -> Iterator[tuple[int, dict[str, float]]]:
-        """Step -> `val_accuracy/x_plus_y/0` (metric, operation, replicate) -> value, in the order of the steps."""
+        """Step -> `val_accuracy/x_plus_y/0` (metric, operation, replicate) -> value, by ascending step."""
         found: dict[int, dict[str, float]] = {}
         for tag, steps, values in self._series():
             for step, value in zip(steps.tolist(), values.tolist(), strict=True):
@@ -77,19 +77,19 @@ class Trial:
             return
         runs = sorted(set(zip(self.columns["operation"].tolist(), self.columns["replicate"].tolist(), strict=True)))
         for operation, replicate in runs:
-            mine = np.flatnonzero((self.columns["operation"] == operation) & (self.columns["replicate"] == replicate))
-            some = mine[np.unique(np.linspace(0, len(mine) - 1, min(len(mine), _MOST)).round().astype(int))]
+            own = np.flatnonzero((self.columns["operation"] == operation) & (self.columns["replicate"] == replicate))
+            chosen = own[np.unique(np.linspace(0, len(own) - 1, min(len(own), _MOST)).round().astype(int))]
             for metric in (name for name in self.columns if name.startswith(SCORES)):
-                yield f"{metric}/{operation}/{replicate}", self.columns["step"][some], self.columns[metric][some]
+                yield f"{metric}/{operation}/{replicate}", self.columns["step"][chosen], self.columns[metric][chosen]
 
 
 class Tracker(Protocol):
-    """What a tracker does. Every tracker passes tests/trackers/test_conformance.py."""
+    """A tracker. Every tracker passes tests/trackers/test_conformance.py."""
 
-    def track(self, trial: Trial) -> None:
-        """Take in a finished trial. May raise anything; it is then told of no other."""
+    def track(self, trial: FinishedTrial) -> None:
+        """Record a finished trial. May raise anything; the tracker then receives no further trial."""
         ...
 
     def close(self) -> None:
-        """Let go of what is open, once, after the last trial. May raise anything."""
+        """Close open files and connections, once, after the last trial. May raise anything."""
         ...

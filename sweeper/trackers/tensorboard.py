@@ -1,9 +1,9 @@
-"""TensorBoard: event files, one folder a trial, with its hyperparameters for the HPARAMS page."""
+"""TensorBoard: event files, one folder per trial, with its hyperparameters for the HPARAMS page."""
 
 from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
-from sweeper.trackers.protocol import Place, Trial
+from sweeper.trackers.protocol import FinishedTrial, Place
 
 
 def open_tracker(place: Place) -> "TensorBoard":
@@ -17,7 +17,7 @@ class TensorBoard:
     def __init__(self, place: Place):
         self._folder = place.folder / place.sweep
 
-    def track(self, trial: Trial) -> None:
+    def track(self, trial: FinishedTrial) -> None:
         """See `Tracker`."""
         about = {"phase": trial.phase, "name": trial.name, "state": trial.state}
         configuration = {key: _plain(value) for key, value in trial.configuration.items()}

@@ -1,6 +1,6 @@
-"""Weights & Biases: a group a sweep, a run a trial. Offline, beside the sweep, unless the environment has a key.
+"""Weights & Biases: one group per sweep, one run per trial; offline, beside the sweep, unless an API key is set.
 
-Nothing but what a trial came to is recorded: no output of the terminal, no code, nothing of the machine.
+Only results of trials are recorded: no terminal output, no code, no data about the machine.
 """
 
 import netrc
@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
-import wandb  # it reads that when it is imported
+import wandb  # reads that setting when it is imported
 
-from sweeper.trackers.protocol import Place, Trial
+from sweeper.trackers.protocol import FinishedTrial, Place
 
 _SERVER = "https://api.wandb.ai"
 
 
 def open_tracker(place: Place) -> "Wandb":
-    """Write to the server where a key is known, else to offline runs below `wandb` beside the sweep."""
+    """Write to the server if an API key is set, otherwise to offline runs below `wandb` beside the sweep."""
     return Wandb(place)
 
 
@@ -31,7 +31,7 @@ class Wandb:
         self._folder = None if os.environ.get("WANDB_DIR") else str(place.folder.parent)
         self._offline = not (os.environ.get("WANDB_MODE") or _has_key())
 
-    def track(self, trial: Trial) -> None:
+    def track(self, trial: FinishedTrial) -> None:
         """See `Tracker`."""
         run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or "sweeper",
@@ -63,7 +63,7 @@ class Wandb:
 
 
 def _has_key() -> bool:
-    """Whether the library would find a key without asking for one on the terminal."""
+    """Whether the library finds an API key without prompting for one."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or _SERVER).hostname or ""

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from sweeper.trackers.protocol import Place, Trial
+from sweeper.trackers.protocol import FinishedTrial, Place
 
 
 def open_tracker(place: Place) -> "Misbehaving":
@@ -20,7 +20,7 @@ class Misbehaving:
         self._how, self._notes = place.sweep, Path(place.folder) / "notes.txt"
         self._notes.parent.mkdir(parents=True, exist_ok=True)
 
-    def track(self, trial: Trial) -> None:
+    def track(self, trial: FinishedTrial) -> None:
         match self._how:
             case "raises":
                 if trial.number == 1:

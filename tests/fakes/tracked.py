@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sweeper.trackers.protocol import Trial
+from sweeper.trackers.protocol import FinishedTrial
 from sweeper.trial import join
 from tests.fakes.curves import Columns, chunk_of, curve
 
@@ -12,11 +12,11 @@ CONFIGURATION = {"depth": 2, "learning_rate": 0.001, "betas": (0.9, 0.98), "hold
 OUTCOME = {"value": 3.25, "rmst": 25.0, "reached": 2.0, "failed": 0.0}
 
 
-def trial(number: int = 7, columns: Columns | None = None, state: str = "finished") -> Trial:
+def trial(number: int = 7, columns: Columns | None = None, state: str = "finished") -> FinishedTrial:
     """A trial of two runs, of which the first has three evaluations and the second two."""
     if columns is None:
         columns = join([chunk_of(curve([0.25, 0.5, 1.0], 0), curve([0.125, 1.0], 1))])
-    return Trial(number, "search", "", state, CONFIGURATION, OUTCOME, columns, STARTED, FINISHED)
+    return FinishedTrial(number, "search", "", state, CONFIGURATION, OUTCOME, columns, STARTED, FINISHED)
 
 
 POINTS = {

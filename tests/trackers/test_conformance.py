@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sweeper.folder.layout import SweepFolder
-from sweeper.trackers import feeding
-from sweeper.trackers.feeding import NEEDS
+from sweeper.trackers import dispatch
+from sweeper.trackers.dispatch import NEEDS
 from tests.fakes.tracked import trial
 
 STAGES = tuple((step, 32 + step) for step in range(2000))
@@ -29,14 +29,14 @@ def test_whatever_a_trial_came_to_is_taken_and_stays_beside_the_sweep(
     for setting in ("MLFLOW_TRACKING_URI", "WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR"):
         monkeypatch.delenv(setting, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setattr(feeding, "_PATIENCE", 100.0)  # of a new database of MLflow's on a busy machine
+    monkeypatch.setattr(dispatch, "_CLOSE_SECONDS", 100.0)  # of a new database of MLflow's on a busy machine
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     said: list[str] = []
     folder = SweepFolder(tmp_path / "results" / "made-up")
-    with feeding.feeding([name], "made-up", folder, said.append) as feed:
+    with dispatch.running([name], "made-up", folder, said.append) as trackers:
         for each in TRIALS:
-            feed.put(each)
+            trackers.put(each)
     assert said == []
     assert capfd.readouterr() == ("", "")
     assert list(Path().iterdir()) == []
