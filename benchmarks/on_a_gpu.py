@@ -34,6 +34,7 @@ SECTIONS = {
     "accuracy": 60,
     "scale": 100,
     "profiled": 40,
+    "shared": 45,
     "paired": 120,
     "sweep": 150,
     "rounding": 90,

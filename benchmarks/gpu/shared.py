@@ -1,0 +1,64 @@
+"""Trials in one engine: eight of three replicates, each with settings of its own, together and one after another.
+
+Processes on one GPU take turns (`paired` measures that), so that one after another is what they cost without an engine.
+"""
+
+import time
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks.gpu.section import Record, Setting, record, wait
+from sweeper.config.model import Objective
+from sweeper.space import hyperparameters
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
+from sweeper.training.engine import Engine
+from sweeper.trial import Assignment
+
+ROUNDS = 5
+
+
+def measure(setting: Setting) -> Iterator[Record]:
+    """Microseconds of the device for an update of one model, and the ratio, round by round."""
+    trials, updates = (2, 20) if setting.tiny else (8, 200)
+    assignments = [_assignment(number, updates, setting.tiny) for number in range(trials)]
+    models = sum(len(each.replicates) for each in assignments)
+    for groups in ([assignments], [[each] for each in assignments]):
+        _train(setting, groups)  # captures, kernels, memory
+    seconds: dict[str, list[float]] = {"together": [], "one after another": []}
+    for _ in range(2 if setting.tiny else ROUNDS):
+        seconds["together"].append(_train(setting, [assignments]))
+        seconds["one after another"].append(_train(setting, [[each] for each in assignments]))
+    for name, rounds in seconds.items():
+        figure = sorted(rounds)[len(rounds) // 2] / (updates * models) * 1e6
+        yield record(f"{trials} trials of 3 runs, {name}", figure, "us a model-step", seconds=rounds)
+    ratios = sorted(b / a for a, b in zip(*seconds.values(), strict=True))
+    yield record("together is faster by", ratios[len(ratios) // 2], "times", ratios=ratios)
+
+
+def _assignment(number: int, updates: int, tiny: bool) -> Assignment:
+    sizes: dict[str, object] = {"width": 128, "depth": 2, "heads": 4, "batch.max": 512}
+    if tiny:
+        sizes = {"width": 16, "depth": 1, "heads": 2, "batch.max": 16}
+    flat = sizes | {"weight_decay": 0.3 + 0.1 * number}
+    settings = hyperparameters.canonical_form(hyperparameters.from_flat(flat), updates)
+    task = ModularArithmetic(name="modular_arithmetic", operation="x_plus_y", modulus=11 if tiny else 97)
+    # A threshold that no accuracy passes: the same number of steps on all sides.
+    objective = Objective(until="val_accuracy > 2", horizon=updates, evaluate_every=10, replicates=3)
+    return Assignment(number, settings, task, objective, (0, 1, 2), 1.0)
+
+
+def _train(setting: Setting, groups: list[list[Assignment]]) -> float:
+    """Seconds to train all, a group at a time."""
+    wait(setting.device)
+    started = time.perf_counter()
+    engine = Engine(torch.device(setting.device))
+    for group in groups:
+        for each in group:
+            engine.admit(each)
+        while len(engine):
+            for _, event in engine.step():
+                if isinstance(event, Exception):
+                    raise event
+    wait(setting.device)
+    return time.perf_counter() - started
