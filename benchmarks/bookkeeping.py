@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ def rows(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
     from sweeper.config.model import Objective  # noqa: PLC0415
     from sweeper.folder.layout import SweepFolder  # noqa: PLC0415
     from sweeper.results.schema import tables  # noqa: PLC0415
-    from sweeper.results.summary import run_rows, summarise, trial_row  # noqa: PLC0415
+    from sweeper.results.summary import summarise, trial_row  # noqa: PLC0415
     from sweeper.results.writer import Writer  # noqa: PLC0415
     from sweeper.space import hyperparameters  # noqa: PLC0415
     from sweeper.stats.events import FINISHED  # noqa: PLC0415
@@ -213,11 +214,12 @@ def rows(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
     summary = summarise(
         assignment, columns=columns, ending=FINISHED, limit=7500, started=now, finished=now, seconds=1.0, device="none"
     )
-    row = trial_row(summary, 0, phase="search", name="", identity="", settings=settings, known=task.hyperparameters)
+    row = trial_row(summary, phase="search", name="", identity="", settings=settings, known=task.hyperparameters)
     writer = Writer(kept, {}, tables(task))
     began = time.perf_counter()
     for number in range(trials):
-        writer.put(number, columns, run_rows(summary, number), row | {"trial": number})
+        runs = [replace(run.row, trial=number) for run in summary.runs]
+        writer.put(columns, runs, replace(row, trial=number))
         writer.fold_when_due()
     durable = time.perf_counter() - began
     writer.close()

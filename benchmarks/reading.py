@@ -24,7 +24,7 @@ import numpy as np
 from sweeper.config.loading import load
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.results.schema import tables
-from sweeper.results.summary import run_rows, summarise, trial_row
+from sweeper.results.summary import summarise, trial_row
 from sweeper.results.writer import Writer
 from sweeper.space.hyperparameters import Hyperparameters, canonical_form, from_flat, identity
 from sweeper.stats.events import FINISHED
@@ -146,14 +146,13 @@ def make(folder: SweepFolder, trials: int) -> float:
         phase, name = ("search", "") if trial else ("baseline", "published")
         row = trial_row(
             summary,
-            trial,
             phase=phase,
             name=name,
             identity=identity(settings, HORIZON),
             settings=settings,
             known=spec.task.hyperparameters,
         )
-        writer.put(trial, columns, run_rows(summary, trial), row)
+        writer.put(columns, [run.row for run in summary.runs], row)
         if trial % 500 == 0:
             print(f"{trial} of {trials} trials written, {time.perf_counter() - clock:.0f} s", flush=True)
     writer.close()

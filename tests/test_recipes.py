@@ -16,7 +16,7 @@ import pytest
 from sweeper.config.loading import Loaded, load
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.query import query
-from sweeper.results.summary import run_rows, summarise, trial_row
+from sweeper.results.summary import summarise, trial_row
 from sweeper.results.writer import Writer
 from sweeper.space.hyperparameters import Hyperparameters, identity
 from sweeper.stats.events import FINISHED, Ending
@@ -217,14 +217,13 @@ def put(writer: Writer, loaded: Loaded, number: int, told: Told) -> None:
     name = identity(told.settings, objective.horizon)
     row = trial_row(
         summary,
-        number,
         phase=told.phase,
         name=told.name,
         identity=name,
         settings=told.settings,
         known=TASK.hyperparameters,
     )
-    writer.put(number, columns, run_rows(summary, number), row)
+    writer.put(columns, [run.row for run in summary.runs], row)
 
 
 def curve(replicate: int, arrival: float, last: int, depth: int) -> dict[str, np.ndarray[Any, Any]]:

@@ -9,7 +9,7 @@ from sweeper.report.as_json import as_json
 from sweeper.report.query_output import save
 from sweeper.report.select import Chosen
 from sweeper.results.query import Sweeps, query
-from sweeper.results.summary import ACCURACY
+from sweeper.results.rows import ACCURACY
 
 Format = Literal["csv", "json", "parquet"]
 _FINAL = {

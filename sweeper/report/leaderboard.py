@@ -15,7 +15,7 @@ from sweeper.report.table import Grid, on_terminal
 from sweeper.report.verdicts import Verdict, verdicts
 from sweeper.results.query import query
 from sweeper.results.readback import taken_up_again
-from sweeper.results.summary import column_of
+from sweeper.results.rows import column_of
 from sweeper.stats.events import CUT_SHORT, Clock
 
 _FRESH_SEEDS = (

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sweeper.report.select import Chosen
 from sweeper.results.query import query
-from sweeper.results.summary import ACCURACY, column_of
+from sweeper.results.rows import ACCURACY, column_of
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40

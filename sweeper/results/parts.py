@@ -18,7 +18,7 @@ from pyarrow.fs import LocalFileSystem
 
 from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder, write_atomically
-from sweeper.results.schema import KNOWN, SCHEMA_VERSION
+from sweeper.results.schema import SCHEMA_VERSION, known
 
 METADATA = b"sweeper"
 """The key of what the writer notes in the metadata of a file: at least the schema version, as JSON."""
@@ -113,7 +113,7 @@ def table(folder: SweepFolder, name: str) -> dataset.Dataset:
     """
     parts = _readable(folder, name)
     if not parts:
-        return dataset.dataset(KNOWN[name].empty_table())
+        return dataset.dataset(known()[name].empty_table())
     return dataset.dataset([str(part) for part in parts], schema=_common(parts, name), format=_LAYOUT)
 
 
@@ -149,7 +149,7 @@ def _readable(folder: SweepFolder, name: str) -> dict[Path, pa.Schema]:
 def _common(parts: Mapping[Path, pa.Schema], name: str) -> pa.Schema:
     """The columns that any of the parts has. Raises UserError where two differ in a column's type."""
     try:
-        return pa.unify_schemas(list(parts.values()) or [KNOWN[name]], promote_options="permissive")
+        return pa.unify_schemas(list(parts.values()) or [known()[name]], promote_options="permissive")
     except pa.ArrowException as error:
         first = next(iter(parts)).parent.parent
         raise UserError(f"{first}: its {name} do not go together with the others' ({error})") from None

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,34 +10,26 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.results import diagnosis
+from sweeper.results.rows import ACCURACY, LEVELS, RunRow, TrialRow, column_of
 from sweeper.space.hyperparameters import Hyperparameters, described
-from sweeper.stats.events import CLOCKS, COLUMN, CUT_SHORT, Ending, Event, Outcome
+from sweeper.stats.events import CLOCKS, COLUMN, Ending, Event
 from sweeper.stats.objective import Observation, Rmst, lower_bound, rmst, value
 from sweeper.stats.trial_watch import TrialWatch
 from sweeper.stats.watch import Watch
 from sweeper.trial import Assignment, seeds_of
 
-LEVELS = {"90": 0.90, "95": 0.95, "99": 0.99}
-"""Validation accuracies whose first and sustained crossings are recorded."""
-
 _NEAR_ZERO = 0.1
 """A training loss below this counts as memorised, where an inversion is to be explained."""
-
-ACCURACY = "accuracy"
-"""The score whose levels are recorded, where a task has it."""
 
 Curve = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run: its outcome, what the objective needs of it, and its row in `runs` without the trial's number."""
+    """One run: its row in `runs`, and what the objective needs of it."""
 
-    operation: str
-    replicate: int
-    outcome: Outcome
+    row: RunRow
     observation: Observation
-    row: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,11 +37,13 @@ class TrialSummary:
     """One trial: outcome counts, restricted mean time and objective value.
 
     Attributes:
+        trial: its number.
         rmst: operation -> RMST on the objective's clock.
         value: what the sampler is told.
         bound: the least that the value could have become when training ended.
     """
 
+    trial: int
     ending: Ending
     runs: tuple[RunSummary, ...]
     rmst: dict[str, Rmst]
@@ -77,7 +71,7 @@ class TrialSummary:
 
     def count(self, kind: str) -> int:
         """How many runs ended that way."""
-        return sum(run.outcome.kind == kind for run in self.runs)
+        return sum(run.row.outcome == kind for run in self.runs)
 
 
 def summarise(
@@ -107,17 +101,22 @@ def summarise(
     watched.see(columns)
     runs = tuple(
         RunSummary(
-            operation,
-            replicate,
-            watched.run(operation, replicate).ended(ending),
+            _run_row(
+                assignment,
+                _curve_of(columns, operation, replicate),
+                operation=operation,
+                replicate=replicate,
+                watch=watched.run(operation, replicate),
+                ending=ending,
+            ),
             watched.run(operation, replicate).observation,
-            _measured(assignment, _curve_of(columns, operation, replicate), watched.run(operation, replicate)),
         )
         for operation in operations
         for replicate in assignment.replicates
     )
     by_operation = _by_operation(runs)
     return TrialSummary(
+        assignment.number,
         ending,
         runs,
         {operation: rmst(observations, limit) for operation, observations in by_operation.items()},
@@ -133,7 +132,7 @@ def summarise(
 def _by_operation(runs: Sequence[RunSummary]) -> dict[str, list[Observation]]:
     found: dict[str, list[Observation]] = {}
     for run in runs:
-        found.setdefault(run.operation, []).append(run.observation)
+        found.setdefault(run.row.operation, []).append(run.observation)
     return found
 
 
@@ -144,26 +143,47 @@ def _curve_of(columns: Curve, operation: str, replicate: int) -> Curve:
     return {name: values[mine] for name, values in columns.items()}
 
 
-def _measured(assignment: Assignment, curve: Curve, watch: Watch) -> dict[str, Any]:
-    """The columns of a run's row that its curve gives; none where it has no curve."""
-    if not watch.evaluations:
-        return {}
+def _run_row(
+    assignment: Assignment, curve: Curve, *, operation: str, replicate: int, watch: Watch, ending: Ending
+) -> RunRow:
+    seeds, outcome = seeds_of(replicate), watch.ended(ending)
+    row = RunRow(
+        trial=assignment.number,
+        operation=operation,
+        replicate=replicate,
+        init_seed=seeds.init,
+        data_seed=seeds.data,
+        order_seed=seeds.order,
+        outcome=outcome.kind,
+        outcome_step=outcome.step,
+        why=outcome.why,
+    )
+    return _with_curve(row, assignment, curve, watch) if watch.evaluations else row
+
+
+def _with_curve(row: RunRow, assignment: Assignment, curve: Curve, watch: Watch) -> RunRow:
+    """The row with the columns that the run's curve gives."""
     event = assignment.objective.event
     values = curve[event.metric].astype(np.float64)
-    row: dict[str, Any] = {"best_metric": watch.best}
-    row |= _times("first", event.at(event.threshold, 1).crossing(values), curve)
-    row |= _times("sustained", event.crossing(values), curve)
     learnt = event
+    scores: dict[str, object] = {}
     if ACCURACY in assignment.task.scores:
         learnt = Event(f"val_{ACCURACY}", ">", LEVELS["99"])
         accuracy = curve["val_accuracy"].astype(np.float64)
         for name, level in LEVELS.items():
             at = Event("val_accuracy", ">", level, event.sustained)
-            row |= _times(f"first_{name}", at.at(level, 1).crossing(accuracy), curve)
-            row |= _times(f"sustained_{name}", at.crossing(accuracy), curve)
-    row |= {f"final_{name}": float(curve[name][-1]) for name in assignment.task.logged_scores}
-    row["final_step"] = watch.step
-    return row | _diagnose(curve, learnt)
+            scores |= _times(f"first_{name}", at.at(level, 1).crossing(accuracy), curve)
+            scores |= _times(f"sustained_{name}", at.crossing(accuracy), curve)
+    scores |= {f"final_{name}": float(curve[name][-1]) for name in assignment.task.logged_scores}
+    return replace(
+        row,
+        **_times("first", event.at(event.threshold, 1).crossing(values), curve),
+        **_times("sustained", event.crossing(values), curve),
+        best_metric=watch.best,
+        final_step=watch.step,
+        scores=scores,
+        **_diagnose(curve, learnt),
+    )
 
 
 def _times(prefix: str, index: int | None, curve: Curve) -> dict[str, Any]:
@@ -174,7 +194,7 @@ def _times(prefix: str, index: int | None, curve: Curve) -> dict[str, Any]:
 
 
 def _diagnose(curve: Curve, event: Event) -> dict[str, Any]:
-    """The curve's columns of `runs` that `sweeper.results.diagnosis` knows the rules of.
+    """The columns of `runs` whose rules are in `sweeper.results.diagnosis`.
 
     Args:
         curve: a run's.
@@ -193,71 +213,45 @@ def _diagnose(curve: Curve, event: Event) -> dict[str, Any]:
     turn = diagnosis.inversion(curve)
     if turn is not None:
         row |= {f"inversion_{name}": value for name, value in asdict(turn).items()}
-        row["inversion_explained"] = list(diagnosis.explanations(curve, turn, _NEAR_ZERO))
+        row["inversion_explained"] = diagnosis.explanations(curve, turn, _NEAR_ZERO)
     return row
 
 
 def trial_row(
     summary: TrialSummary,
-    trial: int,
     *,
     phase: str,
     name: str,
     identity: str,
     settings: Hyperparameters,
     known: Collection[str],
-    retries: Sequence[str] = (),
-) -> dict[str, Any]:
+    retries: tuple[str, ...] = (),
+) -> TrialRow:
     """The trial's row in `trials`; `known` are the hyperparameters that its task has."""
-    kinds = ("reached", "censored", "diverged", "failed")
     overall = summary.overall
-    return {
-        "trial": trial,
-        "phase": phase,
-        "name": name,
-        "state": summary.ending.kind,
-        "runs": len(summary.runs),
-        **{kind: summary.count(kind) for kind in kinds},
-        "rmst": overall.mean,
-        "rmst_error": None if math.isnan(overall.error) else overall.error,
-        "rmst_by_operation": [(operation, part.mean) for operation, part in summary.rmst.items()],
-        "value": summary.value,
-        "bound": summary.bound if summary.ending.kind in CUT_SHORT else None,
-        "steps_trained": sum(run.row.get("final_step", 0) for run in summary.runs),
-        "seconds": summary.seconds,
-        "retries": list(retries),
-        "started": summary.started,
-        "finished": summary.finished,
-        "device": summary.device,
-        "why": summary.ending.why,
-        "detail": summary.ending.detail,
-        "identity": identity,
-        **{column_of(key): setting for key, setting in described(settings, known).items()},
-    }
-
-
-def run_rows(summary: TrialSummary, trial: int) -> list[dict[str, Any]]:
-    """The trial's rows in `runs`."""
-    rows = []
-    for run in summary.runs:
-        seeds = seeds_of(run.replicate)
-        rows.append(
-            {
-                "trial": trial,
-                "operation": run.operation,
-                "replicate": run.replicate,
-                "init_seed": seeds.init,
-                "data_seed": seeds.data,
-                "order_seed": seeds.order,
-                "outcome": run.outcome.kind,
-                "outcome_step": run.outcome.step,
-                "why": run.outcome.why,
-                **run.row,
-            }
-        )
-    return rows
-
-
-def column_of(key: str) -> str:
-    """The column of a hyperparameter: dots would need quotes in SQL."""
-    return key.replace(".", "_")
+    return TrialRow(
+        trial=summary.trial,
+        phase=phase,
+        name=name,
+        state=summary.ending.kind,
+        runs=len(summary.runs),
+        reached=summary.count("reached"),
+        censored=summary.count("censored"),
+        diverged=summary.count("diverged"),
+        failed=summary.count("failed"),
+        rmst=overall.mean,
+        rmst_error=None if math.isnan(overall.error) else overall.error,
+        rmst_by_operation=tuple((operation, part.mean) for operation, part in summary.rmst.items()),
+        value=summary.value,
+        bound=summary.bound if summary.ending.cut_short else None,
+        steps_trained=sum(run.row.final_step or 0 for run in summary.runs),
+        seconds=summary.seconds,
+        retries=retries,
+        started=summary.started,
+        finished=summary.finished,
+        device=summary.device,
+        why=summary.ending.why,
+        detail=summary.ending.detail,
+        identity=identity,
+        hyperparameters={column_of(key): setting for key, setting in described(settings, known).items()},
+    )

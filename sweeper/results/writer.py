@@ -8,7 +8,7 @@ newest parts afresh; otherwise it becomes pending: one small file, folded into t
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow as pa
 from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import shards
 from sweeper.results.parts import METADATA, Parts
+from sweeper.results.rows import RunRow, TrialRow, columns
 from sweeper.results.schema import SCHEMA_VERSION, Tables
 from sweeper.results.shards import Rows
 
@@ -62,22 +63,22 @@ class Writer:
         self._pending: dict[int, Rows] = shards.read(folder, self._schemas)
         self._fold(self._pending)
 
-    def put(self, trial: int, curves: Mapping[str, Any], runs: list[dict[str, Any]], trial_row: dict[str, Any]) -> None:
+    def put(self, curves: Mapping[str, Any], runs: Sequence[RunRow], row: TrialRow) -> None:
         """Make a trial durable: its curves, its runs and its row in `trials`. Repeating it changes nothing.
 
         Raises:
             StorageError: it could not be written. Nothing that was written before is harmed; it may be repeated.
         """
         rows = {
-            "trials": pa.Table.from_pylist([_without_nan(trial_row)], schema=self._schemas["trials"]),
-            "runs": pa.Table.from_pylist([_without_nan(row) for row in runs], schema=self._schemas["runs"]),
-            "curves": _curves_table(self._schemas["curves"], trial, curves),
+            "trials": pa.Table.from_pylist([_without_nan(row)], schema=self._schemas["trials"]),
+            "runs": pa.Table.from_pylist([_without_nan(each) for each in runs], schema=self._schemas["runs"]),
+            "curves": _curves_table(self._schemas["curves"], row.trial, curves),
         }
         if self._is_due():
-            self._fold({**self._pending, trial: rows})
+            self._fold({**self._pending, row.trial: rows})
         else:
-            shards.write(self._folder, trial, rows)
-            self._pending[trial] = rows
+            shards.write(self._folder, row.trial, rows)
+            self._pending[row.trial] = rows
 
     def fold_when_due(self) -> None:
         """Put what is pending into the parts, if that is due. To be called about once a second. Raises StorageError."""
@@ -109,9 +110,11 @@ def _noted(tables: Tables, name: str, note: Mapping[str, Any]) -> pa.Schema:
     return tables.schemas[name].with_metadata({METADATA: json.dumps(told).encode()})
 
 
-def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+def _without_nan(row: TrialRow | RunRow) -> dict[str, Any]:
     """The row with null for NaN: in SQL NaN is the largest number, and makes a mean of any column NaN."""
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in columns(row).items()
+    }
 
 
 def _curves_table(schema: pa.Schema, trial: int, columns: Mapping[str, Any]) -> pa.Table:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from sweeper.config.model import SweepSpec
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.readback import Settled
-from sweeper.results.summary import TrialSummary, run_rows, summarise, trial_row
+from sweeper.results.rows import TrialRow
+from sweeper.results.summary import TrialSummary, summarise, trial_row
 from sweeper.results.writer import Writer
 from sweeper.runners.protocol import WAIT, Wait
 from sweeper.search.study import Proposal, Study
@@ -249,7 +250,6 @@ class SweepDirector:
         known = self._spec.task.hyperparameters
         row = trial_row(
             summary,
-            live.number,
             phase=proposal.phase,
             name=proposal.name,
             identity=identity(proposal.settings, self._space.horizon),
@@ -257,7 +257,7 @@ class SweepDirector:
             known=known,
             retries=live.earlier.retries,
         )
-        self._writer.put(live.number, columns, run_rows(summary, live.number), row)
+        self._writer.put(columns, [run.row for run in summary.runs], row)
         if ending.final:
             self._track(_tracked(proposal, summary, row, columns, known))
         return summary
@@ -290,7 +290,7 @@ class SweepDirector:
 def _tracked(
     proposal: Proposal,
     summary: TrialSummary,
-    row: Mapping[str, Any],
+    row: TrialRow,
     columns: Mapping[str, npt.NDArray[Any]],
     known: Collection[str],
 ) -> FinishedTrial:
@@ -302,7 +302,7 @@ def _tracked(
         proposal.name,
         summary.ending.kind,
         {key: value for key, value in described(proposal.settings, known).items() if value is not None},
-        {name: float(row[name]) for name in numbers if row[name] is not None},
+        {name: float(value) for name in numbers if (value := getattr(row, name)) is not None},
         columns,
         summary.started,
         summary.finished,

@@ -49,7 +49,7 @@ class Tally:
         """Take in one more."""
         summary = ended.summary
         self.trials += 1
-        self.runs.update(run.outcome.kind for run in summary.runs)
+        self.runs.update(run.row.outcome for run in summary.runs)
         self.stopped += summary.ending.kind == "stopped"
         if summary.ending.kind == "failed":
             self.failed += 1

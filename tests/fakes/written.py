@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeper.folder.layout import SweepFolder
-from sweeper.results.summary import run_rows, trial_row
+from sweeper.results.summary import trial_row
 from sweeper.results.writer import Writer
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.stats.events import FINISHED, Ending
@@ -47,14 +47,13 @@ def put(writer: Writer, trial: int, curves: list[Columns] | None = None, ending:
     summary = summary_of(assignment_of(range(RUNS), number=trial), curves, ending)
     row = trial_row(
         summary,
-        trial,
         phase="search",
         name="",
         identity=f"id {trial}",
         settings=Hyperparameters(),
         known=TASK.hyperparameters,
     )
-    writer.put(trial, join([chunk_of(*curves)]) if curves else {}, run_rows(summary, trial), row)
+    writer.put(join([chunk_of(*curves)]) if curves else {}, [run.row for run in summary.runs], row)
     return summary.value
 
 

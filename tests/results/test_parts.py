@@ -12,7 +12,7 @@ from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.parts import table
 from sweeper.results.readback import settled
-from sweeper.results.schema import KNOWN, SCHEMA_VERSION
+from sweeper.results.schema import SCHEMA_VERSION, known
 from sweeper.results.writer import Writer
 from tests.fakes.tables import MODULAR, SCHEMAS
 from tests.fakes.written import ROWS, put
@@ -88,7 +88,7 @@ def test_a_table_is_there_before_its_first_part_and_grows(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(writer_module, "TRIALS_PER_PART", dict.fromkeys(TABLES, 2))
-    assert table(folder, name).to_table().equals(KNOWN[name].empty_table())
+    assert table(folder, name).to_table().equals(known()[name].empty_table())
     writer = Writer(folder, {}, MODULAR)
     for trial in range(5):
         put(writer, trial)

@@ -17,7 +17,7 @@ from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import query as querying
 from sweeper.results import writer as writer_module
 from sweeper.results.query import connect, frame, query, write
-from sweeper.results.schema import KNOWN, tables
+from sweeper.results.schema import known, tables
 from sweeper.results.writer import Writer
 from sweeper.tasks.m_height import MHeight
 from tests.fakes.curves import curve
@@ -103,7 +103,7 @@ def test_tables_can_be_joined_counted_and_described(folder: SweepFolder) -> None
 def test_before_anything_was_written_tables_have_no_rows(tmp_path: Path, name: str) -> None:
     folder = begun(tmp_path / "sweep")
     got = query(folder, f"SELECT * FROM {name}")
-    assert (got.schema.names, got.to_pylist()) == (KNOWN[name].names, [])
+    assert (got.schema.names, got.to_pylist()) == (known()[name].names, [])
     assert query(folder, f"SELECT count(*) AS n FROM {name}").to_pylist() == [{"n": 0}]
 
 

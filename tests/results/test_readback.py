@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results.readback import Settled, curves, settled
-from sweeper.results.summary import run_rows, trial_row
+from sweeper.results.summary import trial_row
 from sweeper.results.writer import Writer
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.stats.events import FINISHED, Clock, Ending
@@ -41,17 +42,16 @@ def put(
     name: str = "",
 ) -> float:
     """Write a trial as the director does. Returns its value."""
-    summary = summary_of(assignment, runs, ending, LIMIT)
+    summary = summary_of(replace(assignment, number=trial), runs, ending, LIMIT)
     row = trial_row(
         summary,
-        trial,
         phase=phase,
         name=name,
         identity=f"id {trial}",
         settings=Hyperparameters(),
         known=TASK.hyperparameters,
     )
-    Writer(folder, {}, MODULAR).put(trial, join([chunk_of(*runs)]) if runs else {}, run_rows(summary, trial), row)
+    Writer(folder, {}, MODULAR).put(join([chunk_of(*runs)]) if runs else {}, [run.row for run in summary.runs], row)
     return summary.value
 
 

@@ -18,8 +18,9 @@ import pytest
 from sweeper.errors import StorageError
 from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
+from sweeper.results.rows import columns
 from sweeper.results.schema import SCHEMA_VERSION
-from sweeper.results.summary import run_rows, trial_row
+from sweeper.results.summary import trial_row
 from sweeper.results.writer import Writer
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.stats.events import Ending
@@ -67,13 +68,12 @@ def test_what_is_put_is_read_back_with_the_types_of_the_schema(folder: SweepFold
         curve([0.1, 0.2, 0.3], 1, val_loss=[2.0, 1.0, float("inf")]),
         curve([0.1], 2, train_loss=[float("nan")]),
     ]
-    columns = join([chunk_of(*curves)])
-    summary = summary_of(assignment_of(range(3), operations=("x_plus_y", "x_minus_y")), curves)
+    logged = join([chunk_of(*curves)])
+    summary = summary_of(assignment_of(range(3), operations=("x_plus_y", "x_minus_y"), number=5), curves)
     settings = Hyperparameters(betas=(0.9, 0.95))
-    runs = run_rows(summary, 5)
+    runs = [run.row for run in summary.runs]
     row = trial_row(
         summary,
-        5,
         phase="baseline",
         name="published",
         identity="an identity",
@@ -81,22 +81,22 @@ def test_what_is_put_is_read_back_with_the_types_of_the_schema(folder: SweepFold
         known=TASK.hyperparameters,
     )
     writer = Writer(folder, PROVENANCE, MODULAR, clock)
-    writer.put(5, columns, runs, row)
+    writer.put(logged, runs, row)
     writer.close()
 
     for name in TABLES:
         assert read(folder, name).schema.equals(SCHEMAS[name])
     (got,) = read(folder, "trials").to_pylist()
-    assert got == {**dict.fromkeys(SCHEMAS["trials"].names), **row, "betas": [0.9, 0.95]}
+    assert got == columns(row) | {"betas": [0.9, 0.95], "retries": [], "rmst_by_operation": list(row.rmst_by_operation)}
     got_runs = read(folder, "runs").to_pylist()
-    expected_runs = [{**dict.fromkeys(SCHEMAS["runs"].names), **each} for each in runs]
+    expected_runs = [{**dict.fromkeys(SCHEMAS["runs"].names), **columns(each)} for each in runs]
     pd.testing.assert_frame_equal(pd.DataFrame(got_runs), pd.DataFrame(expected_runs))
     got_curves = read(folder, "curves")
     assert got_curves["trial"].to_pylist() == [5] * 7
     assert got_curves["weight_norm_blocks"].to_pylist() == [[0.25, 0.25]] * 7
     for name in set(SCHEMAS["curves"].names) - {"trial", "weight_norm_blocks"}:
         kind = SCHEMAS["curves"].field(name).type
-        expected = columns[name] if pa.types.is_string(kind) else columns[name].astype(kind.to_pandas_dtype())
+        expected = logged[name] if pa.types.is_string(kind) else logged[name].astype(kind.to_pandas_dtype())
         np.testing.assert_array_equal(got_curves[name].to_numpy(), expected, err_msg=name)
 
 

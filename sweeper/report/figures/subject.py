@@ -9,7 +9,7 @@ from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.query import query
 from sweeper.results.readback import taken_up_again
-from sweeper.results.summary import column_of
+from sweeper.results.rows import column_of
 from sweeper.space.hyperparameters import Value
 from sweeper.space.space import Space
 from sweeper.stats.events import CUT_SHORT, Clock
