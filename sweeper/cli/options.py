@@ -1,7 +1,7 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,6 +26,12 @@ Overrides = Annotated[
 ]
 Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster, or auto.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Accept a cluster without token authentication.")]
+Anyway = Annotated[
+    Literal["anyway"] | None,
+    typer.Option(
+        "--resume", help="Continue even if the space.yaml or the training code has changed; finished trials are kept."
+    ),
+]
 Here = Annotated[bool, typer.Option("--here", help="Train one trial at a time in this process, without Ray.")]
 Grace = Annotated[
     float, typer.Option(help="Seconds that a launch may take to end after SIGTERM, SIGHUP or SIGUSR1.", min=1, max=3600)

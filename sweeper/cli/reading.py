@@ -111,7 +111,8 @@ def export(
 def report(
     sweep: Sweep,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The folder to write; by default `report` in the sweep's.")
+        Path | None,
+        typer.Option("--output", "-o", help="The folder to write; by default `report` in the sweep's folder."),
     ] = None,
 ) -> None:
     """Write the report: one self-contained HTML page, notes.md, and the figures as PNG and SVG."""

@@ -33,11 +33,11 @@ def watch(
 
 def stop(
     sweep: Sweep,
-    wait: Annotated[
-        bool, typer.Option(" /--no-wait", help="Return at once instead of when the sweep has ended.")
-    ] = True,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return at once instead of when the sweep has ended.")
+    ] = False,
 ) -> None:
     """Stop a running sweep gracefully; `sweeper resume` continues its trials where they were."""
     from sweeper.monitor import status
 
-    status.stop(sweep, wait=wait, say=terminal.say)
+    status.stop(sweep, wait=not no_wait, say=terminal.say)

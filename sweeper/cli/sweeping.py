@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from sweeper.cli import terminal
-from sweeper.cli.options import Address, Grace, Here, Insecure, Overrides, Space
+from sweeper.cli.options import Address, Anyway, Grace, Here, Insecure, Overrides, Space, Sweep
 from sweeper.errors import Interrupted, UserError
 from sweeper.sweep.signals import GRACE_S, Signals
 
@@ -21,12 +21,7 @@ def launch(  # noqa: PLR0917  # options; typer passes them by name
     address: Address = None,
     insecure: Insecure = False,
     here: Here = False,
-    resume: Annotated[
-        Literal["anyway"] | None,
-        typer.Option(
-            help="Continue even if the space.yaml or the training code has changed; finished trials are kept."
-        ),
-    ] = None,
+    resume: Anyway = None,
     grace: Grace = GRACE_S,
 ) -> None:
     """Run a sweep, or continue it where it stopped."""
@@ -46,14 +41,15 @@ def launch(  # noqa: PLR0917  # options; typer passes them by name
 
 
 def resume(  # noqa: PLR0917  # options; typer passes them by name
-    sweep: Annotated[str, typer.Argument(help="The sweep's folder, its name in results/, or its s3:// address.")],
+    sweep: Sweep,
     overrides: Overrides = None,
     address: Address = None,
     insecure: Insecure = False,
     here: Here = False,
+    anyway: Anyway = None,
     grace: Grace = GRACE_S,
 ) -> None:
-    """Continue a sweep from its folder, for example: sweeper resume quickstart --set budget.trials=100."""
+    """Continue a sweep from its folder, wherever it has been moved to."""
     with _stoppable(grace) as signals:
         from sweeper.sweep.launch import resume as run
 
@@ -63,6 +59,7 @@ def resume(  # noqa: PLR0917  # options; typer passes them by name
             where="here" if here else "ray",
             address=address,
             insecure=insecure,
+            resume=anyway,
             console=terminal.out,
             signals=signals,
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeper.errors import UserError, nearest
+from sweeper.errors import UserError, nearest, plural
 from sweeper.folder.address import check, in_store
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import local_folder, store_errors
@@ -67,7 +67,7 @@ def find_sweep(called: str) -> SweepFolder:
     names = [] if in_store(called) else list(_below(called))
     if names:
         some = ", ".join(f"{called.rstrip('/')}/{name}" for name in names[:3])
-        raise UserError(f"{called}: holds {len(names)} sweeps; give one of them, such as {some}")
+        raise UserError(f"{called}: holds {plural(len(names), 'sweep')}; give one, such as {some}")
     raise UserError(_nothing(called))
 
 

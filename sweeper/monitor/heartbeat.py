@@ -168,7 +168,7 @@ class Pulse:
         self._thread.join()
         self._beat()
         ended = _ending(error, self._last.progress)
-        progress = replace(self._last.progress, running=(), remaining=0.0, stopping="")
+        progress = replace(self._last.progress, running=(), remaining=None, stopping="")
         self._last = replace(self._last, progress=progress, ended=ended)
         self._write()
 

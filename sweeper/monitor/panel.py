@@ -23,7 +23,9 @@ def render(progress: Progress, hint: str = "") -> RenderableType:
             "red" if runs.get("failed") else "",
         ),
     )
-    clock = f"{duration(progress.elapsed)} elapsed, {duration(progress.remaining)} left"
+    clock = f"{duration(progress.elapsed)} elapsed"
+    if progress.running or progress.remaining is not None:
+        clock += f", {duration(progress.remaining)} left"
     lines: list[RenderableType] = [head, Text(f"{clock}   {progress.rate:,.0f} model steps/s", style="dim")]
     if progress.best:
         lines.append(Text(f"best so far: {progress.best}", style="green"))

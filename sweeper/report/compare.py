@@ -63,12 +63,15 @@ def compare_trials(a: Chosen, b: Chosen, clock: Clock | None = None) -> TrialCom
     first, second = (runs.only(shared) for runs in found)
     comparison = compare(first.restricted, second.restricted)
     names = _names(a, b)
+    sentence = verdict(*names, comparison)
+    if not (first.reached.any() or second.reached.any()):
+        sentence = f"no run of {names[0]} or {names[1]} reached the event: nothing to compare"
     return TrialComparison(
         clock,
         *names,
         (rows[0]["trial"], rows[1]["trial"]),
         comparison,
-        verdict(*names, comparison),
+        sentence,
         tuple(_caveats(both_confirmed, rows, names, len(shared))),
         [
             {

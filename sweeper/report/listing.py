@@ -68,7 +68,7 @@ def _entry(name: str, folder: SweepFolder) -> Entry:
     (row,) = query(
         folder,
         """
-        SELECT count(*) FILTER (phase <> 'confirm') AS trials,
+        SELECT count(*) FILTER (phase <> 'confirm' AND state <> 'stopped') AS trials,
                count(*) FILTER (phase = 'confirm' AND state <> 'stopped') AS confirmed,
                count(*) FILTER (state = 'failed') AS failed, max(finished) AS finished,
                arg_min({trial: trial, mean: rmst, reached: reached || '/' || runs, whole: reached = runs}, value)

@@ -22,7 +22,7 @@ _CENSORED = {
     "pruned": "pruned",
     "stopped": "stopped",
 }
-"""How a trial ended -> why its runs are censored that neither reached their event nor diverged."""
+"""How a trial ended -> why those of its runs that neither reached their event nor diverged are censored."""
 
 
 @dataclass(slots=True)

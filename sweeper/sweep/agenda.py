@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from sweeper.config.model import SweepSpec
+from sweeper.errors import plural
 from sweeper.results.readback import Settled
 from sweeper.search.study import Proposal, Study
 from sweeper.space.space import Space
@@ -53,7 +54,7 @@ class Agenda:
         again = [number for number in study.values() if number in settled and rule.matters(settled[number])]
         self._queue.extend(study.again(opened[number]) for number in again)
         if again:
-            notice(f"trials capped under the smaller budget that the larger takes up again: {len(again)}")
+            notice(f"the larger budget continues {plural(len(again), 'trial')} capped under the smaller one")
 
     @property
     def exhausted(self) -> bool:

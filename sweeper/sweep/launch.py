@@ -70,14 +70,14 @@ def launch(
         overrides: `key.path=value` texts that replace what the file says.
         where: `ray` runs many trials at once, `here` one after the other in this process.
         address: of a running Ray cluster; None starts Ray on this machine.
-        insecure: whether a cluster will do that takes commands from anybody who can reach it.
+        insecure: whether to accept a cluster that takes commands from anybody who can reach it.
         resume: `anyway` goes on with a sweep although its question or the code has changed.
         console: where progress and the leaderboard go.
         train: the training function; by default ours.
         signals: those that end it; by default with their usual grace.
 
     Returns:
-        The folder that the sweep ran in: of results in an object store the local copy.
+        The folder that the sweep ran in; if the results are in an object store, the local copy.
 
     Raises:
         UserError: the space has mistakes, another launch runs the sweep, or it began with another space.
@@ -181,6 +181,7 @@ def resume(
     where: Where = "ray",
     address: str | None = None,
     insecure: bool = False,
+    resume: Literal["anyway"] | None = None,
     console: Console | None = None,
     train: Train | None = None,
     signals: Signals | None = None,
@@ -189,7 +190,7 @@ def resume(
 
     Args:
         sweep: its folder, or its address in an object store, or its name where `results/NAME` is there.
-        overrides, where, address, insecure, console, train, signals: as for `launch`.
+        overrides, where, address, insecure, resume, console, train, signals: as for `launch`.
 
     Raises:
         UserError: there is no such sweep; and as `launch` does.
@@ -203,6 +204,7 @@ def resume(
         where=where,
         address=address,
         insecure=insecure,
+        resume=resume,
         console=console,
         train=train,
         signals=signals,
@@ -283,7 +285,7 @@ def _counted(number: int, thing: str) -> str:
 
 
 def _prepare(spec: SweepSpec, console: Console) -> References:
-    """Make what the task needs before its first trial. Returns what its results have to be seen beside."""
+    """Make what the task needs before its first trial. Returns the reference values of its results."""
     from sweeper.training.learners.registry import learner_of  # noqa: PLC0415  # only here is it needed
 
     with preparing(spec.task.name, console) as tell:

@@ -98,8 +98,8 @@ def refuse(changed: list[str], folder: SweepFolder, space: Path) -> None:
     if changed:
         raise UserError(
             "\n".join([f"{space}: this is not what {folder.root} began with:", *(f"  {each}" for each in changed)])
-            + "\nundo that, give this sweep another name (--set name=...), or go on all the same with --resume anyway: "
-            "finished trials stay as they are"
+            + "\nundo that, give this sweep another name (--set name=...), or continue all the same with --resume "
+            "anyway: finished trials stay as they are"
         )
 
 
@@ -114,7 +114,7 @@ def study_of(folder: SweepFolder, loaded: Loaded) -> Iterator[Study]:
             trials = "1 trial" if study.trials == 1 else f"{study.trials} trials"
             raise UserError(
                 f"{storage.where}: holds a sweep {spec.name} with {trials} already, and {folder.root} is new; give "
-                "this one another name, or put the folder back that belongs to it"
+                "this one another name, or put back the folder that belongs to it"
             )
         yield study
 
@@ -124,8 +124,8 @@ def belong_together(folder: SweepFolder, known: Mapping[int, Settled], study: St
     unknown = sorted(number for number in known if number >= study.trials)
     if unknown:
         raise UserError(
-            f"{folder.root}: its tables hold trial {unknown[0]}, which {study.where} does not; put that back which "
-            "belongs to them, or give this sweep another name"
+            f"{folder.root}: its tables hold trial {unknown[0]}, which {study.where} does not; restore the one "
+            "that belongs to them, or give this sweep another name"
         )
 
 

@@ -158,7 +158,7 @@ class Stack:
         """Go on from what `state` gave of the same runs. Draws are a function of seed and step: no random state.
 
         Raises:
-            LookupError, TypeError, ValueError: such runs gave no such state.
+            LookupError, TypeError, ValueError: the state is not one of such runs.
         """
         self.keep([int(number) for number in state["numbers"]])
         flat, optimiser = self.parameters.values, self.optimiser

@@ -375,7 +375,7 @@ def test_what_is_printed_for_people_is_json_for_scripts(
 def test_a_folder_of_sweeps_is_asked_as_one(command: Command) -> None:
     sql = "SELECT sweep, count(*) AS trials FROM trials GROUP BY sweep"
     assert command("query", "results", sql, "--format", "csv") == (0, "sweep,trials\nmade-up,9\n", "")
-    message = "results: holds 1 sweeps; give one of them, such as results/made-up\n"
+    message = "results: holds 1 sweep; give one, such as results/made-up\n"
     assert command("top", "results") == (2, "", message)
 
 

@@ -239,6 +239,10 @@ def test_a_step_far_below_the_range_is_a_mistake_or_lists_few_values() -> None:
             {"search": quickstart()["search"] | {"batch.max": Int(bounds=(128, 160))}},
         ),
         (
+            "search.batch.max.int=[128, 160]",
+            {"search": quickstart()["search"] | {"batch.max": Int(bounds=(128, 160), log=True)}},
+        ),
+        (
             "baselines.constant-128.batch.max=96",
             {"baselines": {"constant-128": quickstart()["baselines"]["constant-128"] | {"batch.max": 96}}},
         ),

@@ -169,7 +169,7 @@ def test_trouble_with_the_disk_or_with_looking_does_no_harm(tmp_path: Path) -> N
         pass
     found = read(folder)
     assert found is not None
-    assert (found.ended, found.progress) == ("finished", Progress("made-up", remaining=0.0))
+    assert (found.ended, found.progress) == ("finished", Progress("made-up"))
 
 
 def test_a_whole_launch_says_what_its_director_knows(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from sweeper.errors import UserError
 from sweeper.report import compare
 from sweeper.report.select import choose
 from tests.fakes.sweeps import QUESTION, Sweep, train
+from tests.fakes.training import learns
 
 
 def printed(pair: compare.TrialComparison) -> str:
@@ -53,6 +54,14 @@ def test_trials_of_the_search_are_compared_on_its_own_seeds_with_a_warning(made_
         "these are the search's own seeds: a trial that was chosen by them looks better than it is",
         "2 pairs cannot give p < 0.05; at least 6 are needed",
     )
+
+
+def test_trials_without_any_event_are_not_compared_in_words(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 2}, "baselines": {}, "confirm": None}
+    sweep.launch(learns(lambda assignment, replicate: None))
+    first = choose(f"{sweep.folder.root}:0")
+    pair = compare.compare_trials(first, choose("1", among=first))
+    assert pair.sentence == "no run of trial 0 or trial 1 reached the event: nothing to compare"
 
 
 def test_trials_of_two_sweeps_are_named_with_their_sweep(made_up_sweep: Sweep, sweep: Sweep) -> None:

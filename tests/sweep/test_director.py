@@ -966,7 +966,7 @@ def test_a_larger_budget_takes_up_again_what_may_now_matter(sweep: Sweep) -> Non
 
     sweep.changes = descent(100)
     more = sweep.launch(descends)
-    assert more.broadcast.notices == ["trials capped under the smaller budget that the larger takes up again: 3"]
+    assert more.broadcast.notices == ["the larger budget continues 3 trials capped under the smaller one"]
     assert sweep.numbers()[8:] == [8, 9, 10, 11, 12]
     rows = {row["trial"]: row for row in sweep.rows()}
     assert {number: rows[number] for number in before} == before, "what was recorded stays"
@@ -998,7 +998,7 @@ def test_more_finalists_take_up_again_what_may_be_among_them(sweep: Sweep) -> No
     assert [row["name"] for row in sweep.rows() if row["phase"] == "confirm"] == ["6"]
     sweep.changes = descent(8, 3)
     more = sweep.launch(descends)
-    assert more.broadcast.notices == ["trials capped under the smaller budget that the larger takes up again: 2"]
+    assert more.broadcast.notices == ["the larger budget continues 2 trials capped under the smaller one"]
     assert [(row["trial"], row["phase"], row["name"], row["state"]) for row in sweep.rows()[9:]] == [
         (9, "search", "5", "finished"),
         (10, "search", "7", "finished"),

@@ -475,7 +475,7 @@ def test_a_database_and_a_folder_that_do_not_belong_together_are_refused(tmp_pat
     with pytest.raises(UserError) as raised:
         launch(space, ["budget.trials=3"], where="here", console=quiet())
     assert str(raised.value) == (
-        f"{folder.root}: its tables hold trial 0, which storage {url} does not; put that back which belongs to them, "
+        f"{folder.root}: its tables hold trial 0, which storage {url} does not; restore the one that belongs to them, "
         "or give this sweep another name"
     )
 

@@ -112,7 +112,7 @@ def test_a_trial_that_is_taken_up_again_says_which(sweep: Sweep) -> None:
         "trial 3 (confirm 0): reached 1/1, mean 20 steps  depth=1",
         "trial 4 (confirm 2): reached 1/1, mean 40 steps  depth=2",
     ]
-    assert lines[0].endswith("] trials capped under the smaller budget that the larger takes up again: 1")
+    assert lines[0].endswith("] the larger budget continues 1 trial capped under the smaller one")
 
 
 def test_lines_come_while_the_sweep_runs_and_each_once(sweep: Sweep) -> None:

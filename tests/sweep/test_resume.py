@@ -21,7 +21,7 @@ from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from tests.fakes import small
 
 WAYS_OUT = (
-    "undo that, give this sweep another name (--set name=...), or go on all the same with --resume anyway: "
+    "undo that, give this sweep another name (--set name=...), or continue all the same with --resume anyway: "
     "finished trials stay as they are"
 )
 
@@ -167,7 +167,10 @@ def test_a_sweep_goes_on_where_its_folder_was_moved_to(
     shutil.move(begun.root, moved.root)
     assert resume(str(moved.root), ["budget.trials=3"], where="here", console=quiet()) == moved
     monkeypatch.chdir(tmp_path / "elsewhere")
-    resume("renamed", ["budget.trials=4"], where="here", console=quiet())
+    changed = ["budget.trials=4", "fixed.warmup_steps=6"]
+    with pytest.raises(UserError, match="continue all the same with --resume anyway"):
+        resume("renamed", changed, where="here", console=quiet())
+    resume("renamed", changed, where="here", resume="anyway", console=quiet())
     after = trials(moved)
     assert sorted(after) == [0, 1, 2, 3]
     assert {number: after[number] for number in before} == before

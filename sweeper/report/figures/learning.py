@@ -199,14 +199,15 @@ def _draw_contenders(learning: Learning) -> Drawing:
             axes.set_title(f"{operation}: {name}" if len(shown) > 1 else name, loc="left")
             if row == len(shown) - 1:
                 axes.set_xlabel(learning.clock)
-    seeds = "fresh seeds, which nothing was chosen by" if learning.fresh else "the search's own seeds"
+    seeds = "fresh seeds, not used for selection" if learning.fresh else "the search's own seeds"
     return Drawing(
         "learning",
         "Learning curves of the best trial",
         f"Mean over runs with its standard error (band), on {seeds}. A run ends at its event and goes on in the mean "
         "with its last value; a dot marks where the last of them ended. The thin line is the threshold of "
-        f"{_event(learning.event)}.{_beside(learning)} Axes are logarithmic, or where values are below 0 begin with "
-        "what is seen after a tenth of the time; that of a share from 0 to 1 is neither.",
+        f"{_event(learning.event)}.{_beside(learning)} Axes of accuracies run from 0 to "
+        "1, others are logarithmic; with values below 0 an axis is linear and covers the values after a tenth of the "
+        "time.",
         _alt(learning),
         sheet,
     )
