@@ -143,7 +143,7 @@ class Raced:
 
     def stops(self, trial: Recorded, stage: int, evaluation: int) -> bool:
         """Whether the trial's lower bound exceeds its stage's cap."""
-        return trial.bound(*self._replicates(stage), evaluation) > self._race.cap(self.stages[stage])
+        return self._race.excludes(trial.bound(*self._replicates(stage), evaluation), self.stages[stage])
 
     def ended(self, trial: Recorded, stage: int, evaluation: int, stopped: bool) -> float:
         """The trial's value; when it lost early, an estimate on common seeds."""

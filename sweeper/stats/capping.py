@@ -46,3 +46,7 @@ class Cap:
     def value(self) -> float:
         """The cap; infinite while fewer than m trials have finished."""
         return self._best[-1] if len(self._best) == self.places else math.inf
+
+    def excludes(self, bound: float) -> bool:
+        """Whether a trial whose value is at least `bound` can no longer matter; one that equals the cap still can."""
+        return bound > self.value

@@ -48,6 +48,10 @@ class Race:
         """The value past which a trial with that many replicates is out."""
         return self._cap.value if stage == self.stages[-1] else self._leader[stage] + self._slack
 
+    def excludes(self, bound: float, stage: int) -> bool:
+        """Whether a trial whose value of that many replicates is at least `bound` is out."""
+        return bound > self.cap(stage)
+
     def told(self, value: float, stage: int) -> float:
         """What the sampler is told of a trial that was out after some stage: as far behind as it was then.
 

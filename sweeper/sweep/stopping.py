@@ -113,7 +113,7 @@ class Capped(Never):
     def verdict(self, live: LiveTrial) -> Ending | None:
         """See `StoppingRule`."""
         bound = objective.lower_bound(live.runs.observations, self._limit)
-        if bound <= self._cap.value:
+        if not self._cap.excludes(bound):
             return None
         place = f"place {self._cap.places} is at {self._cap.value:.4f}"
         return Ending("capped", f"its value is at least {bound:.4f}; {place}")
@@ -125,7 +125,7 @@ class Capped(Never):
 
     def matters(self, trial: Settled) -> bool:
         """A larger budget makes more places matter, and a trial capped under the smaller one may be among them."""
-        return trial.state == "capped" and (trial.bound or -math.inf) <= self._cap.value
+        return trial.state == "capped" and not self._cap.excludes(trial.bound or -math.inf)
 
     def _learn(self, observations: Observations) -> None:
         self._cap.add(self._value_of(observations, self.stages[-1]))
@@ -151,11 +151,11 @@ class Raced(Capped):
         stage, everything = live.stage, self.stages[-1]
         if stage == everything:
             return super().verdict(live)
-        bound, bar = objective.lower_bound(live.runs.observations, self._limit), self._race.cap(stage)
-        if bound <= bar:
+        bound = objective.lower_bound(live.runs.observations, self._limit)
+        if not self._race.excludes(bound, stage):
             return None
-        some = f"with {stage} of {everything} replicates"
-        return Ending("lost", f"{some} its value is at least {bound:.4f}; the leader's and the slack are {bar:.4f}")
+        some, bar = f"with {stage} of {everything} replicates", f"{self._race.cap(stage):.4f}"
+        return Ending("lost", f"{some} its value is at least {bound:.4f}; the leader's and the slack are {bar}")
 
     def value(self, summary: TrialSummary) -> float:
         """For a trial that lost, an estimate on common seeds (`Race.told`)."""

@@ -40,6 +40,16 @@ def test_the_cap_is_the_last_of_the_best_places_and_infinite_while_they_are_not_
     assert cap_of([3.0, 1.0], 1) == 1.0
 
 
+def test_a_trial_that_may_equal_the_cap_still_matters() -> None:
+    cap, race = Cap(1), Race((1, 2), places=1)
+    assert not cap.excludes(math.inf)
+    cap.add(2.0)
+    race.finished({1: 3.0, 2: 2.0})
+    assert [cap.excludes(bound) for bound in (1.0, 2.0, math.nextafter(2.0, 3.0))] == [False, False, True]
+    assert [race.excludes(bound, 1) for bound in (2.5, 3.0, math.nextafter(3.0, 4.0))] == [False, False, True]
+    assert [race.excludes(bound, 2) for bound in (2.0, 2.5)] == [False, True]
+
+
 @given(values, st.integers(1, 5))
 @settings(deadline=None, max_examples=40)
 def test_the_cap_is_the_m_th_smallest_and_never_rises(finals: list[float], places: int) -> None:
