@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/figures/signals.json"))
     asked = parser.parse_args()
     chance = random.Random(0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored, and by every launch too
     found: list[Ended] = []
     for mode in asked.modes:
         for name in asked.signals:

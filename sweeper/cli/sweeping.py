@@ -1,8 +1,6 @@
 """Commands that prepare and run sweeps: launch, resume, check, init, schema, doctor."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +9,7 @@ import typer
 
 from sweeper.cli import terminal
 from sweeper.cli.options import Address, Anyway, Grace, Here, Insecure, Overrides, Space, Sweep
-from sweeper.errors import Interrupted, UserError
+from sweeper.errors import UserError
 from sweeper.sweep.signals import GRACE_S, Signals
 
 
@@ -25,7 +23,7 @@ def launch(  # noqa: PLR0917  # options; typer passes them by name
     grace: Grace = GRACE_S,
 ) -> None:
     """Run a sweep, or continue it where it stopped."""
-    with _stoppable(grace) as signals:
+    with Signals(grace) as signals:  # importing takes seconds
         from sweeper.sweep.launch import launch as run
 
         run(
@@ -50,7 +48,7 @@ def resume(  # noqa: PLR0917  # options; typer passes them by name
     grace: Grace = GRACE_S,
 ) -> None:
     """Continue a sweep from its folder, wherever it has been moved to."""
-    with _stoppable(grace) as signals:
+    with Signals(grace) as signals:  # importing takes seconds
         from sweeper.sweep.launch import resume as run
 
         run(
@@ -63,16 +61,6 @@ def resume(  # noqa: PLR0917  # options; typer passes them by name
             console=terminal.out,
             signals=signals,
         )
-
-
-@contextmanager
-def _stoppable(grace: float) -> Iterator[Signals]:
-    """Catch signals while modules are imported, too: that takes seconds."""
-    with Signals(grace) as signals:
-        try:
-            yield signals
-        except KeyboardInterrupt:
-            raise Interrupted(f"stopped by {signals.name} before anything began", signals.exit_code) from None
 
 
 def check(space: Space, overrides: Overrides = None) -> None:

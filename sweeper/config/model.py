@@ -226,6 +226,11 @@ class SweepSpec(Section):
         return {**own, **self.fixed}
 
     @property
+    def finalists(self) -> int:
+        """How many of the best trials must be right, should all baselines be among the best."""
+        return self.confirm.top + len(self.baselines) if self.confirm else 1
+
+    @property
     def largest_batch(self) -> int:
         """The largest batch that any configuration of the sweep can use, in examples."""
         written = [

@@ -76,13 +76,15 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         everyone.sort(key=lambda row: (row["state"] == "failed", row["mean"] or 0.0, row["trial"]))
     replaced = taken_up_again(everyone)
     rows = [row for row in everyone if row["phase"] != "confirm" and row["trial"] not in replaced]
-    confirmed = [row for row in everyone if row["phase"] == "confirm" and row["state"] != "stopped"]
+    confirmed = _confirmed(everyone)
     shown = [*rows[:top], *confirmed]
     _add_columns(folder, shown)
     if by_value:
         runs = runs_on(folder, clock, limit, [row["trial"] for row in shown])
     for row in shown:
         _add_spread(row, runs.get(row["trial"]))
+    for row in confirmed:
+        _add_further_seeds(row, runs.get(row["trial"]))
     repeated = {row["trial"]: row for row in rows}
     for row in confirmed:
         row["of"] = int(row["name"])
@@ -107,6 +109,22 @@ def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
         (longest,) = query(folder, "SELECT max(seconds) AS seconds FROM curves").to_pylist()
         return float(longest["seconds"] or 1.0)
     return spec.limit(clock)
+
+
+def _confirmed(everyone: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first finished confirmation of each trial, in their order here."""
+    rows = [row for row in everyone if row["phase"] == "confirm" and row["state"] != "stopped"]
+    first: dict[str, int] = {}
+    for row in sorted(rows, key=lambda row: int(row["trial"])):
+        first.setdefault(row["name"], row["trial"])
+    return [row for row in rows if first[row["name"]] == row["trial"]]
+
+
+def _add_further_seeds(row: dict[str, Any], runs: Runs | None) -> None:
+    """Count what later confirmations of the same trial trained on further seeds."""
+    if runs is not None and runs.times.size > row["runs"]:
+        row["runs"], row["reached"] = runs.times.size, int(runs.reached.sum())
+        row["mean"], row["error"] = runs.mean
 
 
 def _add_columns(folder: SweepFolder, rows: list[dict[str, Any]]) -> None:

@@ -87,7 +87,7 @@ def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int 
     trials, cut = recorded(folder, spec)
     if not trials:
         raise UserError(f"{folder.root}: no trial has whole curves to replay; record some with stop: none")
-    places = capping.places_that_matter(len(trials), spec.confirm.top if spec.confirm else 1)
+    places = capping.places_that_matter(len(trials), spec.finalists)
     values = {trial.number: _value(trial, posed) for trial in trials}
     winner = min(values, key=values.__getitem__)
     results = []

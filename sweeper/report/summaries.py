@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.folder.layout import SweepFolder
-from sweeper.results.query import frame
+from sweeper.results.query import frame, query
 from sweeper.stats.events import COLUMN, Clock
 from sweeper.stats.survival import Rate, Survival, kaplan_meier, restricted_mean, success_rate
 
@@ -75,7 +75,7 @@ class Runs:
 
 
 def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[int]) -> Mapping[int, Runs]:
-    """Trial -> its runs on a clock.
+    """Trial -> its runs on a clock. Later confirmations of the same trial, on further seeds, count to the first.
 
     Args:
         folder: the sweep's folder.
@@ -85,7 +85,9 @@ def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[in
     """
     if not trials:
         return {}
-    wanted = ", ".join(str(int(trial)) for trial in trials)
+    first = _first_confirmations(folder)
+    asked = {*trials, *(trial for trial, before in first.items() if before in trials)}
+    wanted = ", ".join(str(int(trial)) for trial in sorted(asked))
     rows = frame(
         folder,
         f"""
@@ -100,6 +102,7 @@ def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[in
     reached = rows["time"].notna().to_numpy()
     watched = np.where(rows["outcome"] == "censored", rows["last"].fillna(0.0), limit)
     rows = rows.assign(time=np.where(reached, rows["time"].fillna(0.0), watched), reached=reached)
+    rows = rows.assign(trial=rows["trial"].replace(first)).sort_values(["trial", "operation", "replicate"])
     found = {}
     for trial, mine in rows.groupby("trial"):
         shape = (mine["operation"].nunique(), -1)
@@ -107,3 +110,14 @@ def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[in
         times, events = (mine[name].to_numpy().reshape(shape) for name in ("time", "reached"))
         found[int(trial)] = Runs(replicates, times.astype(np.float64), events.astype(np.bool_), limit)  # type: ignore[arg-type]  # pandas: any key
     return found
+
+
+def _first_confirmations(folder: SweepFolder) -> dict[int, int]:
+    """Finished confirmation on further seeds -> the first confirmation of the same trial."""
+    rows = query(
+        folder, "SELECT trial, name FROM trials WHERE phase = 'confirm' AND state = 'finished' ORDER BY trial"
+    ).to_pylist()
+    first: dict[str, int] = {}
+    return {
+        row["trial"]: first[row["name"]] for row in rows if first.setdefault(row["name"], row["trial"]) != row["trial"]
+    }

@@ -1,6 +1,6 @@
 """Which trial trains next: those taken up again, the baselines, the search, and at last the confirmations."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
 from sweeper.config.model import SweepSpec
@@ -43,7 +43,12 @@ class Agenda:
         self._exhausted = not spec.search
         self._closed = False
         self._confirmed = spec.confirm is None
+        self._seeds: Counter[str] = Counter()
         self._queue = deque(study.unfinished())
+        for proposal in study.opened():
+            if proposal.phase == "confirm" and proposal.number in settled:
+                seen = settled[proposal.number].observations.values()
+                self._seeds[proposal.name] += min(map(len, seen), default=0)
         opened, waiting = study.opened(), {proposal.number for proposal in self._queue}
         self.earlier = len(opened) - len(waiting)
         self.earlier_confirmed = sum(each.phase == "confirm" and each.number not in waiting for each in opened)
@@ -77,7 +82,7 @@ class Agenda:
             self._exhausted = True
         if self._spec.confirm is not None and not self._confirmed and not training:
             self._confirmed = True
-            self._open_confirmations(self._spec.confirm.top)
+            self._open_confirmations(self._spec.confirm.top, self._spec.confirm.replicates)
         return self._queue.popleft() if self._queue else None
 
     def close_search(self) -> None:
@@ -95,13 +100,20 @@ class Agenda:
         if ending.cut_short:
             self._cut_short.add(number)
 
-    def _open_confirmations(self, top: int) -> None:
-        """Open the finalists and the baselines, to train on seeds not used for selection."""
+    def _open_confirmations(self, top: int, replicates: int) -> None:
+        """Open the best of the search and the baselines, to train the fresh seeds that they lack."""
         values = {number: value for number, value in self._study.values().items() if number not in self._cut_short}
         opened = {proposal.number: proposal for proposal in self._study.opened()}
-        confirmed = {proposal.name for proposal in opened.values() if proposal.phase == "confirm"}
-        finalists = sorted(values, key=values.__getitem__)[:top]
+        begun = {each.name for each in opened.values() if each.phase == "confirm"}
+        waiting = {each.name for each in self._study.unfinished() if each.phase == "confirm"}
         baselines = [number for number in values if opened[number].phase == "baseline"]
-        for number in dict.fromkeys((*finalists, *baselines)):
-            if str(number) not in confirmed:
-                self._queue.append(self._study.begin(opened[number].settings, "confirm", str(number)))
+        finalists = sorted(values.keys() - set(baselines), key=lambda number: (values[number], number))[:top]
+        for number in (*finalists, *baselines):
+            name = str(number)
+            lacks = name in begun and 0 < self.confirmed_seeds(name) < replicates
+            if name not in waiting and (name not in begun or lacks):
+                self._queue.append(self._study.begin(opened[number].settings, "confirm", name))
+
+    def confirmed_seeds(self, name: str) -> int:
+        """Fresh seeds that confirmations of earlier launches have trained of a trial."""
+        return self._seeds[name]

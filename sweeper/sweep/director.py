@@ -184,7 +184,7 @@ class SweepDirector:
 
     def _start(self, proposal: Proposal) -> Assignment:
         """The trial's next stage, from its checkpoint where it has one."""
-        first = CONFIRMATION_REPLICATES if proposal.phase == "confirm" else 0
+        first = CONFIRMATION_REPLICATES + self._agenda.confirmed_seeds(proposal.name) if _confirms(proposal) else 0
         stages = self._stages(proposal)
         everything = Assignment(
             proposal.number,
@@ -204,8 +204,8 @@ class SweepDirector:
 
     def _stages(self, proposal: Proposal) -> tuple[int, ...]:
         """How many replicates a trial has trained after each of its stages: only the search has several."""
-        if proposal.phase == "confirm" and self._spec.confirm is not None:
-            return (self._spec.confirm.replicates,)
+        if _confirms(proposal) and self._spec.confirm is not None:
+            return (max(self._spec.confirm.replicates - self._agenda.confirmed_seeds(proposal.name), 1),)
         return self._rule.stages if proposal.phase == "search" else self._rule.stages[-1:]
 
     def _stopped(self, live: LiveTrial) -> Ending | None:
@@ -285,6 +285,10 @@ class SweepDirector:
         tally = self.board.tally
         if self.board.earlier == 0 and tally.trials - tally.stopped == tally.failed == _HOPELESS:
             self.broadcast.stop(f"every one of the first {_HOPELESS} trials failed")
+
+
+def _confirms(proposal: Proposal) -> bool:
+    return proposal.phase == "confirm"
 
 
 def _tracked(

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -34,7 +34,7 @@ from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.director import OUT_OF_TIME, SweepDirector, open_director
 from sweeper.sweep.progress import preparing, progress, standing
 from sweeper.sweep.scoreboard import Scoreboard
-from sweeper.sweep.signals import Signals
+from sweeper.sweep.signals import Signals, Stopped
 from sweeper.sweep.workload import heaviest
 from sweeper.tasks.task import References
 from sweeper.trackers import dispatch
@@ -85,12 +85,15 @@ def launch(
         SweepFailed: every trial failed.
         Interrupted: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1; what was learned is kept.
     """
+    broadcast = Broadcast()
     with signals or Signals() as caught:
+        caught.follow(broadcast.stop)
         try:
             return _launch(
                 space,
                 overrides,
                 caught,
+                broadcast,
                 where=where,
                 address=address,
                 insecure=insecure,
@@ -108,6 +111,7 @@ def _launch(
     space: Path,
     overrides: list[str] | None,
     signals: Signals,
+    broadcast: Broadcast,
     *,
     where: Where,
     address: str | None,
@@ -122,7 +126,7 @@ def _launch(
     address_of_results = address_of(spec.results, spec.name)
     folder = SweepFolder(working_folder(address_of_results))
     dispatch.check(spec.trackers, folder)
-    board, broadcast = Scoreboard(), Broadcast()
+    board = Scoreboard()
     runner, running = _runner(spec, where, address, insecure, _TRAINING if train is None else ())
     with (
         continuation.locked(folder),
@@ -136,6 +140,7 @@ def _launch(
             broadcast.rest(say),
             dispatch.running(spec.trackers, spec.name, folder, broadcast.notice) as trackers,
             continuation.study_of(folder, loaded) as study,
+            _unless_stopped(broadcast),
             running,
         ):
             measured: dict[str, Any] = {"changed": changed} if changed else {}
@@ -157,7 +162,7 @@ def _launch(
                 *_warnings(spec),
             ):
                 say(line)
-            signals.follow(broadcast.stop)
+            signals.graceful = True
             with progress(board, broadcast, spec, runner, console):
                 runner.run(train, director)
             writer.close()
@@ -319,6 +324,14 @@ def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, say: Say) -> d
     runner.share_gpus(share)
     say(f"gpu: auto: {words}")
     return {"share": share, "words": words, "probe": asdict(measured) if measured else None}
+
+
+@contextmanager
+def _unless_stopped(broadcast: Broadcast) -> Iterator[None]:
+    """Start nothing that takes long once a stop was requested."""
+    if broadcast.stopping:
+        raise Stopped
+    yield
 
 
 def _conclude(board: Scoreboard, folder: SweepFolder, loaded: Loaded, console: Console) -> None:

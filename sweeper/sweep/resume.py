@@ -107,7 +107,7 @@ def refuse(changed: list[str], folder: SweepFolder, space: Path) -> None:
 def study_of(folder: SweepFolder, loaded: Loaded) -> Iterator[Study]:
     """The sweep's study. Raises UserError where it is another sweep's, or damaged."""
     spec, new = loaded.spec, not folder.space.exists()
-    places = capping.places_that_matter(spec.budget.trials, spec.confirm.top if spec.confirm else 1)
+    places = capping.places_that_matter(spec.budget.trials, spec.finalists)
     with closing(_storage(folder, spec)) as storage:
         study = Study(storage, loaded.space, spec.sampler, places)
         if new and study.trials:

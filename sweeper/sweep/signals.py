@@ -11,8 +11,8 @@ GRACE_S = 25.0
 """SLURM and Kubernetes send SIGKILL 30 seconds after SIGTERM."""
 CTRL_C = "Ctrl-C"
 _CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-_UNWIND_AT = 0.8
-"""Share of the grace after which a graceful stop that still waits is broken off, as by a second Ctrl-C."""
+_UNWIND_AT, _END_AT = 0.6, 0.96
+"""Shares of the grace after which a graceful stop that still waits is broken off, as by a second Ctrl-C, and ended."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -22,18 +22,21 @@ class Stopped(KeyboardInterrupt):
 class Signals:
     """Catches SIGINT, SIGTERM, SIGHUP and SIGUSR1 while it is entered, in the main thread; elsewhere it does nothing.
 
-    A signal that the process was started to ignore, as `nohup` does, stays ignored. Before `follow` a signal raises
-    KeyboardInterrupt. A graceful stop after anything but Ctrl-C that takes longer than the grace ends the process.
+    A signal that the process was started to ignore, as `nohup` does, stays ignored. Before `follow` nothing has begun,
+    and the process ends there and then. A graceful stop that takes longer than the grace ends the process too; there is
+    no grace after Ctrl-C, which can be pressed again.
 
     Args:
         grace: seconds between the signal and the end of the process, at most.
 
     Attributes:
         first: the signal that came first; None before.
+        graceful: whether Ctrl-C stops gracefully; otherwise, while a launch prepares, it raises KeyboardInterrupt.
     """
 
     def __init__(self, grace: float = GRACE_S):
         self.first: signal.Signals | None = None
+        self.graceful = False
         self._grace = grace
         self._stop: Callable[[str], object] | None = None
         self._before: dict[signal.Signals, Any] = {}
@@ -62,10 +65,8 @@ class Signals:
             self._before = {}
 
     def follow(self, stop: Callable[[str], object]) -> None:
-        """From now on call `stop`, with the name of the signal, instead of raising KeyboardInterrupt."""
+        """Call `stop` with the name of the first signal."""
         self._stop = stop
-        if self.first is not None:
-            stop(self.name)
 
     @property
     def name(self) -> str:
@@ -82,21 +83,22 @@ class Signals:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again = self.first is not None
         self.first = self.first or signal.Signals(number)
+        if number == signal.SIGINT and (again or not self.graceful):
+            raise Stopped
+        if self._stop is None:
+            os.write(2, f"stopped by {self.name} before anything began\n".encode())
+            os._exit(self.exit_code)
         if number != signal.SIGINT and not self._timers:
             self._begin_grace()
-        if self._stop is None:
-            raise Stopped
         if not again:
             self._stop(self.name)
-        elif number == signal.SIGINT:
-            raise Stopped
 
     def _begin_grace(self) -> None:
         main = threading.main_thread().ident
         assert main is not None
         self._timers = [
             threading.Timer(self._grace * _UNWIND_AT, signal.pthread_kill, (main, signal.SIGINT)),
-            threading.Timer(self._grace, os._exit, (self.exit_code,)),
+            threading.Timer(self._grace * _END_AT, os._exit, (self.exit_code,)),
         ]
         for timer in self._timers:
             timer.daemon = True

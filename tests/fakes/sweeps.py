@@ -103,7 +103,7 @@ class Sweep:
 
     def _study(self, loaded: Loaded) -> Study:
         spec = loaded.spec
-        places = places_that_matter(spec.budget.trials, spec.confirm.top if spec.confirm else 1)
+        places = places_that_matter(spec.budget.trials, spec.finalists)
         return Study(self.folder.journal, loaded.space, spec.sampler, places)
 
     def rows(self, name: str = "trials") -> list[dict[str, Any]]:

@@ -403,8 +403,9 @@ def test_when_everything_diverged_nobody_is_faster(sweep: Sweep) -> None:
 
     confirmed on fresh seeds
              trial          reached  mean steps  ±  median  vs baseline  depth
-    1  0 published  0/8 (0 to 32 %)       ≥ 100  0   > 100         1.00      4
-    2            1  0/8 (0 to 32 %)       ≥ 100  0   > 100         1.00      1
+    1            1  0/8 (0 to 32 %)       ≥ 100  0   > 100         1.00      1
+    2            2  0/8 (0 to 32 %)       ≥ 100  0   > 100         1.00      2
+    3  0 published  0/8 (0 to 32 %)       ≥ 100  0   > 100         1.00      4
     No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
     """)
 

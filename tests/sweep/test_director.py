@@ -61,13 +61,14 @@ def test_baselines_then_the_search_then_confirmations(sweep: Sweep) -> None:
         (3, "search", "", 1, 4),
         (4, "search", "", 2, 1),
         (5, "search", "", 2, 2),
-        (6, "confirm", "1", 1, 2),
-        (7, "confirm", "2", 1, 1),
-        (8, "confirm", "3", 1, 4),
+        (6, "confirm", "2", 1, 1),
+        (7, "confirm", "3", 1, 4),
+        (8, "confirm", "4", 2, 1),
         (9, "confirm", "0", 6, 8),
+        (10, "confirm", "1", 1, 2),
     ]
-    assert sweep.numbers() == list(range(10))
-    assert [each.proposal.number for each in director.board.finished] == list(range(10))
+    assert sweep.numbers() == list(range(11))
+    assert [each.proposal.number for each in director.board.finished] == list(range(11))
     assert director.board.running() == []
     assert director.stopping == ""
 
@@ -80,6 +81,36 @@ def test_confirmations_train_on_fresh_replicates_and_everything_else_on_common_o
     assert set(seeds) == {0, 1, 1000, 1001, 1002}
     assert len(set(seeds.values())) == 5
     assert [row["rmst"] for row in sweep.rows()] == [20.0, 20.0, 30.0]
+
+
+def test_confirmed_trials_train_the_seeds_that_a_larger_confirmation_adds(sweep: Sweep) -> None:
+    sweep.changes = {
+        "baselines": {"published": PUBLISHED},
+        "confirm": {"top": 1, "replicates": 2},
+        "budget": {"trials": 3},
+    }
+    sweep.launch(learns(by_depth))
+    before = sweep.rows()
+    sweep.changes |= {"confirm": {"top": 2, "replicates": 5}}
+    sweep.trained.clear()
+    sweep.launch(learns(by_depth))
+    assert [each.replicates for each in sweep.trained] == [
+        (1002, 1003, 1004),
+        (1000, 1001, 1002, 1003, 1004),
+        (1002, 1003, 1004),
+    ]
+    assert sweep.rows()[: len(before)] == before
+    assert [(row["phase"], row["name"]) for row in sweep.rows()[len(before) :]] == [
+        ("confirm", "1"),
+        ("confirm", "2"),
+        ("confirm", "0"),
+    ]
+    sweep.trained.clear()
+    sweep.launch(learns(by_depth))
+    assert sweep.trained == []
+    board = leaderboard(sweep.folder, load(sweep.root / "space.yaml").spec, 10)
+    assert [(row["of"], row["runs"]) for row in board.confirmed] == [(1, 5), (2, 5), (0, 5)]
+    assert {each.comparison.replicates for each in board.verdicts} == {5}
 
 
 def test_the_trial_budget_counts_baselines_but_not_confirmations(sweep: Sweep) -> None:
@@ -422,28 +453,26 @@ def test_a_capped_trial_is_censored_where_it_was_stopped(sweep: Sweep) -> None:
 def test_only_trials_of_the_search_are_capped(sweep: Sweep) -> None:
     sweep.changes = {
         "stop": "cap",
-        "budget": {"trials": 6},
-        "baselines": {"fast": {"depth": 1, "heads": 1}, "published": PUBLISHED, "never": {"depth": 9, "heads": 8}},
-        "confirm": {"top": 2, "replicates": 2},
+        "budget": {"trials": 5},
+        "baselines": {"fast": {"depth": 1, "heads": 1}, "never": {"depth": 9, "heads": 8}},
+        "confirm": {"top": 1, "replicates": 2},
     }
 
     def reach(assignment: Assignment, replicate: int) -> int | None:
         slower = 60 if replicate >= CONFIRMATION_REPLICATES else 0
-        return None if assignment.settings.depth == 9 else {1: 10, 2: 40, 6: 60}[assignment.settings.depth] + slower
+        return None if assignment.settings.depth == 9 else {1: 10, 2: 40}[assignment.settings.depth] + slower
 
     sweep.launch(learns(reach, evaluations=1))
     states = {(row["phase"], row["name"], row["depth"], row["heads"]): row["state"] for row in sweep.rows()}
     assert states == {
         ("baseline", "fast", 1, 1): "finished",
-        ("baseline", "published", 6, 8): "finished",
         ("baseline", "never", 9, 8): "finished",
         ("search", "", 1, 2): "finished",
         ("search", "", 1, 4): "finished",
         ("search", "", 2, 1): "capped",
         ("confirm", "0", 1, 1): "finished",
-        ("confirm", "3", 1, 2): "finished",
-        ("confirm", "1", 6, 8): "finished",
-        ("confirm", "2", 9, 8): "finished",
+        ("confirm", "1", 9, 8): "finished",
+        ("confirm", "2", 1, 2): "finished",
     }
 
 
@@ -652,16 +681,17 @@ def test_baselines_and_confirmations_do_not_race(sweep: Sweep) -> None:
         *((2, (0,)), (2, (1,)), (2, (2,))),
         *((3, (0,)), (3, (1,))),
         *((4, (0,)), (4, (1,)), (4, (2,))),
-        *((5, (1000, 1001)), (6, (1000, 1001))),
+        *((5, (1000, 1001)), (6, (1000, 1001)), (7, (1000, 1001))),
     ]
     assert [(row["phase"], row["name"], row["state"]) for row in sweep.rows()] == [
         ("baseline", "published", "finished"),
         ("baseline", "slow", "finished"),
-        ("search", "", "capped"),
+        ("search", "", "finished"),
         ("search", "", "lost"),
         ("search", "", "capped"),
-        ("confirm", "1", "finished"),
+        ("confirm", "2", "finished"),
         ("confirm", "0", "finished"),
+        ("confirm", "1", "finished"),
     ]
 
 
