@@ -9,7 +9,7 @@ from rich.text import Text
 
 from sweeper.errors import UserError, plural
 from sweeper.report.leaderboard import limit_on
-from sweeper.report.select import Chosen
+from sweeper.report.select import SelectedTrial
 from sweeper.report.summaries import Runs, runs_on
 from sweeper.stats.comparison import FEWEST, Comparison, compare, verdict
 from sweeper.stats.events import CUT_SHORT, Clock
@@ -39,7 +39,7 @@ class TrialComparison:
     runs: list[dict[str, Any]]
 
 
-def compare_trials(a: Chosen, b: Chosen, clock: Clock | None = None) -> TrialComparison:
+def compare_trials(a: SelectedTrial, b: SelectedTrial, clock: Clock | None = None) -> TrialComparison:
     """Compare two trials, paired on their replicates; on fresh seeds if both were confirmed.
 
     Raises:
@@ -101,7 +101,7 @@ def render(found: TrialComparison) -> RenderableType:
     return Group(Text(f"{found.sentence}.", style="bold"), Text(), table, *notes)
 
 
-def _check_same_question(a: Chosen, b: Chosen) -> None:
+def _check_same_question(a: SelectedTrial, b: SelectedTrial) -> None:
     for key, of_a, of_b in (
         ("task", a.spec.task, b.spec.task),
         ("objective.until", a.spec.objective.until, b.spec.objective.until),
@@ -114,14 +114,14 @@ def _check_same_question(a: Chosen, b: Chosen) -> None:
             )
 
 
-def _runs(chosen: Chosen, row: dict[str, Any], clock: Clock, limit: float) -> Runs:
+def _runs(chosen: SelectedTrial, row: dict[str, Any], clock: Clock, limit: float) -> Runs:
     found = runs_on(chosen.folder, clock, limit, [row["trial"]])
     if row["trial"] not in found:
         raise UserError(f"{chosen.folder.table('runs')}: damaged; it has no run of trial {row['trial']}")
     return found[row["trial"]]
 
 
-def _names(a: Chosen, b: Chosen) -> tuple[str, str]:
+def _names(a: SelectedTrial, b: SelectedTrial) -> tuple[str, str]:
     if a.sweep == b.sweep:
         return a.label, b.label
     return f"{a.label} of {a.sweep}", f"{b.label} of {b.sweep}"

@@ -16,7 +16,7 @@ from sweeper.report.figures.canvas import Figure
 from sweeper.report.figures.gallery import draw_all
 from sweeper.report.leaderboard import Leaderboard, bound, grids, leaderboard
 from sweeper.report.select import choose
-from sweeper.report.table import Grid
+from sweeper.report.table import TextTable
 from sweeper.results.query import query
 from sweeper.stats.events import CUT_SHORT
 
@@ -47,10 +47,10 @@ class ReportData:
     verdict: tuple[str, ...]
     cautions: tuple[str, ...]
     counts: str
-    grids: tuple[Grid, ...]
+    grids: tuple[TextTable, ...]
     figures: tuple[Figure, ...]
     space: str
-    launches: Grid
+    launches: TextTable
     made: datetime
     explorer: dict[str, Any] | None = None
 
@@ -154,7 +154,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:,.1f} minutes"
 
 
-def _by_shape(folder: SweepFolder, board: Leaderboard) -> Grid:
+def _by_shape(folder: SweepFolder, board: Leaderboard) -> TextTable:
     """The best trial of each schedule shape, and how often its runs reached the event."""
     rows = query(
         folder,
@@ -166,7 +166,7 @@ def _by_shape(folder: SweepFolder, board: Leaderboard) -> Grid:
         """,
     ).to_pylist()
     baseline = next((row["mean"] for row in board.rows if row["baseline"]), None)
-    return Grid(
+    return TextTable(
         "the best trial of each schedule shape",
         ("shape", "trials", "runs that reached it", "best trial", f"mean {board.clock}", "±", "vs baseline"),
         tuple(
@@ -185,7 +185,7 @@ def _by_shape(folder: SweepFolder, board: Leaderboard) -> Grid:
     )
 
 
-def _launches(folder: SweepFolder) -> Grid:
+def _launches(folder: SweepFolder) -> TextTable:
     rows = []
     for each in provenance.launches(folder):
         versions, code = (_fields(each.get(name)) for name in ("versions", "sweeper"))
@@ -201,7 +201,7 @@ def _launches(folder: SweepFolder) -> Grid:
             )
         )
     headings = ("launched", "host", "commit", "versions", "resumed despite")
-    return Grid("provenance", headings, tuple(rows), left=frozenset(headings))
+    return TextTable("provenance", headings, tuple(rows), left=frozenset(headings))
 
 
 def _fields(value: Any) -> dict[str, Any]:

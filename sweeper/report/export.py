@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from sweeper.errors import UserError
 from sweeper.report.as_json import as_json
 from sweeper.report.query_output import save
-from sweeper.report.select import Chosen
+from sweeper.report.select import SelectedTrial
 from sweeper.results.query import Sweeps, query
 from sweeper.results.rows import ACCURACY
 
@@ -41,7 +41,7 @@ def export(sweeps: Sweeps, table: str, form: Format, output: Path) -> None:
     save(query(sweeps, f"SELECT * FROM {table} ORDER BY {order[table]}"), form, output)
 
 
-def final_info(chosen: Chosen) -> dict[str, Any]:
+def final_info(chosen: SelectedTrial) -> dict[str, Any]:
     """One trial in the format of the published experiment's final_info.json: operation -> means, errors, values.
 
     As in the original, a run that never exceeds 99 % counts as the horizon. The original divides the standard deviation
@@ -72,7 +72,7 @@ def final_info(chosen: Chosen) -> dict[str, Any]:
     return found
 
 
-def write_final_info(chosen: Chosen, output: Path) -> None:
+def write_final_info(chosen: SelectedTrial, output: Path) -> None:
     """Write final_info.json. Raises UserError if the file cannot be written."""
     try:
         output.write_text(as_json(final_info(chosen)) + "\n")

@@ -11,7 +11,7 @@ from rich.text import Text
 from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.summaries import Runs, runs_on
-from sweeper.report.table import Grid, on_terminal
+from sweeper.report.table import TextTable, on_terminal
 from sweeper.report.verdicts import Verdict, verdicts
 from sweeper.results.query import query
 from sweeper.results.readback import taken_up_again
@@ -163,7 +163,7 @@ def _add_ratios(rows: list[dict[str, Any]]) -> None:
         row["ratio"] = None if known is None or row["mean"] is None else row["mean"] / known
 
 
-def grids(board: Leaderboard, *, parameters: bool = True) -> list[Grid]:
+def grids(board: Leaderboard, *, parameters: bool = True) -> list[TextTable]:
     """The leaderboard and, if there are any, the confirmations; with or without a column per parameter."""
     found = [_grid(board, board.rows, "trial", f"{board.clock} until {board.until}", parameters)]
     if board.confirmed:
@@ -196,11 +196,11 @@ def render(board: Leaderboard, console: Console) -> RenderableType:
     return Group(*parts)
 
 
-def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: str, parameters: bool) -> Grid:
+def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: str, parameters: bool) -> TextTable:
     single = any(row["beyond"] is not None for row in board.rows)
     median = ("median",) if single else ()
     shown = board.parameters if parameters else ()
-    return Grid(
+    return TextTable(
         title,
         ("", "trial", "reached", f"mean {board.clock}", "±", *median, "vs baseline", *shown),
         tuple(

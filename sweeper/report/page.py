@@ -18,7 +18,7 @@ from sweeper.errors import UserError
 from sweeper.report.as_json import plain
 from sweeper.report.document import ReportData
 from sweeper.report.figures.canvas import Figure
-from sweeper.report.table import Grid, in_markdown
+from sweeper.report.table import TextTable, in_markdown
 
 _FIGURES = "figures"
 _VIEWS = ("state", "trial", "parallel", "slices", "curves", "table", "controls", "main")
@@ -134,5 +134,5 @@ def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _anchor(grid: Grid) -> str:
+def _anchor(grid: TextTable) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in grid.title)

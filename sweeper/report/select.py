@@ -16,7 +16,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedTrial:
     """One trial of a sweep.
 
     Attributes:
@@ -38,7 +38,7 @@ class Chosen:
         return str(row["name"]) if row["phase"] == "baseline" else f"trial {row['trial']}"
 
 
-def choose(name: str, among: Chosen | None = None) -> Chosen:
+def choose(name: str, among: SelectedTrial | None = None) -> SelectedTrial:
     """Find a trial.
 
     Args:
@@ -61,10 +61,10 @@ def choose(name: str, among: Chosen | None = None) -> Chosen:
     if row is None:
         raise UserError(f"{sweep}: no trial {trial}; it has {_list(rows)}")
     repeats = (each for each in rows if each["phase"] == "confirm" and each["name"] == str(row["trial"]))
-    return Chosen(sweep, folder, saved_spec(folder), row, next(repeats, None))
+    return SelectedTrial(sweep, folder, saved_spec(folder), row, next(repeats, None))
 
 
-def _sweep(name: str, trial: str | None, among: Chosen | None) -> SweepFolder:
+def _sweep(name: str, trial: str | None, among: SelectedTrial | None) -> SweepFolder:
     """The sweep's folder. Raises UserError, with the ways to name a trial."""
     try:
         return find_sweep(name)

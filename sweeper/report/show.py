@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.report.select import Chosen
+from sweeper.report.select import SelectedTrial
 from sweeper.results.query import query
 from sweeper.results.rows import ACCURACY, column_of
 
@@ -41,7 +41,7 @@ class TrialPage:
     learnt: str
 
 
-def trial_page(chosen: Chosen) -> TrialPage:
+def trial_page(chosen: SelectedTrial) -> TrialPage:
     """Read the page of a trial from the tables."""
     numbers = [each["trial"] for each in (chosen.row, chosen.confirmation) if each is not None]
     wanted = ", ".join(map(str, numbers))

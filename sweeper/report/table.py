@@ -7,7 +7,7 @@ from rich.text import Text
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextTable:
     """Headings and cells, all of them text.
 
     Attributes:
@@ -25,7 +25,7 @@ class Grid:
     leads: bool = False
 
 
-def on_terminal(grid: Grid) -> Table:
+def on_terminal(grid: TextTable) -> Table:
     """The table for a terminal or a notebook."""
     table = Table(title=grid.title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
     for heading in grid.headings:
@@ -35,7 +35,7 @@ def on_terminal(grid: Grid) -> Table:
     return table
 
 
-def in_markdown(grid: Grid) -> str:
+def in_markdown(grid: TextTable) -> str:
     """The table in Markdown."""
     rules = [":---" if heading in grid.left else "---:" for heading in grid.headings]
     lines = [grid.headings, rules, *grid.rows]

@@ -1,7 +1,7 @@
-"""What a whole learning curve says: which kind of learning it was, spikes, falls, and inversions.
+"""Diagnosis of a whole learning curve: the kind of learning, spikes, falls, and inversions.
 
 The labels are the phases of Liu et al., "Towards understanding grokking", 2022, arXiv:2205.10343, with `collapse` for
-a run that lost again what it had reached. They follow from when the event's metric and its twin in training
+a run that reached the threshold and lost it. They follow from when the event's metric and its twin in training
 (`train_loss` is the twin of `val_loss`) were first past the event's threshold, once being enough:
 
 | validation | training | label |
@@ -52,13 +52,13 @@ LENGTH = 25
 SMOOTHING = 11
 """Losses are medians over this many evaluations: a spike of up to five is not seen."""
 FEWEST = 60
-"""With fewer evaluations nobody knows how much the losses vary anyway: there is no inversion."""
+"""With fewer evaluations the usual variation of the losses is unknown: no inversion is reported."""
 _DEVIATIONS = 5.0
 """Both changes are also at least this many standard deviations of what the smoothed losses do anyway."""
 _NOTHING = 0.01
-"""A training loss below this share of the validation loss counts as that much: its ups and downs say nothing."""
+"""A training loss below this share of the validation loss counts as that much: its variation carries no information."""
 _NEARLY = 0.9
-"""Windows whose drop is this share of the largest are as good; the shortest of them tells best where it was."""
+"""Windows whose drop is this share of the largest are as good; the shortest of them locates it best."""
 
 LEVEL = 0.1
 """R2 within groups this near to 0 is the group means' predictor."""
@@ -71,7 +71,7 @@ CLAMPED = 0.1
 
 @dataclass(frozen=True)
 class Learning:
-    """What a curve says about an event.
+    """Diagnosis of a curve for an event.
 
     Attributes:
         train_step, val_step: steps of the first evaluations past the threshold, sustained or not.

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pyarrow import dataset
 from pyarrow.fs import LocalFileSystem
 
-from sweeper.errors import UserError
+from sweeper.errors import UserError, damaged
 from sweeper.folder.layout import TABLES, SweepFolder, write_atomically
 from sweeper.results.schema import SCHEMA_VERSION, known
 
@@ -53,7 +53,7 @@ class Parts:
             found = _schema(path)
             check_version(path, found.metadata or {})
             if not found.equals(schema):
-                raise _damaged(path, f"its columns are not those of {folder.name}")
+                raise damaged(path, f"its columns are not those of {folder.name}")
             self._trials[int(path.stem.removeprefix("part-"))] = set(_read(path, ["trial"])["trial"].to_pylist())
 
     def put(self, trials: Mapping[int, pa.Table]) -> None:
@@ -158,7 +158,7 @@ def _common(parts: Mapping[Path, pa.Schema], name: str) -> pa.Schema:
 def _complete(found: pa.Table, path: Path, columns: Iterable[str]) -> None:
     for column in columns:
         if column not in found.column_names or found[column].null_count:
-            raise _damaged(path, f"rows without {column}")
+            raise damaged(path, f"rows without {column}")
 
 
 def rows(folder: SweepFolder, name: str, columns: list[str]) -> pa.Table:
@@ -171,7 +171,7 @@ def rows(folder: SweepFolder, name: str, columns: list[str]) -> pa.Table:
         found = table(folder, name).to_table(columns)
         found.validate(full=True)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(folder.table(name), error) from None
+        raise damaged(folder.table(name), error) from None
     _complete(found, folder.table(name), [column for column in columns if column in _ALWAYS[name]])
     return found
 
@@ -204,7 +204,7 @@ def _paths(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     for path in found:
         if not re.fullmatch(r"part-[0-9]{5,}\.parquet", path.name):
-            raise UserError(f"{path}: no part of a sweep has this name; move it away to go on")
+            raise UserError(f"{path}: no part of a sweep has this name; move it away to continue")
     return found
 
 
@@ -219,15 +219,11 @@ def _schema(path: Path) -> pa.Schema:
     try:
         return pq.read_schema(path)
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True).read(columns)
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception | str) -> UserError:
-    return UserError(f"{path}: not a readable Parquet file ({error}); move it away to go on without it")
+        raise damaged(path, error) from None

@@ -30,10 +30,10 @@ def query(sweeps: Sweeps, sql: str) -> Answer:
 
     The connection is in memory, may read no file at all, and cannot loosen that.
 
-    A query that reads a table twice fails where a running sweep replaces a part in between; it is then run again.
+    A query that reads a table twice fails where a running sweep replaces a part in between; it is then repeated.
 
     Raises:
-        UserError: a folder is not a sweep's, or DuckDB does not accept the query; with its words.
+        UserError: a folder is not a sweep's, or DuckDB rejects the query; the text is DuckDB's.
     """
     for _ in range(_TRIES):
         before = _fingerprint(sweeps)
@@ -41,7 +41,7 @@ def query(sweeps: Sweeps, sql: str) -> Answer:
             return _answer(sweeps, sql)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if _fingerprint(sweeps) == before:
-                raise UserError(f"the query was not accepted: {error}") from None
+                raise UserError(f"SQL error: {error}") from None
     raise UserError(f"the tables changed {_TRIES} times while the query read them; run it again")
 
 
@@ -87,7 +87,7 @@ def connect(sweeps: Sweeps) -> Connection:
     for name in TABLES:
         connection.register(name, dataset(sweeps, name))
     connection.execute("SET TimeZone = 'UTC'")
-    # DuckDB is not told how long these tables are, and would take `curves` for the small side of a join. As it is
+    # DuckDB does not know how long these tables are, and would take `curves` for the small side of a join. As it is
     # written, the table that is named last is: FROM curves JOIN trials.
     connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
     connection.execute("SET lock_configuration = true")

@@ -1,4 +1,4 @@
-"""A sweep's tables read back, for those who decide: what became of each trial, and its whole curves."""
+"""A sweep's tables read back for the scheduler: the outcome of each trial, and its curves."""
 
 import math
 from bisect import bisect_right
@@ -16,18 +16,18 @@ from sweeper.stats.events import COLUMN, Clock, Ending
 from sweeper.stats.objective import Observation
 
 Observations = Mapping[str, Sequence[Observation]]
-"""Operation -> what became of each run, by replicate."""
+"""Operation -> the outcome of each run, by replicate."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """A trial that is over for good.
+    """A trial that has ended and will not be resumed.
 
     Attributes:
-        value: what the sampler was told.
+        value: the value reported to the sampler.
         state: how it ended.
-        bound: where it was cut short, the least that its value could have become.
-        observations: what became of its runs.
+        bound: of a trial that was cut short, the least that its value could have become.
+        observations: outcomes of its runs.
     """
 
     value: float
@@ -37,7 +37,7 @@ class Settled:
 
 
 def settled(folder: SweepFolder, clock: Clock) -> dict[int, Settled]:
-    """Trial -> what the tables hold of every trial that is over for good.
+    """Trial -> the outcome in the tables of every trial that will not be resumed.
 
     Raises:
         UserError: a part is damaged.
@@ -68,12 +68,12 @@ def curves(folder: SweepFolder, clock: Clock, metric: str) -> pd.DataFrame:
     """
     listed = rows(folder, "trials", ["trial", "phase", "name", "state"])
     trials = listed.to_pandas()
-    asked = ["trial", "operation", "replicate", "step", COLUMN[clock], metric]
-    found = rows(folder, "curves", list(dict.fromkeys(asked))).to_pandas()
+    columns = ["trial", "operation", "replicate", "step", COLUMN[clock], metric]
+    found = rows(folder, "curves", list(dict.fromkeys(columns))).to_pandas()
     found = found.assign(clock=found[COLUMN[clock]].astype(float), metric=found[metric].astype(float))
     replaced = trials["trial"].isin(taken_up_again(listed.to_pylist()))
-    asked_for = trials[(trials["phase"] != "confirm") & (trials["state"] != "failed") & ~replaced]
-    kept: pd.DataFrame = found.merge(asked_for.drop(columns="name"), on="trial")
+    kept_trials = trials[(trials["phase"] != "confirm") & (trials["state"] != "failed") & ~replaced]
+    kept: pd.DataFrame = found.merge(kept_trials.drop(columns="name"), on="trial")
     return kept.sort_values(["trial", "operation", "replicate", "step"], ignore_index=True)
 
 

@@ -31,7 +31,7 @@ class TrialRow:
     """A row of `trials`: one trial, its outcome and its configuration."""
 
     trial: Annotated[int, "The trial's number in the study."]
-    phase: Annotated[str, "What the trial was for: `baseline`, `search` or `confirm`."]
+    phase: Annotated[str, "Purpose of the trial: `baseline`, `search` or `confirm`."]
     name: Annotated[
         str,
         "The baseline's name; for a confirmation the number of the trial that it repeats, as text; for a search "
@@ -63,8 +63,8 @@ class TrialRow:
     rmst_by_operation: Annotated[tuple[tuple[str, float], ...], "The restricted mean of each operation."]
     value: Annotated[
         float,
-        "What the sampler was told: the mean over operations of the log of the mean time, where a run that did not "
-        "reach the event counts 1.001 to 1.01 times the limit ([0006](decisions/0006-value-for-the-sampler.md)). "
+        "The value reported to the sampler: the mean over operations of the log of the mean time, where a run that did "
+        "not reach the event counts 1.001 to 1.01 times the limit ([0006](decisions/0006-value-for-the-sampler.md)). "
         "For `lost`: as far behind the complete trials as it was with the replicates that it trained.",
     ]
     bound: Annotated[
@@ -73,9 +73,9 @@ class TrialRow:
     ] = None
     steps_trained: Annotated[int, "Model updates spent, summed over the runs."]
     seconds: Annotated[float, "Wall time spent on the trial, over all its starts."]
-    retries: Annotated[tuple[str, ...], "Why the trial was started again, each time; empty for most."]
+    retries: Annotated[tuple[str, ...], "Why the trial was restarted, once per restart; empty for most."]
     started: Annotated[datetime, "When the trial was first handed to a runner, UTC."]
-    finished: Annotated[datetime, "When its last news arrived, UTC."]
+    finished: Annotated[datetime, "When its last result arrived, UTC."]
     device: Annotated[
         str,
         "Where it was trained, such as a GPU's name; empty when it failed before the first evaluation.",
@@ -163,7 +163,7 @@ class RunRow:
     label: Annotated[
         str | None,
         "`comprehension` (validation followed training within twice its time), `grokking` (later than that), "
-        "`memorisation` (training only), `confusion` (neither) or `collapse` (reached and lost again); after Liu et "
+        "`memorisation` (training only), `confusion` (neither) or `collapse` (reached and lost); after Liu et "
         "al. 2022, arXiv:2205.10343. The rules are in [m_height.md](m_height.md#labels).",
     ] = None
     inversion_start: Annotated[

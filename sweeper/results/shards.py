@@ -11,7 +11,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeper.errors import UserError
+from sweeper.errors import damaged
 from sweeper.folder.layout import TABLES, SweepFolder, remove, write_atomically
 from sweeper.results.parts import METADATA, check_version
 from sweeper.results.schema import SCHEMA_VERSION
@@ -51,7 +51,7 @@ def read(folder: SweepFolder, schemas: Mapping[str, pa.Schema]) -> dict[int, Row
         rows = _streams(path, schemas)
         trial = rows["trials"]["trial"][0].as_py()
         if path != folder.shard(trial):
-            raise _damaged(path, f"it holds trial {trial}")
+            raise damaged(path, f"it holds trial {trial}")
         found[trial] = rows
     return found
 
@@ -62,7 +62,7 @@ def discard(folder: SweepFolder, trials: Iterable[int]) -> None:
 
 
 def _streams(path: Path, schemas: Mapping[str, pa.Schema]) -> Rows:
-    """What a shard holds, checked as far as a file that anybody may have written needs it."""
+    """The rows of a shard, validated, because the file may come from elsewhere."""
     rows = {}
     try:
         source = pa.BufferReader(path.read_bytes())
@@ -70,18 +70,14 @@ def _streams(path: Path, schemas: Mapping[str, pa.Schema]) -> Rows:
             rows[name] = pa.ipc.open_stream(source).read_all()
             rows[name].validate(full=True)
         if source.tell() != source.size():
-            raise ValueError("it goes on behind its end")
+            raise ValueError("unexpected bytes after the last stream")
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from None
+        raise damaged(path, str(error)) from None
     for name in TABLES:
         check_version(path, rows[name].schema.metadata or {})
         if not rows[name].schema.equals(schemas[name]):
-            raise _damaged(path, f"its columns are not those of {name}")
+            raise damaged(path, f"its columns are not those of {name}")
     holds = [pc.unique(rows[name]["trial"]).to_pylist() for name in TABLES]
     if rows["trials"].num_rows != 1 or holds[0] == [None] or any(each not in ([], holds[0]) for each in holds):
-        raise _damaged(path, "it does not hold one trial")
+        raise damaged(path, "it does not hold one trial")
     return rows
-
-
-def _damaged(path: Path, why: str) -> UserError:
-    return UserError(f"{path}: not a readable shard of a trial ({why}); move it away to go on without it")

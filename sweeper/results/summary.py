@@ -39,7 +39,7 @@ class TrialSummary:
     Attributes:
         trial: its number.
         rmst: operation -> RMST on the objective's clock.
-        value: what the sampler is told.
+        value: the value reported to the sampler.
         bound: the least that the value could have become when training ended.
     """
 
@@ -66,7 +66,7 @@ class TrialSummary:
 
     @property
     def observations(self) -> dict[str, list[Observation]]:
-        """Operation -> what became of each run, by replicate."""
+        """Operation -> the outcome of each run, by replicate."""
         return _by_operation(self.runs)
 
     def count(self, kind: str) -> int:
@@ -96,8 +96,8 @@ def summarise(
         seconds: time spent on it, over all its starts.
         device: where it was trained.
     """
-    asked, operations = assignment.objective, assignment.task.operations
-    watched = TrialWatch(operations, assignment.replicates, asked.watch, asked.minimize)
+    objective, operations = assignment.objective, assignment.task.operations
+    watched = TrialWatch(operations, assignment.replicates, objective.watch, objective.minimize)
     watched.see(columns)
     runs = tuple(
         RunSummary(

@@ -1,7 +1,7 @@
 """Write finished trials so that each is durable at once, and in the Parquet parts as soon as that is cheap.
 
-A trial that ends is put straight into the parts when the last time was long enough ago, for it means to write the
-newest parts afresh; otherwise it becomes pending: one small file, folded into the parts with others a little later.
+A trial that ends is written to the parts directly if the last fold was long enough ago, since each fold rewrites the
+newest part; otherwise it becomes pending: one small file, folded into the parts with others a little later.
 10,000 trials make about 100 files, however fast they come. docs/decisions/0012-pending-shards.md has the measurement.
 """
 
@@ -105,9 +105,9 @@ class Writer:
 
 
 def _noted(tables: Tables, name: str, note: Mapping[str, Any]) -> pa.Schema:
-    """The schema of a table with what every part of it says of itself."""
-    told = {**note, "columns": tables.meanings[name]}
-    return tables.schemas[name].with_metadata({METADATA: json.dumps(told).encode()})
+    """The schema of a table with the metadata of its parts."""
+    metadata = {**note, "columns": tables.meanings[name]}
+    return tables.schemas[name].with_metadata({METADATA: json.dumps(metadata).encode()})
 
 
 def _without_nan(row: TrialRow | RunRow) -> dict[str, Any]:

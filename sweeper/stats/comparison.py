@@ -111,7 +111,10 @@ def verdict(name_a: str, name_b: str, comparison: Comparison, p: float | None = 
     )
     if comparison.needed is None:
         return sentence
-    return f"{sentence}; about {comparison.needed:,} more would separate them if the difference is real"
+    return (
+        f"{sentence}; about {comparison.needed:,} more replicates would be needed to tell them apart, "
+        "if the difference is real"
+    )
 
 
 def _permutation_p(a: Floats, b: Floats, statistic: float) -> float:

@@ -82,4 +82,4 @@ def render(diagnosis: Diagnosis) -> RenderableType:
     for name, value in diagnosis.facts.items():
         table.add_row(Text(name, style="bold"), value)
     warnings = [Text(f"WARNING: {warning}", style="bold red") for warning in diagnosis.warnings]
-    return Group(table, *(warnings or [Text("All fits together.", style="green")]))
+    return Group(table, *(warnings or [Text("No problems found.", style="green")]))

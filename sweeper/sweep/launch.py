@@ -16,12 +16,13 @@ from sweeper.config.loading import Loaded, load
 from sweeper.config.model import SweepSpec
 from sweeper.config.saved import REFERENCES
 from sweeper.environment import provenance
-from sweeper.errors import Interrupted, SweepFailed
+from sweeper.errors import Interrupted, SweepFailed, plural
 from sweeper.folder.address import address_of, in_store, working_folder
 from sweeper.folder.find import find_sweep
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.mirror import mirrored
 from sweeper.monitor.heartbeat import EVERY, Pulse
+from sweeper.report import lines
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.readback import curves, searched_seconds, settled
 from sweeper.results.schema import tables
@@ -44,7 +45,7 @@ from sweeper.trial import Train
 
 Where = Literal["ray", "here"]
 Say = Callable[[str], object]
-_ASKED = "sweeper stop"
+_STOP_COMMAND = "sweeper stop"
 _CONTINUES = "the same command continues the sweep"
 _TOP = 10
 _TRAINING = ("sweeper.training.train", "sweeper.runners.tune_adapters")
@@ -71,7 +72,7 @@ def launch(
         where: `ray` runs many trials at once, `here` one after the other in this process.
         address: of a running Ray cluster; None starts Ray on this machine.
         insecure: whether to accept a cluster that takes commands from anybody who can reach it.
-        resume: `anyway` goes on with a sweep although its question or the code has changed.
+        resume: `anyway` continues a sweep although its question or the code has changed.
         console: where progress and the leaderboard go.
         train: the training function; by default ours.
         signals: those that end it; by default with their usual grace.
@@ -120,7 +121,7 @@ def _launch(
     console: Console,
     train: Train | None,
 ) -> SweepFolder:
-    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    say = partial(lines.say, console)
     loaded = load(space, overrides)
     spec = loaded.spec
     address_of_results = address_of(spec.results, spec.name)
@@ -136,7 +137,7 @@ def _launch(
         every = EVERY if mirror is None else EVERY + mirror.lag
         look = partial(standing, board, broadcast, spec, runner)
         with (
-            Pulse(folder, look, partial(broadcast.stop, _ASKED), every),
+            Pulse(folder, look, partial(broadcast.stop, _STOP_COMMAND), every),
             broadcast.rest(say),
             dispatch.running(spec.trackers, spec.name, folder, broadcast.notice) as trackers,
             continuation.study_of(folder, loaded) as study,
@@ -149,7 +150,7 @@ def _launch(
             train = train or our_training
             if spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
                 measured["gpu"] = _share_gpus(runner, loaded, train, say)
-            record = continuation.write_down(folder, loaded, space, measured)
+            record = continuation.record_launch(folder, loaded, space, measured)
             # Tables before trials are taken up: what a crash left between tables and study is settled then.
             writer = Writer(folder, record, tables(spec.task))
             if changed:
@@ -169,7 +170,7 @@ def _launch(
     _conclude(board, folder, loaded, console)
     if signals.first is not None:
         raise Interrupted(f"stopped by {signals.name}; {_CONTINUES}", signals.exit_code)
-    if broadcast.stopping == _ASKED:
+    if broadcast.stopping == _STOP_COMMAND:
         say(f"stopped by sweeper stop; {_CONTINUES}")
     elif broadcast.stopping:
         say(f"stopped: {broadcast.stopping}; {_CONTINUES}")
@@ -222,7 +223,7 @@ def _parts(root: Path) -> tuple[str, str, str]:
 
 
 def _changes(folder: SweepFolder, loaded: Loaded, space: Path, resume: Literal["anyway"] | None, say: Say) -> list[str]:
-    """What has changed since the sweep was last launched. Raises UserError where the user has not agreed to it."""
+    """The changes since the last launch. Raises UserError unless the user has accepted them."""
     changed = continuation.changes(folder, loaded)
     if resume is None:
         continuation.refuse(changed, folder, space)
@@ -230,7 +231,7 @@ def _changes(folder: SweepFolder, loaded: Loaded, space: Path, resume: Literal["
     if note:
         say(note)
     for each in changed:
-        say(f"goes on although {each}")
+        say(f"continuing although {each}")
     return changed
 
 
@@ -247,7 +248,7 @@ def _director(
     """The director, which continues from the tables in the folder."""
     objective = loaded.spec.objective
     known = settled(folder, objective.minimize)
-    continuation.belong_together(folder, known, study)
+    continuation.check_tables_match_study(folder, known, study)
     return open_director(
         loaded.spec,
         loaded.space,
@@ -271,22 +272,18 @@ def _searched_before(folder: SweepFolder) -> float:
 
 def _opening(board: Scoreboard, runner: Runner, spec: SweepSpec) -> str:
     runs = len(spec.task.operations) * spec.objective.replicates
-    earlier = f"{_counted(board.earlier, 'trial')} from before, " if board.earlier else ""
-    return f"{earlier}{_counted(runner.places, 'trial')} at once, {_counted(runs, 'run')} each"
+    earlier = f"{plural(board.earlier, 'trial')} from before, " if board.earlier else ""
+    return f"{earlier}{plural(runner.places, 'trial')} at once, {plural(runs, 'run')} each"
 
 
 def _warnings(spec: SweepSpec) -> list[str]:
-    """What a user should know of the rules that this sweep stops trials by."""
+    """Warnings about the rules by which this sweep stops trials."""
     found = []
     if spec.stop == "asha":
         found.append("stop: asha is inexact: it stops trials that bloom late, the best one perhaps; cap never does")
     if spec.race is not None:
         found.append("race is inexact: a trial that is unlucky with its first seeds is lost, the best one perhaps")
     return found
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _prepare(spec: SweepSpec, console: Console) -> References:
@@ -311,7 +308,7 @@ def _runner(
 
 
 def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, say: Say) -> dict[str, Any]:
-    """Measure which share of a GPU trials get, and say it. Returns what was measured, for the provenance."""
+    """Measure the share of a GPU for each trial and print it. Returns the measurement, for the provenance."""
     from sweeper.training import probe  # noqa: PLC0415  # only here is it needed
 
     measured = None
@@ -352,12 +349,10 @@ def _conclude(board: Scoreboard, folder: SweepFolder, loaded: Loaded, console: C
     leaders = leaderboard.leaderboard(folder, spec, _TOP)
     console.print(leaderboard.render(leaders, console))
     if tally.failed:
-        console.print(
-            f"{tally.failed} trials failed; to see why: "
+        lines.say(
+            console,
+            f"{plural(tally.failed, 'trial')} failed; to see why: "
             f"sweeper query {folder.root} \"select trial, why, detail from trials where state = 'failed'\"",
-            soft_wrap=True,
-            markup=False,
-            highlight=False,
         )
     if board.exhausted:
         console.print("the search ended early: every configuration of the space has been run")

@@ -1,4 +1,4 @@
-"""What a sweep is going to do, told before it does it: `sweeper check`."""
+"""A summary of what a sweep will do, before it starts: `sweeper check`."""
 
 from dataclasses import dataclass
 
@@ -109,11 +109,11 @@ def _trials(plan: Plan) -> str:
 
 
 def _resources(plan: Plan) -> str:
-    asked, machine = plan.loaded.spec.resources, plan.machine
-    share = f" and {asked.gpu:g} GPU" if asked.gpu and asked.gpu != "auto" else ""
+    resources, machine = plan.loaded.spec.resources, plan.machine
+    share = f" and {resources.gpu:g} GPU" if resources.gpu and resources.gpu != "auto" else ""
     has = f"{machine.cores} CPU, {machine.gpus} GPU, {machine.memory / 2**30:.0f} GiB"
-    at_once = f"{'at most ' if asked.gpu == 'auto' and machine.gpus else ''}{plan.at_once} at once"
-    return f"{asked.cpu:g} CPU{share} a trial; this machine has {has}: {at_once}"
+    at_once = f"{'at most ' if resources.gpu == 'auto' and machine.gpus else ''}{plan.at_once} at once"
+    return f"{resources.cpu:g} CPU{share} a trial; this machine has {has}: {at_once}"
 
 
 def _dimensions(loaded: Loaded) -> RenderableType:

@@ -1,4 +1,4 @@
-"""Whether a launch may go on with what lies in a sweep's folder: is it the same question, asked of the same code?"""
+"""Whether a launch may continue a sweep in its folder: are the space and the code the same?"""
 
 import fcntl
 import json
@@ -36,7 +36,7 @@ def locked(folder: SweepFolder) -> Iterator[None]:
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
         if folder.lock.exists() and not folder.lock.is_file():
-            raise UserError(f"{folder.lock}: not a file; move it away to go on")
+            raise UserError(f"{folder.lock}: not a file; move it away to continue")
         lock = open(folder.lock, "a")  # noqa: SIM115  # it is held, not read
     except OSError as error:
         raise UserError(f"results: {folder.root} cannot be written ({error.strerror})") from None
@@ -94,7 +94,7 @@ def _recorded_code(launches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def refuse(changed: list[str], folder: SweepFolder, space: Path) -> None:
-    """Raise UserError, with the ways out, where anything changed."""
+    """Raise UserError listing the changes and how to resolve them."""
     if changed:
         raise UserError(
             "\n".join([f"{space}: this is not what {folder.root} began with:", *(f"  {each}" for each in changed)])
@@ -119,7 +119,7 @@ def study_of(folder: SweepFolder, loaded: Loaded) -> Iterator[Study]:
         yield study
 
 
-def belong_together(folder: SweepFolder, known: Mapping[int, Settled], study: Study) -> None:
+def check_tables_match_study(folder: SweepFolder, known: Mapping[int, Settled], study: Study) -> None:
     """Check that the study knows every trial of the tables. Raises UserError."""
     unknown = sorted(number for number in known if number >= study.trials)
     if unknown:
@@ -129,14 +129,14 @@ def belong_together(folder: SweepFolder, known: Mapping[int, Settled], study: St
         )
 
 
-def write_down(folder: SweepFolder, loaded: Loaded, space: Path, measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Write down what is launched.
+def record_launch(folder: SweepFolder, loaded: Loaded, space: Path, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Record a launch in the sweep's folder.
 
     Args:
         folder: the sweep's.
-        loaded: what is asked.
-        space: the file that asks it.
-        measured: what else to keep of this launch.
+        loaded: the checked space.
+        space: its file.
+        measured: further facts about this launch.
 
     Returns:
         This launch's provenance.

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from sweeper.report.document import ReportData
 from sweeper.report.figures.canvas import Figure
-from sweeper.report.table import Grid
+from sweeper.report.table import TextTable
 
 FIGURE = Figure(
     "survival",
@@ -21,12 +21,12 @@ MADE_UP = ReportData(
     cautions=("race is inexact",),
     counts="9 trials of 33 runs.",
     grids=(
-        Grid(
+        TextTable(
             "steps until x > 1", ("", "trial", "why"), (("1", "7 a|b", "<b>"), ("2", "8", "")), frozenset({"why"}), True
         ),
     ),
     figures=(FIGURE,),
     space="name: made-up  # <script>alert(1)</script>\n",
-    launches=Grid("where it comes from", ("launched",), (("2026-01-01",),)),
+    launches=TextTable("where it comes from", ("launched",), (("2026-01-01",),)),
     made=datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
 )

@@ -92,13 +92,13 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100         1.00      6           0.5          -
 
     trial 2 and shallow are not separated (trial 2 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00
-      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+      (Holm), 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
     trial 2 and published are not separated (trial 2 takes 0.50 times as long, 95 % interval 0.04 to 6.35), p = 1.00
-      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+      (Holm), 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
     trial 3 and shallow are not separated (trial 3 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00
-      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+      (Holm), 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
     trial 3 and published are not separated (trial 3 takes 0.50 times as long, 95 % interval 0.04 to 6.35), p = 1.00
-      (Holm), 2 replicates; about 4 more would separate them if the difference is real.
+      (Holm), 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
     trial 2 and trial 3 are not separated (trial 2 takes 1.00 times as long, 95 % interval 1.00 to 1.00), p = 1.00
       (Holm), 2 replicates.
     """)
@@ -122,16 +122,20 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
 
     trial 2 and shallow are not separated (trial 2 takes 0.71 times as long,
       95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2 replicates; about 4 more
-      would separate them if the difference is real.
+      replicates would be needed to tell them apart, if the difference is
+      real.
     trial 2 and published are not separated (trial 2 takes 0.50 times as long,
       95 % interval 0.04 to 6.35), p = 1.00 (Holm), 2 replicates; about 4 more
-      would separate them if the difference is real.
+      replicates would be needed to tell them apart, if the difference is
+      real.
     trial 3 and shallow are not separated (trial 3 takes 0.71 times as long,
       95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2 replicates; about 4 more
-      would separate them if the difference is real.
+      replicates would be needed to tell them apart, if the difference is
+      real.
     trial 3 and published are not separated (trial 3 takes 0.50 times as long,
       95 % interval 0.04 to 6.35), p = 1.00 (Holm), 2 replicates; about 4 more
-      would separate them if the difference is real.
+      replicates would be needed to tell them apart, if the difference is
+      real.
     trial 2 and trial 3 are not separated (trial 2 takes 1.00 times as long,
       95 % interval 1.00 to 1.00), p = 1.00 (Holm), 2 replicates.
     """)
@@ -225,7 +229,7 @@ def test_of_a_trial_that_was_taken_up_again_the_new_one_counts_and_is_no_baselin
     2      2  2/2 (34 to 100 %)          70  10      60                   2
 
     trial 0 and trial 2 are not separated (trial 0 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 0.50, 2
-      replicates; about 4 more would separate them if the difference is real.
+      replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
     """)
 
 

@@ -56,10 +56,10 @@ def test_a_damaged_part_is_named(
     path.write_bytes({"cut short": content[: len(content) // 2], "empty": b"", "other text": b"a,b\n1,2\n"}[damage])
     with pytest.raises(UserError) as caught:
         Writer(folder, {}, MODULAR)
-    assert str(caught.value).startswith(f"{path}: not a readable Parquet file")
+    assert str(caught.value).startswith(f"{path}: damaged")
     assert "move it away" in str(caught.value)
     if name == "trials":
-        with pytest.raises(UserError, match="not a readable Parquet file"):
+        with pytest.raises(UserError, match="damaged"):
             settled(folder, "steps")
 
 
@@ -70,7 +70,7 @@ def test_a_part_of_another_table_is_named(folder: SweepFolder) -> None:
     with pytest.raises(UserError) as caught:
         Writer(folder, {}, MODULAR)
     assert str(caught.value) == (
-        f"{runs}: not a readable Parquet file (its columns are not those of runs); move it away to go on without it"
+        f"{runs}: damaged (its columns are not those of runs); move it away to continue without it"
     )
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_part_is_named(folder: SweepFolder, name: str) -> None:
     path = (folder.table("curves") / "part-00000.parquet").rename(folder.table("curves") / name)
     with pytest.raises(UserError) as caught:
         Writer(folder, {}, MODULAR)
-    assert str(caught.value) == f"{path}: no part of a sweep has this name; move it away to go on"
+    assert str(caught.value) == f"{path}: no part of a sweep has this name; move it away to continue"
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -104,6 +104,4 @@ def test_a_part_that_lost_a_column_every_row_has_is_named(folder: SweepFolder) -
     pq.write_table(pq.read_table(part).drop(["operation"]), part)
     with pytest.raises(UserError) as caught:
         table(folder, "runs")
-    assert str(caught.value) == (
-        f"{part}: not a readable Parquet file (rows without operation); move it away to go on without it"
-    )
+    assert str(caught.value) == (f"{part}: damaged (rows without operation); move it away to continue without it")

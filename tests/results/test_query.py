@@ -254,7 +254,7 @@ def test_refused_in_words(folder: SweepFolder) -> None:
     with pytest.raises(UserError) as caught:
         query(folder, " DROP VIEW trials ")
     assert str(caught.value) == "got 'DROP VIEW trials'; a query is one SELECT over trials, runs, curves"
-    with pytest.raises(UserError, match=r"the query was not accepted: .*trails.*"):
+    with pytest.raises(UserError, match=r"SQL error: .*trails.*"):
         query(folder, "SELECT * FROM trails")
 
 
@@ -373,7 +373,7 @@ def test_a_copy_of_a_part_is_refused_by_readers_and_writer_alike(folder: SweepFo
     copy = part.with_name("part-00000 (conflicted copy).parquet")
     copy.write_bytes(part.read_bytes())
     (part.parent / "._part-00000.parquet").write_bytes(b"what macOS leaves on other disks")
-    message = f"{copy}: no part of a sweep has this name; move it away to go on"
+    message = f"{copy}: no part of a sweep has this name; move it away to continue"
     for attempt in (lambda: query(folder, "SELECT * FROM trials"), lambda: Writer(folder, {}, MODULAR)):
         with pytest.raises(UserError) as caught:
             attempt()

@@ -200,5 +200,5 @@ def test_a_damaged_part_is_named(folder: SweepFolder, name: str, damage: str) ->
     for read in readers[name]:
         with pytest.raises(UserError) as caught:
             read()
-        assert str(caught.value).startswith(f"{part}: not a readable Parquet file")
+        assert str(caught.value).startswith(f"{part}: damaged")
         assert "move it away" in str(caught.value)

@@ -76,16 +76,14 @@ def test_a_damaged_shard_is_named(folder: SweepFolder, damage: str) -> None:
     path = folder.shard(4)
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     said = refused(folder, path)
-    assert said.startswith(f"{path}: not a readable shard of a trial (")
-    assert said.endswith("; move it away to go on without it")
+    assert said.startswith(f"{path}: damaged (")
+    assert said.endswith("; move it away to continue without it")
 
 
 @pytest.mark.parametrize("name", ["trial-00000006.arrow", "trial-4.arrow", "trial-four.arrow"])
 def test_a_shard_of_another_name_is_refused(folder: SweepFolder, name: str) -> None:
     path = folder.shard(4).rename(folder.pending / name)
-    assert refused(folder, path) == (
-        f"{path}: not a readable shard of a trial (it holds trial 4); move it away to go on without it"
-    )
+    assert refused(folder, path) == (f"{path}: damaged (it holds trial 4); move it away to continue without it")
 
 
 def test_a_shard_of_anything_but_one_trial_is_refused(folder: SweepFolder) -> None:
@@ -112,8 +110,7 @@ def test_a_shard_with_other_columns_is_refused(folder: SweepFolder) -> None:
     trials, runs, curves = shards.read(folder, SCHEMAS)[4].values()
     folder.shard(4).write_bytes(streams([trials, runs.drop_columns(["label"]), curves]))
     assert refused(folder, folder.shard(4)) == (
-        f"{folder.shard(4)}: not a readable shard of a trial (its columns are not those of runs); "
-        "move it away to go on without it"
+        f"{folder.shard(4)}: damaged (its columns are not those of runs); move it away to continue without it"
     )
 
 

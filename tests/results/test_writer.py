@@ -196,7 +196,7 @@ def test_trials_may_come_in_any_order_and_with_gaps(folder: SweepFolder, clock: 
 def test_new_trials_overwrite_nothing_after_a_part_was_moved_away(
     folder: SweepFolder, tmp_path: Path, moved: int
 ) -> None:
-    """The advice given for a damaged part: move it away to go on without it."""
+    """The advice given for a damaged part: move it away to continue without it."""
     writer = Writer(folder, {}, MODULAR)
     for trial in range(9):
         put(writer, trial)

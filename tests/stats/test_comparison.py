@@ -246,7 +246,7 @@ def test_holm_lies_between_the_p_values_and_bonferroni_and_keeps_their_order(raw
             Comparison(0.93, 0.80, 1.09, 0.31, 10, 24),
             None,
             "A and B are not separated (A takes 0.93 times as long, 95 % interval 0.80 to 1.09), p = 0.31,"
-            " 10 replicates; about 24 more would separate them if the difference is real",
+            " 10 replicates; about 24 more replicates would be needed to tell them apart, if the difference is real",
         ),
         (
             Comparison(0.93, 0.80, 1.09, 0.31, 10, None),
@@ -269,7 +269,7 @@ def test_holm_lies_between_the_p_values_and_bonferroni_and_keeps_their_order(raw
             Comparison(0.5, 1e-7, 2.5e6, 0.5, 2, 4),
             None,
             "A and B are not separated (A takes 0.50 times as long, 95 % interval 0.00 to over 1,000), p = 0.50,"
-            " 2 replicates; about 4 more would separate them if the difference is real",
+            " 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real",
         ),
         (
             replace(TEN, high=1.02),

@@ -114,7 +114,7 @@ def test_a_sweep_of_the_older_layout_continues_with_one_sentence(space: Path, be
     launch(space, [f"budget.trials={len(before) + 1}"], where="here", console=console)
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert said.count("began with a version of sweeper whose files lay elsewhere") == 1
-    assert "goes on although" not in said
+    assert "continuing although" not in said
     after = trials(begun)
     assert {number: after[number] for number in before} == before
     assert len(after) == len(before) + 1
@@ -148,8 +148,8 @@ def test_anyway_goes_on_with_another_space_and_says_so(space: Path, begun: Sweep
     assert sorted(after) == list(range(7))
     assert {row["heads"] for row in after.values()} == {1, 2, 4}
     assert said(console).splitlines()[:2] == [
-        "goes on although search.heads.choice: began with [1, 2], is now [4, 2, 1]",
-        "goes on although fixed.warmup_steps: began with 5, is now 6",
+        "continuing although search.heads.choice: began with [1, 2], is now [4, 2, 1]",
+        "continuing although fixed.warmup_steps: began with 5, is now 6",
     ]
     *_, last = json.loads(begun.provenance.read_text())
     assert [line.partition(":")[0] for line in last["changed"]] == ["search.heads.choice", "fixed.warmup_steps"]

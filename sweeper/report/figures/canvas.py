@@ -1,6 +1,6 @@
 """Where figures are drawn: one look for all of them, as SVG and as PNG. The only importer of matplotlib.
 
-Every colour is of Okabe and Ito's palette, which colour-blind people can tell apart, and comes with a line style and a
+Every colour is of Okabe and Ito's palette, which colour-blind people can distinguish, and comes with a line style and a
 marker of its own for those who see or print it in grey. The same drawing always gives the same bytes.
 """
 
@@ -95,7 +95,7 @@ Dash: TypeAlias = Literal["-", "--", ":", ""] | tuple[float, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Look:
-    """How one of several things is told from the others."""
+    """Colour, dash and marker of one of several things."""
 
     colour: str
     dash: Dash
@@ -115,12 +115,12 @@ LOOKS = (
     Look(SKY, (0, (8.0, 1.5, 1.2, 1.5, 1.2, 1.5)), "X"),
     Look(GREY, (0, (3.0, 1.2, 1.2, 1.2)), "h"),
 )
-"""Of what was searched: at most this many are told apart in one figure."""
+"""Looks of searched trials: one figure distinguishes at most this many."""
 BASELINES = (Look(BLACK, "-", "D"), Look(BLACK, (0, (1.0, 1.6)), "d"), Look(BLACK, (0, (5.0, 2.0)), "*"))
 
 
 def looks(baselines: Sequence[bool]) -> list[Look]:
-    """A look for each of several things, of which some are baselines; after the last look the first comes again."""
+    """A look for each of several things, of which some are baselines; after the last look the first is reused."""
     found, counts = [], {True: 0, False: 0}
     for is_baseline in baselines:
         of = BASELINES if is_baseline else LOOKS

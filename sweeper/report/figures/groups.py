@@ -1,10 +1,11 @@
-"""Which trials a figure puts together: by batch schedule, else by the choice that matters most, else one by one."""
+"""How figures group trials: by batch schedule, else by the most important choice, else one by one."""
 
 from collections import defaultdict
 from dataclasses import dataclass
 
+from sweeper.errors import plural
 from sweeper.report.figures.importance import weighed
-from sweeper.report.figures.subject import Row, Subject, counted, cut_short, label, listed
+from sweeper.report.figures.subject import Row, Subject, cut_short, label, listed
 from sweeper.space import hyperparameters
 from sweeper.space.parameters import Choice
 
@@ -41,7 +42,7 @@ class Grouping:
     """Trials of the search in groups, and every baseline as a group of its own.
 
     Attributes:
-        by: what the groups have in common, such as `batch.shape`; `trial` for trials on their own.
+        by: the parameter that defines the groups, such as `batch.shape`; `trial` for trials on their own.
         groups: in the order of the space.yaml, baselines last.
     """
 
@@ -50,12 +51,12 @@ class Grouping:
 
     @property
     def note(self) -> str:
-        """What was left out, and why that matters, in sentences; empty where nothing was."""
+        """Sentences on the trials that were left out and why that matters; empty if none was."""
         out, kept = sum(group.left_out for group in self.groups), [g.label for g in self.groups if g.cut_short]
         parts = []
         if out:
             parts.append(
-                f"{counted(out, 'trial')} that {'was' if out == 1 else 'were'} ended early, because of slow runs so "
+                f"{plural(out, 'trial')} that {'was' if out == 1 else 'were'} ended early, because of slow runs so "
                 "far, left out: they would have made their groups slower."
             )
         if kept:

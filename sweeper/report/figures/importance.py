@@ -1,4 +1,4 @@
-"""How much each parameter has to do with being among the best trials."""
+"""How strongly each parameter is associated with the best trials."""
 
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
@@ -8,8 +8,8 @@ from sweeper.search.importance import Importances, importances
 
 def weighed(subject: Subject) -> Importances | None:
     """The importances of the searched parameters; None where they would be noise."""
-    told = [(subject.values(row), row["value"]) for row in subject.seen if row["state"] != "stopped"]
-    return importances(subject.spec.search, told)
+    values = [(subject.values(row), row["value"]) for row in subject.seen if row["state"] != "stopped"]
+    return importances(subject.spec.search, values)
 
 
 read = weighed
@@ -37,8 +37,8 @@ def draw(found: Importances) -> Drawing:
         "importance",
         "Which parameters matter",
         f"Each parameter's share of what sets the best {found.best} of {found.trials:,} trials apart from all of them "
-        "(PED-ANOVA). The value weighed is the one that the sampler was told, in which runs that did not reach the "
-        "event count at the limit and a little more. A share says how much a parameter matters, not which value is "
+        "(PED-ANOVA). The value is the one reported to the sampler: runs that did not reach the "
+        "event count slightly more than the limit. A share says how much a parameter matters, not which value is "
         "best, and is rough when trials are few.",
         f"Importance from {found.trials:,} trials: "
         + listed([f"{key} {100 * share:.0f} %" for key, share in found.shares.items()])

@@ -1,4 +1,4 @@
-"""Norms around the jump: what weights and gradients do before and after a run reaches its event."""
+"""Norms of weights and gradients before and after a run reaches its event."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sweeper.errors import plural
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
-from sweeper.report.figures.subject import Subject, counted, listed, numbered
+from sweeper.report.figures.subject import Subject, listed, numbered
 from sweeper.results.query import frame
 
 NORMS = ("weight_norm", "last_layer_norm", "gradient_norm")
@@ -20,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Aligned:
-    """The runs of one contender that reached the event, set to one another by it.
+    """The runs of one contender that reached the event, aligned at it.
 
     Attributes:
         label: of the contender.
@@ -58,9 +59,9 @@ class Jump:
 
 def read(subject: Subject) -> Jump | None:
     """Runs of all operations together; None where none reached the event."""
-    asked, who = subject.spec.objective, subject.contenders
-    metrics = tuple(dict.fromkeys((asked.event.metric, *NORMS)))
-    trials = numbered(each.trial for each in who)
+    objective, contenders = subject.spec.objective, subject.contenders
+    metrics = tuple(dict.fromkeys((objective.event.metric, *NORMS)))
+    trials = numbered(each.trial for each in contenders)
     events = frame(
         subject.folder,
         f"""
@@ -70,7 +71,7 @@ def read(subject: Subject) -> Jump | None:
     )
     if events.empty:
         return None
-    every = asked.evaluate_every
+    every = objective.evaluate_every
     before = float(events["event"].median())
     after = float((events["last"] - events["event"]).max())
     width = every * max(1, int(np.ceil((before + after) / every / _PLACES)))
@@ -87,10 +88,12 @@ def read(subject: Subject) -> Jump | None:
         """,
     )
     places = range(first, last + 1)
-    found = [_aligned(each.label, each.baseline, rows[rows["trial"] == each.trial], metrics, places) for each in who]
+    found = [
+        _aligned(each.label, each.baseline, rows[rows["trial"] == each.trial], metrics, places) for each in contenders
+    ]
     kept = tuple(each for each in found if each.runs)
     steps = width * np.array(places, dtype=np.float64)
-    return Jump(asked.until, asked.event.threshold, metrics, steps, kept)
+    return Jump(objective.until, objective.event.threshold, metrics, steps, kept)
 
 
 def _aligned(label: str, baseline: bool, rows: pd.DataFrame, metrics: tuple[str, ...], places: range) -> Aligned:
@@ -133,19 +136,19 @@ def draw(jump: Jump) -> Drawing:
         axes.set_visible(False)
     for axes in grid[-1]:
         axes.set_xlabel("steps since the event")
-    runs = listed([f"{each.label} ({counted(each.runs, 'run')})" for each in jump.contenders])
+    runs = listed([f"{each.label} ({plural(each.runs, 'run')})" for each in jump.contenders])
     return Drawing(
         "jump",
         "Norms around the event",
         f"The event's metric and L2 norms of all weights, of the output layer and of the gradient (logarithmic), mean "
         f"over the runs that reached {jump.until}, each shifted so that it does at 0: {runs}. Bands are standard "
         "errors. Runs end at the event unless objective.tail lets them go on.",
-        " ".join(_told(each, metric, jump.steps) for metric in jump.metrics[1:] for each in jump.contenders),
+        " ".join(_change(each, metric, jump.steps) for metric in jump.metrics[1:] for each in jump.contenders),
         sheet,
     )
 
 
-def _told(each: Aligned, metric: str, steps: Floats) -> str:
+def _change(each: Aligned, metric: str, steps: Floats) -> str:
     known = np.flatnonzero(np.isfinite(each.means[metric]) & (steps <= 0))
     if not len(known):
         return f"{each.label}: no {metric}."

@@ -8,10 +8,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from sweeper.config.saved import reference_values
+from sweeper.errors import plural
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.groups import Grouping
-from sweeper.report.figures.subject import Subject, counted, listed, numbered
+from sweeper.report.figures.subject import Subject, listed, numbered
 from sweeper.results.query import frame, query
 from sweeper.stats.events import COLUMN, Clock, Event
 
@@ -48,15 +49,15 @@ class Learning:
 
     Attributes:
         clock: of `x`.
-        event: what runs wait for.
+        event: the objective's event.
         x: [places], on the clock.
-        by: what groups have in common; empty for contenders.
-        labels: who is shown -> whether it is a baseline.
+        by: the parameter that defines the groups; empty for contenders.
+        labels: label -> whether it is a baseline.
         fresh: whether the runs are on fresh seeds.
-        sampled: how many trials of the groups were not looked at.
+        sampled: number of trials of the groups that were not read.
         curves: operation -> label -> metric -> curve.
         panels: title -> metrics.
-        references: metric -> name -> value of what a result has to be seen beside.
+        references: metric -> name -> a baseline value to compare the metric with, such as a constant prediction.
     """
 
     clock: Clock
@@ -110,9 +111,9 @@ def _read(
     if not places:
         return None
     rows = _binned(subject, everyone, metrics, width, places)
-    asked = subject.spec
+    spec = subject.spec
     curves: dict[str, dict[str, dict[str, Mean]]] = {}
-    for operation in asked.task.operations:
+    for operation in spec.task.operations:
         mine = rows[rows["operation"] == operation]
         parts = {who: mine[mine["trial"].isin(group)] for who, group in trials.items()}
         curves[operation] = {
@@ -121,7 +122,7 @@ def _read(
     x: Floats = width * np.arange(1, places + 1, dtype=np.float64)
     fresh = bool(subject.contenders) and subject.contenders[0].fresh and not by
     beside = {metric: reference_values(subject.folder, metric) for metric in metrics}
-    return Learning(subject.clock, asked.objective.event, x, by, labels, fresh, sampled, curves, panels, beside)
+    return Learning(subject.clock, spec.objective.event, x, by, labels, fresh, sampled, curves, panels, beside)
 
 
 def _bins(subject: Subject, trials: Sequence[int]) -> tuple[float, int]:
@@ -178,7 +179,8 @@ def draw(learning: Learning) -> Drawing:
 def _draw_contenders(learning: Learning) -> Drawing:
     shown = {operation: who for operation, who in learning.curves.items() if who}
     looks = {
-        label: canvas.BASELINES[0] if baseline else canvas.BEST for label, baseline in _told_apart(learning).items()
+        label: canvas.BASELINES[0] if baseline else canvas.BEST
+        for label, baseline in _drawn_as_baselines(learning).items()
     }
     sheet = canvas.sheet(2.5 * len(shown))
     entries = {
@@ -203,7 +205,7 @@ def _draw_contenders(learning: Learning) -> Drawing:
     return Drawing(
         "learning",
         "Learning curves of the best trial",
-        f"Mean over runs with its standard error (band), on {seeds}. A run ends at its event and goes on in the mean "
+        f"Mean over runs with its standard error (band), on {seeds}. After its event a run counts in the mean "
         "with its last value; a dot marks where the last of them ended. The thin line is the threshold of "
         f"{_event(learning.event)}.{_beside(learning)} Axes of accuracies run from 0 to "
         "1, others are logarithmic; with values below 0 an axis is linear and covers the values after a tenth of the "
@@ -226,12 +228,12 @@ def _draw_groups(learning: Learning) -> Drawing:
         axes.set(xlabel=learning.clock, ylabel=metric)
         if len(shown) > 1:
             axes.set_title(operation, loc="left")
-    sample = f" {counted(learning.sampled, 'trial')} more, evenly spread, not looked at." if learning.sampled else ""
+    sample = f" {plural(learning.sampled, 'trial')} more, evenly spaced, are not included." if learning.sampled else ""
     return Drawing(
         "learning-by-group",
         f"Learning curves by {learning.by}",
         f"{metric}, mean over the runs of the search by {learning.by} with its standard error (band), and of the "
-        "baselines. A run ends at its event and goes on in the mean with its last value; a dot marks where the last of "
+        "baselines. After its event a run counts in the mean with its last value; a dot marks where the last of "
         f"them ended. The thin line is the threshold of {_event(learning.event)}.{_beside(learning)} "
         f"The sampler tries more of what works, so groups are not random samples.{sample}",
         _alt(learning),
@@ -244,8 +246,8 @@ _DOTTED: canvas.Dash = (0, (1.0, 1.5))
 _NONE: Floats = np.array([])
 
 
-def _told_apart(learning: Learning) -> dict[str, bool]:
-    """Whom to draw as a baseline: where all are baselines, all but the first."""
+def _drawn_as_baselines(learning: Learning) -> dict[str, bool]:
+    """Label -> whether to draw it as a baseline; if all are baselines, the first is drawn as the best trial is."""
     if len(learning.labels) > 1 and all(learning.labels.values()):
         return {label: place > 0 for place, label in enumerate(learning.labels)}
     return dict(learning.labels)
@@ -288,7 +290,7 @@ def _begin_late(axes: canvas.Axes, x: Floats) -> None:
 
 
 def _references(learning: Learning, metrics: Sequence[str]) -> dict[str, float]:
-    """What any of the metrics has to be seen beside."""
+    """Name -> value of every baseline value of these metrics."""
     return {name: value for metric in metrics for name, value in learning.references[metric].items()}
 
 
@@ -296,7 +298,7 @@ def _beside(learning: Learning) -> str:
     """A sentence on the dotted lines, with a space before it; empty where there are none."""
     found = {metric: named for metric, named in learning.references.items() if named}
     parts = [f"{metric} of {name} {value:.3g}" for metric, named in found.items() for name, value in named.items()]
-    return f" Dotted, what is reached without learning more than means: {listed(parts)}." if parts else ""
+    return f" Dotted, the value of a prediction by means alone: {listed(parts)}." if parts else ""
 
 
 def _event(event: Event) -> str:
@@ -312,7 +314,7 @@ def _alt(learning: Learning) -> str:
             mean = curves[metric].mean
             past = np.flatnonzero(learning.event.holds(mean))
             when = f"passes the threshold at {canvas.plain(learning.x[past[0]])} {learning.clock}" if len(past) else ""
-            ends.append(f"{label} ({counted(curves[metric].runs, 'run')}) {when or f'ends at {mean[-1]:.3g}'}")
+            ends.append(f"{label} ({plural(curves[metric].runs, 'run')}) {when or f'ends at {mean[-1]:.3g}'}")
         if ends:
             of = f" for {operation}" if len(learning.curves) > 1 else ""
             parts.append(f"Mean {metric}{of}: {listed(ends)}.")

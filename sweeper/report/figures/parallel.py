@@ -6,11 +6,12 @@ from textwrap import fill
 
 import numpy as np
 
+from sweeper.errors import plural
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.groups import value_of
 from sweeper.report.figures.points import Point, points
-from sweeper.report.figures.subject import Subject, counted, listed
+from sweeper.report.figures.subject import Subject, listed
 from sweeper.space.hyperparameters import normalize
 from sweeper.space.parameters import Choice, Float, Int
 from sweeper.stats.events import Clock
@@ -117,7 +118,7 @@ def draw(lines: Lines) -> Drawing:
         spine.set_visible(False)
     axes.tick_params(bottom=False, length=0)
     axes.set_xticks(places, [axis.key for axis in lines.axes], rotation=30, ha="right")
-    some = f" Another {counted(lines.others, 'trial')} are not drawn." if lines.others else ""
+    some = f" Another {plural(lines.others, 'trial')} are not drawn." if lines.others else ""
     best = lines.trials[-5:][::-1]
     return Drawing(
         "parallel",
@@ -125,7 +126,7 @@ def draw(lines: Lines) -> Drawing:
         f"Every trial of the search is a line; dark ones are fast (few {lines.clock}), and lie on top. Where dark "
         "lines meet on an axis, that value goes with fast trials. Lines pass below the axis of a parameter that "
         f"their trial does not have. Trials that were ended early have at least their colour's time.{some}",
-        f"The fastest of {counted(len(lines.trials), 'trial')} are {listed([f'trial {each}' for each in best])}, with "
+        f"The fastest of {plural(len(lines.trials), 'trial')} are {listed([f'trial {each}' for each in best])}, with "
         f"{canvas.plain(lines.times[-1])} mean {lines.clock}; the slowest has at least {canvas.plain(lines.times[0])}.",
         sheet,
     )

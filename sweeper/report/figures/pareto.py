@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sweeper.errors import plural
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing, Look
-from sweeper.report.figures.subject import Subject, counted, cut_short, listed, numbered
+from sweeper.report.figures.subject import Subject, cut_short, listed, numbered
 from sweeper.results.query import frame
 from sweeper.stats.events import CLOCKS, Clock
 
@@ -78,7 +79,7 @@ def front(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> list[int]:
 def draw(prices: Prices) -> Drawing:
     """Three panels, with the front of each."""
     sheet = canvas.sheet(3.0)
-    entries = {"trial": _TRIAL, "none is better on both": _FRONT}
+    entries = {"trial": _TRIAL, "Pareto front": _FRONT}
     canvas.legend(sheet, entries | ({"baseline": _BASELINE} if any(prices.baselines) else {}))
     place = {trial: i for i, trial in enumerate(prices.trials)}
     named = np.array([bool(name) for name in prices.baselines])
@@ -102,7 +103,7 @@ def draw(prices: Prices) -> Drawing:
                 set_limits(0, 1.08 * values.max())
             canvas.numbers(axis, log=log, most=3 if log else 4)
         axes.set(xlabel=first, ylabel=second)
-    left = f" {counted(prices.left_out, 'trial')} with runs that did not reach it left out." if prices.left_out else ""
+    left = f" {plural(prices.left_out, 'trial')} with runs that did not reach it left out." if prices.left_out else ""
     return Drawing(
         "pareto",
         "Steps against examples against seconds",
@@ -120,10 +121,10 @@ _BASELINE = Look(canvas.BLACK, "", "D")
 
 
 def _alt(prices: Prices, place: dict[int, int]) -> str:
-    parts = [f"{counted(len(prices.trials), 'trial')}."]
+    parts = [f"{plural(len(prices.trials), 'trial')}."]
     for pair in PAIRS:
         found = [_pair(prices, pair, trial, place[trial]) for trial in _ends(prices.fronts[pair])]
-        parts.append(f"Not beaten on {pair[0]} and {pair[1]}: {listed(found)}.")
+        parts.append(f"Pareto front of {pair[0]} and {pair[1]}: {listed(found)}.")
     return " ".join(parts)
 
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import get_args
 
+from sweeper.errors import plural
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.groups import Grouping
-from sweeper.report.figures.subject import Subject, counted, listed, numbered
+from sweeper.report.figures.subject import Subject, listed, numbered
 from sweeper.results.diagnosis import Label
 from sweeper.results.query import frame
 
@@ -27,7 +28,7 @@ class Phases:
     """Runs by group.
 
     Attributes:
-        by: what the groups have in common.
+        by: the parameter that defines the groups.
         note: what was left out.
         labels: group -> kind of learning -> runs.
         spikes: group -> spikes of the training loss per 1,000 steps trained.
@@ -94,7 +95,7 @@ def draw(phases: Phases) -> Drawing:
         canvas.numbers(axes.xaxis, most=3 if axes is right else 5)
     caption = (
         f"By {phases.by}, with the number of runs: comprehension (validation followed training within twice its time), "
-        "grokking (later), memorisation (training only), confusion (neither), collapse (reached and lost again). "
+        "grokking (later), memorisation (training only), confusion (neither), collapse (reached and lost). "
         "Right: how often the training loss rose above five times its median over the 25 evaluations before. "
     )
     return Drawing("phases", "Kinds of learning", (caption + phases.note).strip(), _alt(phases), sheet)
@@ -105,7 +106,7 @@ def _alt(phases: Phases) -> str:
     for group, found in phases.labels.items():
         kinds = listed([f"{count} {name}" for name, count in found.items()])
         parts.append(
-            f"{group}, {counted(sum(found.values()), 'run')}: {kinds}; {phases.spikes[group]:.2g} spikes per "
+            f"{group}, {plural(sum(found.values()), 'run')}: {kinds}; {phases.spikes[group]:.2g} spikes per "
             "1,000 steps."
         )
     return " ".join(parts)

@@ -141,7 +141,7 @@ _BASELINE = Look(canvas.BLACK, "", "D")
 
 def _draw_slice(axes: canvas.Axes, each: Slice) -> None:
     spread = np.zeros(len(each.x))
-    if each.categories:  # side by side by trial number, so that they can be told apart
+    if each.categories:  # side by side by trial number, so that they do not overlap
         spread = np.array(
             [0 if point.baseline else ((point.trial * 0.618034) % 1 - 0.5) * 0.5 for point in each.points]
         )

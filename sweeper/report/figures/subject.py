@@ -1,4 +1,4 @@
-"""A sweep as its figures look at it: the trials that count, who is best, and with whom to compare."""
+"""The data that all figures of a sweep share: the trials to show, the best one, and the baseline to compare it with."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class Contender:
 
     Attributes:
         label: `trial 17`, or the baseline's name.
-        trial: whose runs are shown: that of the confirmation where there is one.
-        baseline: whether it is one.
+        trial: number of the trial whose runs are shown: the confirmation if there is one.
+        baseline: whether it is a baseline.
         fresh: whether these are runs on fresh seeds.
     """
 
@@ -38,13 +38,13 @@ class Contender:
 
 @dataclass(frozen=True)
 class Subject:
-    """What the figures of one sweep have in common.
+    """The data that all figures of one sweep share.
 
     Attributes:
         folder: the sweep's folder.
         spec: its space.yaml.
-        trials: rows of `trials` of the baselines and the search, but for those that another trial has taken up again.
-        confirmations: those of the confirmations.
+        trials: rows of `trials` of the baselines and the search, without those that another trial has replaced.
+        confirmations: rows of `trials` of the confirmations.
     """
 
     folder: SweepFolder
@@ -59,7 +59,7 @@ class Subject:
 
     @cached_property
     def limit(self) -> float:
-        """Where restricted means are restricted, on that clock."""
+        """The time at which means are restricted, on that clock."""
         return self.spec.limit()
 
     @cached_property
@@ -83,7 +83,7 @@ class Subject:
 
     @cached_property
     def contenders(self) -> tuple[Contender, ...]:
-        """The best trial and the first baseline, those that there are; on fresh seeds where both were confirmed."""
+        """The best trial and the first baseline, if present; on fresh seeds if both were confirmed."""
         searched = [row for row in self.seen if row["phase"] == "search"]
         baselines = sorted((row for row in self.seen if row["phase"] == "baseline"), key=lambda row: int(row["trial"]))
         chosen = [*_whole_first(searched)[:1], *baselines[: 1 if searched else 2]]
@@ -101,7 +101,7 @@ class Subject:
 
 
 def subject(folder: SweepFolder, spec: SweepSpec) -> Subject:
-    """Read what the figures have in common."""
+    """Read the data that all figures share."""
     parameters = [column_of(key) for key in spec.search]
     schedule = "COLUMNS('^batch_')"
     others = [f'"{column}"' for column in (*_COLUMNS, *parameters) if not column.startswith("batch_")]
@@ -128,11 +128,6 @@ def cut_short(row: Row) -> bool:
 def numbered(trials: Iterable[int]) -> str:
     """Trials' numbers for an IN of SQL; one that no trial has where there are none."""
     return ", ".join(str(int(trial)) for trial in trials) or "-1"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def listed(words: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from sweeper.stats.survival import Survival, kaplan_meier, restricted_mean
 
 _FINALISTS = 7
 _APART = 800
-"""Times that can be told apart along an axis."""
+"""Times that can be distinguished along an axis."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Who waits how long for the event.
+    """Time to the event of every group.
 
     Attributes:
         fresh: whether these are confirmations on fresh seeds; otherwise the search and the baselines.
-        by: what the groups have in common; empty for finalists.
-        clock, until, limit: what is waited for, on which clock, and where means are restricted.
+        by: the parameter that defines the groups; empty for finalists.
+        clock, until, limit: the clock, the event, and the time at which means are restricted.
         ticks: times at which the runs at risk are counted; the last is where the axis ends.
         note: what was left out.
         panels: operation -> curves.
@@ -95,8 +95,8 @@ def _waiting(subject: Subject, groups: Sequence[Group], fresh: bool, by: str, no
         mine = runs[runs["operation"] == operation]
         found = ((group, mine[mine["trial"].isin(group.trials)]) for group in groups)
         panels[operation] = tuple(_curve(group, rows, subject.limit, ticks) for group, rows in found if len(rows))
-    asked = subject.spec.objective
-    return Waiting(fresh, by, subject.clock, asked.until, subject.limit, ticks, note, panels)
+    objective = subject.spec.objective
+    return Waiting(fresh, by, subject.clock, objective.until, subject.limit, ticks, note, panels)
 
 
 def times(subject: Subject, trials: Sequence[int]) -> pd.DataFrame:
@@ -198,7 +198,7 @@ def _draw_curve(axes: canvas.Axes, curve: Curve, look: Look) -> None:
 
 
 def _apart(times: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Places of ascending times that can be told apart on paper: the last of those that cannot, and the first."""
+    """Places of ascending times that can be distinguished on paper: the last of those that cannot, and the first."""
     bins = np.floor(times / max(times[-1], 1e-9) * _APART)
     return np.flatnonzero(np.append(np.diff(bins) > 0, True) | (np.arange(len(times)) == 0))
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sweeper.errors import plural
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
-from sweeper.report.figures.subject import Subject, counted
+from sweeper.report.figures.subject import Subject
 from sweeper.results.query import frame
 
 _LOOKS = {
@@ -66,7 +67,7 @@ class Timeline:
 
 
 def read(subject: Subject) -> Timeline | None:
-    """Every trial, confirmations and those that were taken up again included."""
+    """Every trial, including confirmations and trials that were resumed."""
     rows = frame(
         subject.folder,
         """
@@ -131,8 +132,8 @@ def draw(found: Timeline) -> Drawing:
         "What trained when",
         "Above, every trial from its first start to its last news, in as many lanes as trained at once, confirmations "
         f"included. Below, trials at once; the dashed line is the average, {found.average:.1f}. A trial that was "
-        "stopped and taken up by a later launch counts as training in between.",
-        f"{counted(len(found.trials), 'trial')} in {canvas.plain(whole / unit)} {name}: {how}. At once: "
+        "stopped and resumed by a later launch counts as training in between.",
+        f"{plural(len(found.trials), 'trial')} in {canvas.plain(whole / unit)} {name}: {how}. At once: "
         f"{found.average:.1f} on average, at most {highest}.",
         sheet,
     )

@@ -30,7 +30,7 @@ def test_fewer_steps_for_more_examples(tmp_path: Path) -> None:
         ("steps", "seconds"): (2,),
         ("examples", "seconds"): (1, 0, 2),
     }
-    figure = look(pareto.draw(found), "steps", "examples", "seconds", "trial", "none is better on both")
+    figure = look(pareto.draw(found), "steps", "examples", "seconds", "trial", "Pareto front")
     assert figure.alt == (
         "3 trials. Not beaten on steps and examples: trial 2 (30 steps and 3,840 examples) and trial 1 (90 steps and "
         "1,440 examples). Not beaten on steps and seconds: trial 2 (30 steps and 0.3 seconds). Not beaten on examples "

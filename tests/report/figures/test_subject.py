@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sweeper.report.figures.subject import Contender, Subject, counted, listed
+from sweeper.report.figures.subject import Contender, Subject, listed
 from tests.fakes.sweeps import Sweep
 from tests.fakes.training import fails
 from tests.report.figures.looking import SHAPES, about, launched
@@ -48,5 +48,4 @@ def test_a_trial_that_failed_is_not_looked_at(tmp_path: Path) -> None:
 
 
 def test_words() -> None:
-    assert [counted(count, "run") for count in (0, 1, 1234)] == ["0 runs", "1 run", "1,234 runs"]
     assert [listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
