@@ -32,7 +32,7 @@ os.fsync = lambda file: None
 SLOW_FIXTURES = {"local_ray", "postgres", "s3_server"}
 """A test that uses one of these is marked slow by itself."""
 FAST_SECONDS = 5.0
-"""The CPU time that a test may take, of this process, without being marked slow."""
+"""The CPU time that a test of `make quick` may take, of this process."""
 
 EARLY = "wave"
 """A module that nothing else imports."""
@@ -125,7 +125,10 @@ def fast_unless_marked_slow(request: pytest.FixtureRequest) -> Iterator[None]:
     _started.clear()
     if request.node.get_closest_marker("slow") is None:
         assert not started, f"starts Python, so mark it with pytest.mark.slow: {started[0]}"
-        assert seconds < FAST_SECONDS, f"took {seconds:.1f} s of CPU; shorten it or mark it with pytest.mark.slow"
+        timed = bool(request.config.option.markexpr)  # the whole suite fails nothing for the time that it takes
+        assert not timed or seconds < FAST_SECONDS, (
+            f"took {seconds:.1f} s of CPU; shorten it or mark it with pytest.mark.slow"
+        )
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
