@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks import tables
 from benchmarks.search_figures import BUDGET, FIGURES, summary
 from benchmarks.tables import Table
-from benchmarks.tuners import Ours, PlainTpe, RayOptuna, Tuner
+from benchmarks.tuners import Ours, PlainTpe, RayOptuna, Tuner, freeze_thaw
 from sweeper.config.model import Race
 from sweeper.search import simulation
 
@@ -32,9 +32,11 @@ GRACE = {"OptunaSearch + ASHA": 1 / 16, "OptunaSearch + ASHA, late": 1 / 4}
 """First rung of each ASHA, in horizons; Ray's default is the first report."""
 RACES = {"sweeper, race": Race(), "sweeper, race, slack 0.2": Race(slack=0.2)}
 """The first is the default."""
+THAWS = ("sweeper, thaw", "sweeper, thaw without curves")
 TUNERS = (
     *("random", "Optuna TPE", "OptunaSearch", *GRACE),
     *("sweeper, no cap", "sweeper, cap", *RACES),
+    *THAWS,
 )
 ENOUGH = 30
 """Average configurations, trained to their end, after whose steps a sweep that has found one of the best is ended."""
@@ -121,11 +123,43 @@ def sweep(table: Table, name: str, at_once: int, seed: int, folder: Path) -> Swe
     return Sweep(table.name, name, at_once, seed, found, curve, trials, stopped, best_tried, best_killed, overhead)
 
 
+def thawed(table: Table, name: str, at_once: int, seed: int) -> Sweep:
+    """One sweep of freeze-thaw, in the same terms."""
+    thaw = freeze_thaw(table, seed, learn=name == "sweeper, thaw")
+    began = time.perf_counter()
+    incumbent, curve, trials, stopped, best_tried, best_killed = np.inf, [], 0, 0, False, False
+    for ended in thaw(at_once):
+        trials, stopped = trials + 1, stopped + ended.stopped
+        if ended.trial.number == table.best:
+            best_tried, best_killed = True, ended.stopped
+        truth = table.truths[ended.trial.number]
+        if not ended.stopped and truth < incumbent:
+            incumbent = truth
+            regret = float(np.expm1(truth - table.truths[table.best]))
+            curve.append((round(ended.total / table.cost, 3), round(regret, 4)))
+        found = next((spent for spent, regret in curve if regret <= NEAR), None)
+        if found is not None or ended.total >= BUDGET * table.cost:
+            break
+    overhead = 1000 * (time.perf_counter() - began) / max(trials, 1)
+    found = next((spent for spent, regret in curve if regret <= NEAR), None)
+    return Sweep(table.name, name, at_once, seed, found, curve, trials, stopped, best_tried, best_killed, overhead)
+
+
+def _table(which: str, seed: int) -> Table:
+    if which in tables.SYNTHETIC_KINDS:
+        return tables.synthetic(seed, which)
+    name, _, part = which.partition(", ")
+    whole = tables.modular(tuple(name.split()[1:]))
+    return tables.half(whole, seed) if part == "half" else whole
+
+
 def _repetition(job: tuple[str, str, int, int]) -> Sweep:
     which, name, at_once, seed = job
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    table = tables.synthetic(seed) if which == "synthetic" else tables.modular(tuple(which.split()[1:]))
+    table = _table(which, seed)
+    if name in THAWS:
+        return thawed(table, name, at_once, seed)
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         return sweep(table, name, at_once, seed, Path(folder))

@@ -5,7 +5,7 @@ configuration is given its recorded curves; nothing is trained.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from sweeper.config.loading import load
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.replay import question, recorded
+from sweeper.results.parts import rows
 from sweeper.results.query import query
 from sweeper.search.simulation import Question, Recorded
 from sweeper.space.hyperparameters import Hyperparameters, identity, to_flat
@@ -32,12 +33,16 @@ class Table:
         space: the space that tuners search.
         question: event, horizon and replicates.
         trials: identity of a configuration -> its curves.
+        signals: trial -> [O, R, E, S], what a model of curves may look at; losses and norms as logarithms.
+        shares: which of the S signals are shares.
     """
 
     name: str
     space: Space
     question: Question
     trials: Mapping[str, Recorded]
+    signals: Mapping[int, np.ndarray]
+    shares: tuple[int, ...] = (0,)
 
     def trial(self, settings: Hyperparameters) -> Recorded:
         """A configuration's curves."""
@@ -64,6 +69,33 @@ class Table:
         return float(np.mean([trial.spent[:, :, -1].sum() for trial in self.trials.values()]))
 
 
+SIGNALS = ("val_accuracy", "train_accuracy", "val_loss", "train_loss", "weight_norm")
+
+
+@cache
+def _signals() -> dict[int, np.ndarray]:
+    """Trial of the recorded table -> [operation, replicate, evaluation, signal]; a run's last values are repeated."""
+    folder = SweepFolder(DATA / "modular-23")
+    spec = load(folder.space).spec
+    names, asked = list(spec.task.operation), spec.objective
+    found: dict[int, np.ndarray] = {}
+    shape = (len(names), asked.replicates, asked.horizon // asked.evaluate_every, len(SIGNALS))
+    frame = rows(folder, "curves", ["trial", "operation", "replicate", "step", *SIGNALS]).to_pandas()
+    for (trial, operation, replicate), run in frame.groupby(["trial", "operation", "replicate"]):
+        values = run.sort_values("step")[list(SIGNALS)].to_numpy(dtype=np.float64, copy=True)
+        values[:, 2:] = np.log(values[:, 2:])
+        at = np.minimum(np.arange(shape[2]), len(values) - 1)
+        found.setdefault(trial, np.zeros(shape))[names.index(operation), replicate] = values[at]
+    return found
+
+
+def half(table: Table, seed: int) -> Table:
+    """A random half of a table's configurations: the space stays, and the others cannot be asked for."""
+    kept = np.random.default_rng([seed, 77]).permutation(len(table.trials))[: len(table.trials) // 2]
+    names = [list(table.trials)[i] for i in sorted(kept)]
+    return replace(table, name=f"{table.name}, half", trials={name: table.trials[name] for name in names})
+
+
 @cache
 def modular(operations: tuple[str, ...] = ()) -> Table:
     """The recorded table; of some operations or, by default, of all."""
@@ -82,7 +114,8 @@ def modular(operations: tuple[str, ...] = ()) -> Table:
         for each in trials
     }
     name = " ".join(("modular-23", *operations))
-    return Table(name, loaded.space, question(loaded.spec), some)
+    signals = {number: each[kept] for number, each in _signals().items()}
+    return Table(name, loaded.space, question(loaded.spec), some, signals, (0, 1))
 
 
 SYNTHETIC = {
@@ -114,9 +147,16 @@ def _listed() -> tuple[Space, list[tuple[str, dict[str, int]]]]:
     return space, found
 
 
-def synthetic(seed: int) -> Table:
-    """A made-up landscape: main effects, interactions, an optimum in weight decay; curves at a height of their own,
-    which says nothing about the time of the jump.
+SYNTHETIC_KINDS = ("synthetic", "synthetic, telling", "synthetic, misleading")
+
+
+def synthetic(seed: int, kind: str = "synthetic") -> Table:
+    """A made-up landscape: main effects, interactions, an optimum in weight decay; curves creep to a height and jump.
+
+    Args:
+        seed: of the landscape.
+        kind: `synthetic`: the height says nothing about the time of the jump; `telling`: the higher the earlier, with
+            noise of half the spread; `misleading`: so for the slower six sevenths, and the other way for the fastest.
     """
     rng = np.random.default_rng(seed)
     space, listed = _listed()
@@ -138,8 +178,14 @@ def synthetic(seed: int) -> Table:
     asked = Question(event, float(_HORIZON), _HORIZON, _EVERY, _REPLICATES)
     times = np.exp(logs[:, None] + rng.normal(0, _NOISE, (len(logs), _REPLICATES)))
     heights = rng.uniform(0.05, 0.7, times.shape)
+    if kind != "synthetic":
+        place = (np.log(times) - np.log(times).mean()) / np.log(times).std()
+        if kind == "synthetic, misleading":
+            place = np.where(place < np.quantile(place, 0.15), -place, place)
+        heights = np.clip(0.4 - 0.2 * (place + rng.normal(0, 0.5, times.shape)), 0.02, 0.8)
     trials = {name: _made_up(i, times[i], heights[i]) for i, (name, _) in enumerate(listed)}
-    return Table("synthetic", space, asked, trials)
+    signals = {each.number: each.metric[..., None] for each in trials.values()}
+    return Table(kind, space, asked, trials, signals)
 
 
 def _made_up(number: int, times: np.ndarray, heights: np.ndarray) -> Recorded:

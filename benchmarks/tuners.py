@@ -5,21 +5,29 @@ Optuna's TPE are those packages' own classes, driven as Tune and as `ask` and `t
 the restricted mean time so far, a run that has not arrived counting as the horizon.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+import numpy as np
 import optuna
+from optuna.distributions import CategoricalDistribution
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.tables import Table
 from sweeper.config.model import Race, Sampler
 from sweeper.report.replay import RuleName, rule_of
+from sweeper.search import dimensions, thaw_simulation
+from sweeper.search.encoding import Encoding
 from sweeper.search.simulation import Ended, Recorded, Rule, Uncapped
 from sweeper.search.study import Study
+from sweeper.search.thaw import Thaw
+from sweeper.space.hyperparameters import identity
 from sweeper.space.parameters import Choice
+from sweeper.space.space import Space
 from sweeper.stats import capping
 
 TRIALS = 100
@@ -153,3 +161,31 @@ class _Asha(Uncapped):
 
     def _result(self, trial: Recorded, evaluation: int) -> dict[str, Any]:
         return {"training_iteration": evaluation + 1, "val_accuracy": float(trial.scores[evaluation])}
+
+
+def freeze_thaw(table: Table, seed: int, *, learn: bool) -> Callable[[int], Iterator[Ended]]:
+    """Freeze-thaw over a table's configurations, all of which are candidates; the first ones at random."""
+    space = table.space
+    encoding = Encoding({key: dimensions.stepped(each) for key, each in space.parameters.items()}, words=_words(space))
+    order = np.random.default_rng(seed).permutation(len(table.trials))
+    left: dict[int, thaw_simulation.Candidate] = {}
+    listed = [(identity(space.settings(values), space.horizon), values) for values in space.grid(100_000) or ()]
+    there = [(table.trials[name], values) for name, values in listed if name in table.trials]
+    for place in order:
+        trial, values = there[place]
+        coordinates = space.encode(values) or {}
+        cells = encoding.cells([coordinates])[0]
+        left[trial.number] = thaw_simulation.Candidate(trial, cells, table.signals[trial.number], table.shares)
+    thaw = Thaw(encoding.places, table.question.replicates, learn=learn)
+    begun = thaw.begun
+
+    def fresh() -> list[thaw_simulation.Candidate]:
+        return [each for number, each in left.items() if number not in begun]
+
+    return lambda at_once: thaw_simulation.replay(thaw, table.question, fresh, lambda: fresh()[0], at_once)
+
+
+def _words(space: Space) -> list[str]:
+    return [
+        key for key, each in space.parameters.items() if isinstance(dimensions.stepped(each), CategoricalDistribution)
+    ]
