@@ -174,10 +174,11 @@ class SweepSpec(Section):
         default_factory=dict, description="Named configurations that always run, before the search."
     )
     sampler: Sampler = Field(default_factory=Sampler)
-    stop: Literal["cap", "asha", "none"] = Field(
+    stop: Literal["cap", "thaw", "asha", "none"] = Field(
         "cap",
-        description="cap: end a trial as soon as its result can no longer matter; asha: end it if its curve is low at "
-        "a rung, which may stop the winner; none: never.",
+        description="cap: end a trial as soon as its result can no longer matter; thaw: also begin with one seed, and "
+        "pause a trial while others promise more; asha: end it if its curve is low at a rung, which may stop the "
+        "winner; none: never.",
     )
     race: Race | None = Field(None, description="Give a trial its later replicates only while it is competitive.")
     confirm: Confirm | None = Field(None, description="Repeat the finalists on fresh seeds.")

@@ -61,14 +61,15 @@ def settled(folder: SweepFolder, clock: Clock) -> dict[int, Settled]:
     }
 
 
-def curves(folder: SweepFolder, clock: Clock, metric: str) -> pd.DataFrame:
-    """Every evaluation of the baselines and the search: trial, phase, operation, replicate, step, clock, metric.
+def curves(folder: SweepFolder, clock: Clock, metric: str, others: Sequence[str] = ()) -> pd.DataFrame:
+    """Every evaluation of the baselines and the search: trial, phase, operation, replicate, step, clock, metric,
+    and others.
 
     Trials that failed are left out: they have no curves to speak of. So are those that another has taken up again.
     """
     listed = rows(folder, "trials", ["trial", "phase", "name", "state"])
     trials = listed.to_pandas()
-    columns = ["trial", "operation", "replicate", "step", COLUMN[clock], metric]
+    columns = ["trial", "operation", "replicate", "step", COLUMN[clock], metric, *others]
     found = rows(folder, "curves", list(dict.fromkeys(columns))).to_pandas()
     found = found.assign(clock=found[COLUMN[clock]].astype(float), metric=found[metric].astype(float))
     replaced = trials["trial"].isin(taken_up_again(listed.to_pylist()))

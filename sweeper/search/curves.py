@@ -110,15 +110,22 @@ class CurveModel:
         said = total[judged] / times[judged] + so_far[judged]
         self._sensors = _sensors(mark[judged], said, target[judged] + so_far[judged])
 
-    def predict(self, curve: Curve) -> tuple[float, float]:
-        """Log time of a run by its last mark, and its standard deviation: infinite where the curve says nothing."""
-        place = len(curve.so_far) - 1
-        sensor = self._sensors.get(place)
-        if sensor is None:
-            return 0.0, np.inf
-        at = curve.at[-1:].astype(np.float32)
-        said = float(np.mean([tree.predict(at)[0, 0] for tree in self._trees])) + curve.so_far[-1]
-        return sensor.outcome + (said - sensor.said) / sensor.slope, sensor.spread
+    def predict(self, curves: Sequence[Curve]) -> tuple[Numbers, Numbers]:
+        """Log times of runs, by their last marks, and standard deviations: infinite where a curve says nothing."""
+        mean, spread = np.zeros(len(curves)), np.full(len(curves), np.inf)
+        sensors = [self._sensors.get(len(each.so_far) - 1) for each in curves]
+        judged = [i for i, sensor in enumerate(sensors) if sensor is not None]
+        if not judged:
+            return mean, spread
+        at = np.stack([curves[i].at[-1] for i in judged]).astype(np.float32)
+        longer = np.mean([tree.predict(at)[:, 0] for tree in self._trees], axis=0)
+        for i, each in zip(judged, longer, strict=True):
+            sensor = sensors[i]
+            if sensor is not None:
+                said = each + curves[i].so_far[-1]
+                mean[i] = sensor.outcome + (said - sensor.said) / sensor.slope
+                spread[i] = sensor.spread
+        return mean, spread
 
 
 @dataclass(frozen=True)

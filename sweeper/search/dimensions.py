@@ -48,6 +48,11 @@ def stepped(parameter: Choice | Int | Float) -> BaseDistribution:
     return IntDistribution(0, len(parameter.choice) - 1) if in_order(parameter.choice) else drawn(parameter)
 
 
+def first(parameter: Choice | Int | Float) -> Any:
+    """The first coordinate of a parameter: the only one where it has one."""
+    return 0 if isinstance(parameter, Choice) else parameter.bounds[0]
+
+
 def rounded(parameter: Choice | Int | Float, value: Any) -> Any:
     """The coordinate that was meant by what the sampler drew."""
     if isinstance(parameter, Choice):

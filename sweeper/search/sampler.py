@@ -154,6 +154,10 @@ class Suggestions:
         self._rebuild([each for each in self._numbers if each != handle] + [handle])
         return self._named(known)
 
+    def coordinates(self, handle: int) -> Coordinates:
+        """What was asked or added under a handle."""
+        return self._named(self._known[handle])
+
     def _take_in(self, coordinates: Coordinates, value: float | None = None) -> int:
         handle = next(self._handles)
         self._known[handle] = _Known(tuple(coordinates[key] for key in self._distributions), value)

@@ -145,6 +145,25 @@ class Study:
         settings_left = next(self._unseen, None)
         return None if settings_left is None else self.begin(settings_left, "search", "")
 
+    def coordinates(self, number: int) -> Coordinates | None:
+        """Where a trial of the baselines or the search lies in the space; None outside of it."""
+        handle = self._handles.get(number)
+        return None if handle is None else self._rounded(self._suggestions.coordinates(handle))
+
+    def unseen(self, drawn: Iterable[Coordinates]) -> list[Coordinates]:
+        """Those coordinates that mean a configuration which has not been run, each configuration once."""
+        found: dict[str, Coordinates] = {}
+        for each in drawn:
+            found.setdefault(self._identity_at(*self._rounded(each).values()), each)
+        return [self._rounded(each) for name, each in found.items() if name not in self._numbers]
+
+    def begin_at(self, coordinates: Coordinates) -> Proposal:
+        """Open a search trial at coordinates that a rule chose."""
+        settings = self._space.settings(self._space.decode(coordinates))
+        number = self._open(coordinates, settings, "search", "")
+        self._handles[number] = self._suggestions.add(coordinates)
+        return Proposal(number, settings, "search")
+
     def begin(self, settings: Hyperparameters, phase: Phase, name: str) -> Proposal:
         """Open a trial of a given configuration, with coordinates where it lies in the space."""
         coordinates = None if phase == "confirm" else self._locate(settings)
@@ -253,8 +272,7 @@ class Study:
         size = len(next(iter(drawn.values())))
         values: dict[str, npt.NDArray[Any]] = {}
         for key, parameter in self._space.parameters.items():
-            single = 0 if isinstance(parameter, Choice) else parameter.bounds[0]
-            values[key] = drawn.get(key, np.full(size, single))
+            values[key] = drawn.get(key, np.full(size, dimensions.first(parameter)))
             if isinstance(parameter, Choice):
                 grid = np.empty(len(parameter.choice), dtype=object)
                 grid[:] = self._space.grids[key]

@@ -86,12 +86,20 @@ class Thaw:
         """Whether configurations are still only spread over the space."""
         return len(self._trials) < self.startup
 
+    def best(self, count: int) -> Numbers:
+        """[up to count, D], cells of the trials with the least mean log time, of those whose begun seeds are over."""
+        ended = [trial for trial in self._trials.values() if trial.replicates and all(r.over for r in trial.replicates)]
+        ended.sort(key=lambda trial: float(np.mean([each.log_time for each in trial.replicates])))
+        return np.array([trial.cells for trial in ended[:count]])
+
     def pauses(self, number: int) -> bool:
         """Whether a trial at a mark is to be compared with the others: where its curve says something."""
         if len(self._trials) <= self.startup and len(self._trials[number].replicates) == 1:
             return False
         self._learn()
-        return any(not each.over and np.isfinite(self._predicted(each)[1]) for each in self._trials[number].replicates)
+        return bool(
+            np.isfinite(self._predicted([each for each in self._trials[number].replicates if not each.over])[1]).any()
+        )
 
     def choose(self, waiting: Sequence[int], running: Collection[int], fresh: Numbers) -> int | None:
         """The most promising of the trials that wait and of some new configurations.
@@ -135,24 +143,28 @@ class Thaw:
         return min(whole, default=None)
 
     def _runs(self, index: dict[int, int]) -> Runs:
-        rows = [
-            (index[number], seed, *self._told(each))
+        runs = [
+            (index[number], seed, each)
             for number, trial in self._trials.items()
             for seed, each in enumerate(trial.replicates)
         ]
-        columns = np.array(rows, dtype=np.float64).reshape(-1, 5).T
-        return Runs(columns[0].astype(np.int64), columns[1].astype(np.int64), *columns[2:])
+        replicates = [each for *_, each in runs]
+        over = np.array([each.over for each in replicates], dtype=np.bool_)
+        so_far = np.array([each.log_time for each in replicates], dtype=np.float64)
+        mean, spread = self._predicted(replicates)
+        return Runs(
+            np.array([configuration for configuration, *_ in runs], dtype=np.int64),
+            np.array([seed for _, seed, _ in runs], dtype=np.int64),
+            np.where(over, so_far, mean),
+            np.where(over, 0.0, spread),
+            np.where(over, -np.inf, so_far),
+        )
 
-    def _told(self, replicate: Replicate) -> tuple[float, float, float]:
-        """Its log time, the spread of that, and what it is beyond."""
-        if replicate.over:
-            return replicate.log_time, 0.0, -np.inf
-        return *self._predicted(replicate), replicate.log_time
-
-    def _predicted(self, replicate: Replicate) -> tuple[float, float]:
-        if self._curves is None or not len(replicate.curve.so_far):
-            return 0.0, np.inf
-        return self._curves.predict(replicate.curve)
+    def _predicted(self, replicates: Sequence[Replicate]) -> tuple[Numbers, Numbers]:
+        """Log times of replicates, where their curves say something, and standard deviations."""
+        if self._curves is None:
+            return np.zeros(len(replicates)), np.full(len(replicates), np.inf)
+        return self._curves.predict([each.curve for each in replicates])
 
     def _learn(self) -> None:
         """Learn from the curves of runs that are over, once there are more of them."""

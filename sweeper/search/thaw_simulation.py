@@ -110,7 +110,7 @@ def replay(
         left = fresh()
         if left and thaw.starting:
             return first()
-        cells = np.array([each.cells for each in left]).reshape(len(left), -1)
+        cells = np.array([each.cells for each in left])
         numbers = list(waiting)
         chosen = thaw.choose(numbers, list(running), cells)
         if chosen is None:

@@ -91,17 +91,18 @@ class Ending:
 
     `finished`: every run reached its event, its horizon or a non-finite loss. `stopped`: by the user or the time
     budget; such a trial is taken up again. `capped`: it could no longer matter. `lost`: a race, after some of its
-    replicates. `pruned`: by the height of its curve. `failed`: `why` says how, `detail` is the traceback.
+    replicates. `pruned`: by the height of its curve. `paused`: others promise more, and it may go on later. `failed`:
+    `why` says how, `detail` is the traceback.
     """
 
-    kind: Literal["finished", "stopped", "capped", "lost", "pruned", "failed"]
+    kind: Literal["finished", "stopped", "capped", "lost", "pruned", "paused", "failed"]
     why: str = ""
     detail: str = ""
 
     @property
     def final(self) -> bool:
-        """Whether the trial is over for good: not when it was stopped, or its machine was lost."""
-        return self.kind != "stopped" and self.why not in (NODE_LOST, DEVICE_FAILED)
+        """Whether the trial is over for good: not when it was stopped or paused, or its machine was lost."""
+        return self.kind not in ("stopped", "paused") and self.why not in (NODE_LOST, DEVICE_FAILED)
 
     @property
     def cut_short(self) -> bool:

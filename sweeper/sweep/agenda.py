@@ -1,7 +1,7 @@
 """Which trial trains next: those taken up again, the baselines, the search, and at last the confirmations."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from sweeper.config.model import SweepSpec
 from sweeper.errors import plural
@@ -43,13 +43,16 @@ class Agenda:
         self._exhausted = not spec.search
         self._closed = False
         self._confirmed = spec.confirm is None
+        self._rule = rule
         self._seeds: Counter[str] = Counter()
-        self._queue = deque(study.unfinished())
+        unfinished = study.unfinished()
+        self._paused = {each.number: each for each in unfinished if rule.pauses and each.phase == "search"}
+        self._queue = deque(each for each in unfinished if each.number not in self._paused)
         for proposal in study.opened():
             if proposal.phase == "confirm" and proposal.number in settled:
                 seen = settled[proposal.number].observations.values()
                 self._seeds[proposal.name] += min(map(len, seen), default=0)
-        opened, waiting = study.opened(), {proposal.number for proposal in self._queue}
+        opened, waiting = study.opened(), {proposal.number for proposal in unfinished}
         self.earlier = len(opened) - len(waiting)
         self.earlier_confirmed = sum(each.phase == "confirm" and each.number not in waiting for each in opened)
         for name, values in spec.baselines.items():
@@ -66,16 +69,23 @@ class Agenda:
         """Whether the search ended because no configuration was left."""
         return self._exhausted and bool(self._spec.search)
 
-    def next(self, training: bool) -> Proposal | None:
+    def next(self, training: Collection[int]) -> Proposal | None:
         """The next trial to train; None where there is none, or none yet.
 
         Args:
-            training: whether any trial is in training; confirmations wait until none is.
+            training: the trials in training; confirmations wait until there are none.
         """
         if self._queue:
             return self._queue.popleft()
         budget = self._spec.budget.trials
-        if not (self._exhausted or self._closed) and (budget is None or self._study.count < budget):
+        new = not (self._exhausted or self._closed) and (budget is None or self._study.count < budget)
+        paused = [] if self._closed else list(self._paused)
+        chosen = self._rule.choose(paused, training, new=new)
+        if isinstance(chosen, int):
+            return self._paused.pop(chosen)
+        if chosen is not None:
+            return self._study.begin_at(chosen)
+        if new:
             proposal = self._study.suggest()
             if proposal is not None:
                 return proposal
@@ -94,6 +104,10 @@ class Agenda:
         """Train a trial next: its next stage, or once more."""
         if not self._closed or proposal.phase == "confirm":
             self._queue.appendleft(proposal)
+
+    def pause(self, proposal: Proposal) -> None:
+        """Let a trial wait until the rule chooses it."""
+        self._paused[proposal.number] = proposal
 
     def ended(self, number: int, ending: Ending) -> None:
         """Take in how a trial ended."""

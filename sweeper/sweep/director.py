@@ -6,7 +6,7 @@ study from the tables. The order of trials is in `agenda`, the rules that end th
 `restarts`, and the counts that are shown in `scoreboard`.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -29,8 +29,9 @@ from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.live import LiveTrial
 from sweeper.sweep.restarts import Restarts
 from sweeper.sweep.retries import retried
+from sweeper.sweep.rules import rule_of
 from sweeper.sweep.scoreboard import Scoreboard
-from sweeper.sweep.stopping import Curves, StoppingRule, rule_of
+from sweeper.sweep.stopping import Curves, StoppingRule
 from sweeper.trackers.protocol import FinishedTrial
 from sweeper.trial import Assignment, Chunk
 
@@ -76,10 +77,10 @@ def open_director(
             study.tell(proposal.number, settled[proposal.number].value)
     checkpoints.keep({proposal.number for proposal in study.unfinished()})
     known = {n: settled[n] for n in study.values() if n in settled and study.in_space(n)}
-    rule = rule_of(spec, study.places, known, curves)
+    rule = rule_of(spec, study, known, curves)
     agenda = Agenda(spec, space, study=study, rule=rule, settled=settled, notice=broadcast.notice)
     board.begin(agenda.earlier, agenda.earlier_confirmed, searched_before)
-    return SweepDirector(
+    director = SweepDirector(
         spec,
         space,
         study=study,
@@ -91,6 +92,9 @@ def open_director(
         broadcast=broadcast,
         track=track,
     )
+    if rule.pauses:
+        director.remember(study.unfinished())
+    return director
 
 
 class SweepDirector:
@@ -122,15 +126,20 @@ class SweepDirector:
 
     def next_trial(self) -> Assignment | Wait | None:
         """See `Director`."""
-        if self.stopping:
-            return None
-        self.tick()  # a launch whose time was used up before begins nothing
-        training = bool(self.board.live)
-        proposal = self._agenda.next(training)
-        self.board.exhausted = self._agenda.exhausted
-        if proposal is None:
-            return WAIT if training else None
-        return self._start(proposal)
+        if not self.stopping:
+            self.tick()  # a launch whose time was used up before begins nothing
+        while not self.stopping:
+            training = self.board.live.keys()
+            proposal = self._agenda.next(training)
+            self.board.exhausted = self._agenda.exhausted
+            if proposal is None:
+                return WAIT if training else None
+            live = self.board.live[proposal.number] = self._live(proposal)
+            out = self._verdict(live) if self._rule.pauses else None
+            if out is None:
+                return live.assignment
+            self.end(proposal.number, out)  # while it was paused, others have become better than it can
+        return None
 
     def report(self, number: int, chunk: Chunk) -> Ending | None:
         """See `Director`."""
@@ -145,6 +154,10 @@ class SweepDirector:
         """See `Director`."""
         live = self.board.live[number]
         self._watch_devices(ending)
+        if ending.kind == "paused":
+            self._restarts.save_for_restart(live)
+            self._pause(live)
+            return
         if retried(ending, live.earlier.retries):
             self.again(number, ending.why)
             return
@@ -182,8 +195,8 @@ class SweepDirector:
         used = self.board.searched() / (hours * 3600)
         return used >= 1 or (used >= _USED_UP and not self.board.tally.trials and not self.board.live)
 
-    def _start(self, proposal: Proposal) -> Assignment:
-        """The trial's next stage, from its checkpoint where it has one."""
+    def _live(self, proposal: Proposal) -> LiveTrial:
+        """The trial with its next stage, from its checkpoint where it has one."""
         first = CONFIRMATION_REPLICATES + self._agenda.confirmed_seeds(proposal.name) if _confirms(proposal) else 0
         stages = self._stages(proposal)
         everything = Assignment(
@@ -199,8 +212,13 @@ class SweepDirector:
         before = len(earlier.trained)
         upto = next(stage for stage in stages if stage > before)
         assignment = replace(everything, replicates=everything.replicates[before:upto], state=earlier.state)
-        self.board.live[proposal.number] = LiveTrial(proposal, assignment, stages[-1], earlier)
-        return assignment
+        return LiveTrial(proposal, assignment, stages[-1], earlier)
+
+    def remember(self, proposals: Iterable[Proposal]) -> None:
+        """Let the rule know how far earlier launches have got with trials of the search."""
+        for proposal in proposals:
+            if proposal.phase == "search":
+                self._rule.remember(self._live(proposal))
 
     def _stages(self, proposal: Proposal) -> tuple[int, ...]:
         """How many replicates a trial has trained after each of its stages: only the search has several."""
@@ -227,8 +245,12 @@ class SweepDirector:
         self._restarts.save_stage(live)
         ending = self._verdict(live) or self._stopped(live) or FINISHED
         if ending == FINISHED:
-            self._requeue(live)
+            (self._pause if self._rule.pauses else self._requeue)(live)
         return ending
+
+    def _pause(self, live: LiveTrial) -> None:
+        """Let the trial wait until the rule chooses it."""
+        self._agenda.pause(self.board.live.pop(live.number).proposal)
 
     def _record(self, live: LiveTrial, ending: Ending) -> TrialSummary:
         """Make the trial durable, and let trackers know where it is over for good."""

@@ -24,6 +24,7 @@ class LiveTrial:
         earlier: the state reached by earlier starts and stages.
         began: when this start began, on the monotonic clock.
         runs: the runs of all stages so far, watched.
+        saved: whether the newest chunk brought a state, so that pausing now loses nothing.
     """
 
     proposal: Proposal
@@ -32,6 +33,7 @@ class LiveTrial:
     earlier: Checkpoint
     began: float = field(init=False)
     runs: TrialWatch = field(init=False)
+    saved: bool = field(default=False, init=False)
     _chunks: list[Chunk] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -46,6 +48,7 @@ class LiveTrial:
 
     def add(self, chunk: Chunk) -> None:
         """Take in further evaluations."""
+        self.saved = chunk.state is not None
         self._chunks.append(replace(chunk, state=None))
         self.runs.see(chunk.columns)
 

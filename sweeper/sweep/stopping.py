@@ -3,14 +3,14 @@
 The director asks a rule for a verdict after each chunk and between two stages, and reports to it each trial that has
 ended and each that starts again. Baselines and confirmations are never judged: they always train to their end.
 
-A new rule is one class here and one line in `rule_of`. A rule that pauses trials returns an `Ending` of a new kind,
-`paused`, that is not `final`: the director then keeps the checkpoint, frees the place and hands the proposal to
-`Agenda.pause`; `Agenda.next` asks the rule, before it asks the search, which of the paused trials resumes now. Nothing
-else of the director knows of rules.
+A new rule is one class and one line in `rule_of`. A rule that pauses trials (`sweeper.sweep.thawing`) returns an
+`Ending` of the kind `paused`: the director keeps the checkpoint, frees the place and hands the proposal to
+`Agenda.pause`; `Agenda.next` lets the rule choose among the paused trials and new ones. Nothing else of the director
+knows of rules.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import pandas as pd
@@ -19,14 +19,15 @@ from sweeper.config.model import SweepSpec
 from sweeper.results.readback import Observations, Settled
 from sweeper.results.summary import TrialSummary
 from sweeper.search.pruning import Pruner
+from sweeper.space.space import Coordinates
 from sweeper.stats import objective
 from sweeper.stats.capping import Cap
 from sweeper.stats.events import CUT_SHORT, Ending
 from sweeper.stats.racing import Race, stages
 from sweeper.sweep.live import LiveTrial
 
-Curves = Callable[[], pd.DataFrame]
-"""Reads the curves of earlier launches (`sweeper.results.readback.curves`)."""
+Curves = Callable[..., pd.DataFrame]
+"""Reads the curves of earlier launches (`sweeper.results.readback.curves`); takes the names of further columns."""
 
 
 class StoppingRule(Protocol):
@@ -45,6 +46,10 @@ class StoppingRule(Protocol):
         """Take in a trial that is over for good, whatever its phase."""
         ...
 
+    def remember(self, live: LiveTrial) -> None:
+        """Take in a trial that is not over, as an earlier launch left it."""
+        ...
+
     def restarted(self, number: int) -> None:
         """Forget what a trial has shown since it was last started: it will train again, now or in a later launch."""
         ...
@@ -57,34 +62,45 @@ class StoppingRule(Protocol):
         """Whether a trial that an earlier launch cut short may be one of the best after all."""
         ...
 
+    @property
+    def pauses(self) -> bool:
+        """Whether trials wait between stages until they are chosen."""
+        ...
 
-def rule_of(spec: SweepSpec, places: int, earlier: Mapping[int, Settled], curves: Curves) -> StoppingRule:
-    """The rule that a sweep asks for, with what the trials of earlier launches have taught it.
+    def choose(self, paused: Sequence[int], training: Collection[int], *, new: bool) -> int | Coordinates | None:
+        """Which trial trains next.
 
-    Args:
-        spec: the sweep.
-        places: how many of the best trials can still matter.
-        earlier: the settled trials of the baselines and the search that lie in the space, by number.
-        curves: reads their curves; called where the rule needs them.
-    """
-    if spec.stop == "none":
-        return Never(spec)
-    if spec.stop == "asha":
-        return Asha(spec, curves)
-    return Capped(spec, places, earlier) if spec.race is None else Raced(spec, places, earlier)
+        Args:
+            paused: trials that wait.
+            training: trials in training.
+            new: whether the budget allows a new configuration.
+
+        Returns:
+            One of the paused trials; coordinates of a new one; None to let the sampler propose one.
+        """
+        ...
 
 
 class Never:
     """`stop: none`: every trial trains to its end."""
 
+    pauses = False
+
     def __init__(self, spec: SweepSpec):
         self.stages: tuple[int, ...] = (spec.objective.replicates,)
+
+    def choose(self, paused: Sequence[int], training: Collection[int], *, new: bool) -> int | Coordinates | None:
+        """See `StoppingRule`."""
+        return None
 
     def verdict(self, live: LiveTrial) -> Ending | None:
         """See `StoppingRule`."""
         return None
 
     def finished(self, live: LiveTrial, summary: TrialSummary) -> None:
+        """See `StoppingRule`."""
+
+    def remember(self, live: LiveTrial) -> None:
         """See `StoppingRule`."""
 
     def restarted(self, number: int) -> None:
