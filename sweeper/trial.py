@@ -1,9 +1,9 @@
 """Records between the search, the runners and training: an assignment goes in, chunks of its curve come out."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -123,3 +123,25 @@ Train = Callable[[Assignment], Iterator[Chunk]]
 A function whose chunks carry a state must resume from `Assignment.state`: it then yields only what follows that chunk,
 or raises UnusableStateError. A function whose chunks carry none is restarted from step 0.
 """
+
+
+class Engine(Protocol):
+    """Trials that train on one device together, in one process; see `sweeper.training.engine`."""
+
+    def __len__(self) -> int: ...
+
+    def admit(self, assignment: Assignment) -> None:
+        """Begin a trial, or go on with it from its state; raises what ends it at once."""
+        ...
+
+    def remove(self, number: int) -> None:
+        """Let a trial go, if it is still there."""
+        ...
+
+    def step(self) -> Sequence[tuple[int, Chunk | BaseException | None]]:
+        """Train for a moment: of some trials their next chunk, the exception that ended them, or None at their end."""
+        ...
+
+
+OpenEngine = Callable[[float, Precision], Engine]
+"""Makes the engine of this process's device, for that many cores and that precision; it can be pickled."""

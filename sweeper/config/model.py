@@ -148,6 +148,9 @@ class Resources(Section):
     gpu: GpuShare = Field(
         0.0, description="GPUs for each trial: 0, a fraction such as 0.25, a whole number, or auto to measure it."
     )
+    engine: Literal["on", "off"] = Field(
+        "off", description="Whether the trials on a device train in one process there, stacked where they can be."
+    )
 
     @field_validator("gpu")
     @classmethod

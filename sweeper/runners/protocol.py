@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from sweeper.stats.events import DEVICE_FAILED, ERROR, OUT_OF_MEMORY, UNUSABLE_STATE, Ending
-from sweeper.trial import Assignment, Chunk, Train, UnusableStateError
+from sweeper.trial import Assignment, Chunk, OpenEngine, Train, UnusableStateError
 
 Wait = Literal["wait"]
 WAIT: Wait = "wait"
@@ -83,8 +83,27 @@ class SharesGpus(Runner, Protocol):
         ...
 
 
+@runtime_checkable
+class TrainsTogether(Runner, Protocol):
+    """A runner whose trials on a device can train in one process there."""
+
+    def train_together(self, open_engine: OpenEngine) -> None:
+        """From now on let them, in the engine that this makes, and the training function rest."""
+        ...
+
+
+class EndedError(Exception):
+    """A trial ended in another process; `ending` says how."""
+
+    def __init__(self, ending: Ending):
+        super().__init__(ending.detail or ending.why)
+        self.ending = ending
+
+
 def ending_of(error: BaseException) -> Ending:
     """The ending of a trial whose training function raised."""
+    if isinstance(error, EndedError):
+        return error.ending
     names = {cls.__name__ for cls in type(error).__mro__}
     detail = "".join(traceback.format_exception(error))
     # CUDA and cuBLAS say it in their own words where torch did not ask for the memory itself.

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +19,7 @@ from sweeper.environment import machine
 from sweeper.errors import UserError
 from sweeper.runners.capacity import Nodes, Room
 from sweeper.runners.protocol import Answer, Director
-from sweeper.trial import Train
+from sweeper.trial import OpenEngine, Train
 
 _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -40,7 +40,7 @@ machine.have_a_home()
 import ray  # noqa: E402  # Ray reads its settings when it is imported
 from ray import tune  # noqa: E402
 
-from sweeper.runners import connection, lost_workers, scratch  # noqa: E402  # these import ray too
+from sweeper.runners import connection, lost_workers, ray_engines, scratch  # noqa: E402  # these import ray too
 from sweeper.runners.tune_adapters import Adapter, Clock, Scheduler, Searcher, Trial  # noqa: E402
 
 _LOOK_EVERY_S = 2
@@ -76,6 +76,7 @@ class RayTune:
         self._logical, self._imports = logical or {}, imports
         self._scratch: Path | None = None
         self._joined = False
+        self._open_engine: OpenEngine | None = None
 
     def __enter__(self) -> "RayTune":
         self._scratch = scratch.make()
@@ -128,12 +129,18 @@ class RayTune:
         """See `SharesGpus`."""
         self._room.gpu, self._room.growing = share, share > 0
 
+    def train_together(self, open_engine: OpenEngine) -> None:
+        """From now on let the trials on a device train in one engine there, and the training function rest."""
+        self._open_engine = open_engine
+
     def run(self, train: Train, director: Director) -> None:
         """Train what the director asks for until it has no more. Raises what the director raised."""
         with ExitStack() as starting:
             starting.enter_context(_STARTING)
             adapter = Adapter(director, self._room, starting.close)
-            self._fit(train, adapter)
+            together = nullcontext(train) if self._open_engine is None else ray_engines.serving(self._open_engine)
+            with together as function:
+                self._fit(function, adapter)
         if adapter.error is not None:
             raise adapter.error
 

@@ -29,6 +29,7 @@ class Trial(tune.Trainable):
     def setup(self, config: dict[str, Any], train: Train) -> None:  # type: ignore[override]  # with_parameters adds it
         """Take the first trial of this actor."""
         self._train = train
+        self._chunks: Iterator[Chunk] | None = None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -36,8 +37,12 @@ class Trial(tune.Trainable):
         self._begin(new_config)
         return True
 
+    def cleanup(self) -> None:
+        """Let go of the training function: what it has begun elsewhere ends with it."""
+        self._chunks = None
+
     def _begin(self, config: dict[str, Any]) -> None:
-        self._chunks: Iterator[Chunk] | None = None
+        self._chunks = None
         self._text, self._state = config["assignment"], config["state"]
 
     def step(self) -> dict[str, Any]:
@@ -233,10 +238,10 @@ def _loss(trial: Any) -> Ending:
     if not trial.pickled_error_file:
         return Ending("failed", ERROR, Path(trial.error_file).read_text() if trial.error_file else "")
     error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    return Ending("failed", _cause(error), str(error))
+    return Ending("failed", cause_of(error), str(error))
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
     """Which of the causes in `sweeper.sweep.retries` an error of Tune's is."""
     reason = error.cause if isinstance(error, LostWorkerError) else error
     if isinstance(reason, BrokenWorkerError):

@@ -28,7 +28,7 @@ from sweeper.results.readback import curves, searched_seconds, settled
 from sweeper.results.schema import tables
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
-from sweeper.runners.protocol import Runner, SharesGpus
+from sweeper.runners.protocol import Runner, SharesGpus, TrainsTogether
 from sweeper.search.study import Study
 from sweeper.sweep import resume as continuation
 from sweeper.sweep.broadcast import Broadcast
@@ -41,7 +41,7 @@ from sweeper.tasks.task import References
 from sweeper.trackers import dispatch
 from sweeper.trackers.protocol import FinishedTrial
 from sweeper.training.named import train as our_training
-from sweeper.trial import Train
+from sweeper.trial import OpenEngine, Train
 
 Where = Literal["ray", "here"]
 Say = Callable[[str], object]
@@ -147,9 +147,12 @@ def _launch(
             measured: dict[str, Any] = {"changed": changed} if changed else {}
             if spec.task.prepares and train is None:
                 measured[REFERENCES] = _prepare(spec, console)
+            engine = None if train is not None else _engine(spec)
             train = train or our_training
             if spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
-                measured["gpu"] = _share_gpus(runner, loaded, train, say)
+                measured["gpu"] = _share_gpus(runner, loaded, train, engine, say)
+            if engine is not None and isinstance(runner, TrainsTogether):
+                runner.train_together(engine)
             record = continuation.record_launch(folder, loaded, space, measured)
             # Tables before trials are taken up: what a crash left between tables and study is settled then.
             writer = Writer(folder, record, tables(spec.task))
@@ -286,6 +289,16 @@ def _warnings(spec: SweepSpec) -> list[str]:
     return found
 
 
+def _engine(spec: SweepSpec) -> OpenEngine | None:
+    """What makes the engine that trials of a device train in; None where each trains in a process of its own."""
+    if spec.resources.engine == "off":
+        return None
+    from sweeper.training.engine import open_engine  # noqa: PLC0415  # torch takes seconds to import
+    from sweeper.training.learners.loop_task import LoopTask  # noqa: PLC0415
+
+    return None if isinstance(spec.task, LoopTask) else open_engine
+
+
 def _prepare(spec: SweepSpec, console: Console) -> References:
     """Make what the task needs before its first trial. Returns the reference values of its results."""
     from sweeper.training.learners.registry import learner_of  # noqa: PLC0415  # only here is it needed
@@ -307,7 +320,9 @@ def _runner(
     return ray, ray
 
 
-def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, say: Say) -> dict[str, Any]:
+def _share_gpus(
+    runner: SharesGpus, loaded: Loaded, train: Train, engine: OpenEngine | None, say: Say
+) -> dict[str, Any]:
     """Measure the share of a GPU for each trial and print it. Returns the measurement, for the provenance."""
     from sweeper.training import probe  # noqa: PLC0415  # only here is it needed
 
@@ -316,8 +331,12 @@ def _share_gpus(runner: SharesGpus, loaded: Loaded, train: Train, say: Say) -> d
     if runner.most_on_a_gpu:
         say("gpu: auto: measuring how many trials share a GPU")
         task = heaviest(loaded.spec, loaded.space)
-        measured = runner.on_a_gpu(partial(probe.probe, train, task, runner.most_on_a_gpu))
-        share, words = probe.verdict(measured)
+        if engine is None:
+            measured = runner.on_a_gpu(partial(probe.probe, train, task, runner.most_on_a_gpu))
+        else:
+            measured = runner.on_a_gpu(partial(probe.probe_together, engine, task, runner.most_on_a_gpu))
+        runs = 0 if engine is None else len(task.replicates) * len(task.task.operations)
+        share, words = probe.verdict(measured, runs)
     runner.share_gpus(share)
     say(f"gpu: auto: {words}")
     return {"share": share, "words": words, "probe": asdict(measured) if measured else None}

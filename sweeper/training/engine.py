@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from sweeper.config.model import Precision
 from sweeper.training.checkpoint import Pace, pack, unpack
 from sweeper.training.cohort import Cohort
-from sweeper.training.device import name_of
+from sweeper.training.device import name_of, prepare
 from sweeper.training.learners.learner import Learner, Run
 from sweeper.training.learners.registry import learner_of
 from sweeper.trial import Assignment, Chunk, Columns, UnusableStateError, seeds_of
@@ -22,7 +23,7 @@ from sweeper.trial import Assignment, Chunk, Columns, UnusableStateError, seeds_
 CHUNK_SECONDS = 1.0
 """How long to train between two chunks: long enough to keep bookkeeping cheap, short enough to be stopped soon."""
 
-Event = Chunk | Exception | None
+Event = Chunk | BaseException | None
 """Of a trial: the next chunk; the exception that ended it; None at its end, where no chunk has said that it is."""
 
 
@@ -120,7 +121,7 @@ class Engine:
         began = time.perf_counter()
         try:
             columns = turn.cohort.evaluate() if sharing else {}
-        except Exception as error:  # noqa: BLE001  # the user's code or torch: its failure is the outcome of its trials
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # the user's code or torch: its failure is the outcome of its trials
             self._turns.remove(turn)
             for number in sharing:
                 del self._tenants[number]
@@ -153,7 +154,7 @@ class Engine:
         tenant.place += 1
         try:
             self._place(tenant, None)
-        except Exception as error:  # noqa: BLE001  # as above
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # as above
             del self._tenants[number]
             yield number, error
 
@@ -191,6 +192,11 @@ class Engine:
             if number in turn.cohort.trials:
                 turn.cohort.leave(number)
         self._turns = [turn for turn in self._turns if turn.cohort.trials]
+
+
+def open_engine(cpu: float, precision: Precision) -> Engine:
+    """The engine of this process's device."""
+    return Engine(prepare(cpu, precision))
 
 
 def _restore(cohort: Cohort, state: dict[str, Any]) -> None:

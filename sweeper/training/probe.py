@@ -6,14 +6,16 @@ decided on is pure: `next_size` and `best` look at measurements alone.
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from textwrap import shorten
-from typing import cast
+from typing import TypeVar, cast
 
-from sweeper.trial import Assignment, Train
+from sweeper.trial import Assignment, Engine, OpenEngine, Train
+
+Trial = TypeVar("Trial")
 
 GAIN = 1.05
 """How many times as fast a company has to be to be worth its memory."""
@@ -83,12 +85,52 @@ def measure(train: Train, assignment: Assignment, most: int, free: Callable[[], 
         while isinstance(size := next_size(companies, room, most), int):
             trials += [started.enter_context(_training(train, assignment)) for _ in range(size - len(trials))]
             try:
-                rate = _rate(trials, seconds)
+                rate = _rate(_chunks(trials), trials, seconds)
             except _Refused as refusal:
                 return Probe(tuple(companies), f"{size} at once: {refusal}")
             # Trials do not give memory back while they train, so now is when they have the most of it.
             companies.append(Company(size, rate, room - free()))
     return Probe(tuple(companies), size)
+
+
+def probe_together(open_engine: OpenEngine, assignment: Assignment, most: int) -> Probe | None:
+    """As `probe`, but every company trains in one engine, in this process."""
+    import torch  # noqa: PLC0415  # as above
+
+    if not torch.cuda.is_available():
+        return None
+    engine = open_engine(assignment.cpu, assignment.precision)
+    return measure_together(engine, assignment, most, lambda: torch.cuda.mem_get_info()[0], _SECONDS)
+
+
+def measure_together(
+    engine: Engine, assignment: Assignment, most: int, free: Callable[[], int], seconds: float
+) -> Probe:
+    """As `measure`, but every company trains in the engine."""
+    room, companies, trials = free(), list[Company](), dict[int, int]()
+    chunks = _stepped(engine, assignment, trials)
+    while isinstance(size := next_size(companies, room, most), int):
+        try:
+            for number in range(len(trials), size):
+                engine.admit(replace(assignment, number=number))
+                trials[number] = number
+            rate = _rate(chunks, trials, seconds)
+        except Exception as error:  # noqa: BLE001  # the user's code or torch: why this company cannot be
+            return Probe(tuple(companies), f"{size} at once: {shorten(f'{type(error).__name__}: {error}', 200)}")
+        companies.append(Company(size, rate, room - free()))
+    return Probe(tuple(companies), size)
+
+
+def _stepped(engine: Engine, assignment: Assignment, trials: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Every chunk as it is trained: which trial's, and its updates. A trial that is over begins once more."""
+    while True:
+        for number, event in engine.step():
+            if isinstance(event, BaseException):
+                raise event
+            if event is not None:
+                yield number, len(event) * assignment.objective.evaluate_every
+            if event is None or event.last:
+                engine.admit(replace(assignment, number=number))
 
 
 def next_size(companies: Sequence[Company], room: int, most: int) -> int | str:
@@ -122,8 +164,8 @@ def best(companies: Sequence[Company]) -> Company:
     return found
 
 
-def verdict(probe: Probe | None) -> tuple[float, str]:
-    """The share of a GPU that trials are to get, and why."""
+def verdict(probe: Probe | None, runs: int = 0) -> tuple[float, str]:
+    """The share of a GPU that trials are to get, and why; `runs` of each trial, where they train in one engine."""
     if probe is None:
         return 0.0, "torch sees no GPU, so trials train on the CPU; sweeper doctor may say why"
     if not probe.companies:
@@ -133,19 +175,20 @@ def verdict(probe: Probe | None) -> tuple[float, str]:
     if chosen == alone:
         return share, f"measured 1 ({alone.rate:,.0f} model steps/s, {each}; {probe.ended})"
     rates = f"{chosen.rate:,.0f} model steps/s against {alone.rate:,.0f} alone"
+    if runs:
+        rates = f"in one engine, {runs * chosen.trials} runs in a stack: {rates}"
     return share, f"measured {share:g} ({chosen.trials} trials at once: {rates}, {each} each; {probe.ended})"
 
 
-def _rate(trials: Sequence[Connection], seconds: float) -> float:
+def _rate(chunks: Iterator[tuple[Trial, int]], trials: Iterable[Trial], seconds: float) -> float:
     """Updates of single models a second, of all trials together, each counted between its chunks.
 
     Counting begins when every trial has delivered a chunk: all of them train, and are past compiling.
     """
-    chunks = _chunks(trials)
     cold = set(trials)
+    heard: dict[Trial, list[tuple[float, int]]] = {each: [] for each in cold}
     while cold:
         cold.discard(next(chunks)[0])
-    heard: dict[Connection, list[tuple[float, int]]] = {each: [] for each in trials}
     until = time.monotonic() + seconds
     while time.monotonic() < until or min(map(len, heard.values())) < 2:
         trial, updates = next(chunks)

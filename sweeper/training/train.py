@@ -24,7 +24,7 @@ def train(assignment: Assignment) -> Iterator[Chunk]:
     engine.admit(assignment)
     while len(engine):
         for _, event in engine.step():
-            if isinstance(event, Exception):
+            if isinstance(event, BaseException):
                 raise event
             if event is not None:
                 yield event

@@ -23,6 +23,7 @@ class Recording:
     trials: int
     cap: dict[int, int] = field(default_factory=dict)  # trial -> chunks after which it is capped
     fail_in: str = ""  # a method that raises
+    make: Callable[[int], Assignment] = assignment
     started: list[int] = field(default_factory=list)
     chunks: dict[int, list[Chunk]] = field(default_factory=dict)
     endings: dict[int, list[Ending]] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class Recording:
         number = len(self.started)
         self.started.append(number)
         self.most_at_once = max(self.most_at_once, len(live) + 1)
-        return assignment(number)
+        return self.make(number)
 
     def report(self, number: int, chunk: Chunk) -> Ending | None:
         if self.fail_in == "report":

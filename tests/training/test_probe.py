@@ -11,13 +11,13 @@ import torch
 from sweeper.config.model import Objective
 from sweeper.space.hyperparameters import from_flat
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.training import probe
-from sweeper.training.probe import Company, Probe, best, measure, next_size, verdict
+from sweeper.training import engine, probe
+from sweeper.training.probe import Company, Probe, best, measure, measure_together, next_size, verdict
 from sweeper.training.train import train
-from sweeper.trial import Assignment
+from sweeper.trial import Assignment, Chunk
 from tests.fakes.training_functions import counted, dies_at_once, steady
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 ROOM = 80 * GIB
 
 
@@ -162,3 +162,36 @@ def alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_companies_in_one_engine_are_measured_however_near_their_horizon_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CHUNK_SECONDS", 0.0)
+    free = iter([1000 * MIB, 900 * MIB, 850 * MIB])
+    measured = measure_together(engine.open_engine(1, "float32"), small(), 2, lambda: next(free), 0.05)
+    assert [(each.trials, each.memory) for each in measured.companies] == [(1, 100 * MIB), (2, 150 * MIB)]
+    assert all(each.rate > 0 for each in measured.companies)
+    assert measured.ended in ("there are cores for 2 at once", "2 at once gain less than 5%")
+
+
+def test_a_company_that_an_engine_cannot_train_ends_the_measurement_in_words() -> None:
+    class Full:
+        def __len__(self) -> int:
+            return 0
+
+        def admit(self, assignment: Assignment) -> None:
+            raise MemoryError("no more")
+
+        def remove(self, number: int) -> None:
+            raise AssertionError
+
+        def step(self) -> list[tuple[int, Chunk | BaseException | None]]:
+            raise AssertionError
+
+    assert measure_together(Full(), small(), 2, lambda: 2**30, 0.1) == Probe((), "1 at once: MemoryError: no more")
+
+
+def test_a_verdict_of_an_engine_says_how_many_runs_a_stack_holds() -> None:
+    probe = Probe((Company(1, 100.0, 2**30), Company(2, 190.0, 2**30), Company(4, 350.0, 2**31)), "enough")
+    share, words = verdict(probe, runs=3)
+    assert share == 0.25
+    assert "in one engine, 12 runs in a stack: 350 model steps/s against 100 alone" in words

@@ -1,0 +1,182 @@
+"""One engine process on each GPU: the trials that Ray places there train in it together.
+
+Ray Tune schedules every trial with its share, as ever; a trial's worker is then only its ear and mouth. The first trial
+on a device finds no engine there and has one started, by a registry that the sweep owns: what it starts ends with it,
+and it ends with the sweep, however that ends. A trial whose worker is lost is let go when nobody has fetched its chunks
+for a while; one whose engine is lost goes on from its checkpoint in the next.
+"""
+
+import asyncio
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweeper.runners.protocol import EndedError, ending_of
+from sweeper.runners.tune_adapters import cause_of
+from sweeper.stats.events import DEVICE_FAILED, FINISHED, Ending
+from sweeper.trial import Assignment, Chunk, Engine, OpenEngine, Train
+
+_FETCH_SECONDS = 5.0
+"""How long a worker waits for a chunk before it asks again."""
+_SILENCE_SECONDS = 300.0
+"""After which a trial that nobody fetches chunks of is let go."""
+
+
+@contextmanager
+def serving(open_engine: OpenEngine) -> Iterator[Train]:
+    """Within the block, a training function for Ray's workers that trains on the engine of the worker's device."""
+    registry: Any = ray.remote(Registry).options(num_cpus=0, max_restarts=-1).remote(open_engine)
+    try:
+        yield partial(train, registry)
+    finally:
+        ray.kill(registry)
+
+
+def train(registry: Any, assignment: Assignment) -> Iterator[Chunk]:
+    """Train a trial on the engine of the device that Ray gave this worker.
+
+    Raises:
+        EndedError: the trial ended in another way than by being over.
+    """
+    node, gpus = ray.get_runtime_context().get_node_id(), ray.get_gpu_ids()
+    gpu = str(gpus[0]) if gpus else ""
+    host = ray.get(registry.host.remote(node, gpu))
+    try:
+        yield from _chunks(host, assignment)
+    except ray.exceptions.RayActorError as error:
+        ray.get(registry.forget.remote(node, gpu, host))
+        raise EndedError(Ending("failed", cause_of(error), str(error))) from None
+    except EndedError as ended:
+        if ended.ending.why == DEVICE_FAILED:  # no trial can go on in that process
+            ray.get(registry.forget.remote(node, gpu, host))
+        raise
+
+
+def _chunks(host: Any, assignment: Assignment) -> Iterator[Chunk]:
+    state = None if assignment.state is None else ray.put(assignment.state)
+    ticket = ray.get(host.admit.remote(assignment.to_json(), state))
+    try:
+        while True:
+            said: Chunk | Ending | None = ray.get(host.fetch.remote(ticket))
+            if isinstance(said, Chunk):
+                yield said
+            elif said is not None and said != FINISHED:
+                raise EndedError(said)
+            if said == FINISHED or (isinstance(said, Chunk) and said.last):
+                return
+    finally:
+        host.remove.remote(ticket)
+
+
+class Registry:
+    """The actor that starts engines: one on each device, for whichever trial is placed there first."""
+
+    def __init__(self, open_engine: OpenEngine):
+        self._open = open_engine
+        self._hosts: dict[tuple[str, str], Any] = {}
+
+    def host(self, node: str, gpu: str) -> Any:
+        """The engine of a device."""
+        if (node, gpu) not in self._hosts:
+            here = NodeAffinitySchedulingStrategy(node, soft=False)
+            options = {"num_cpus": 0, "scheduling_strategy": here, "max_concurrency": 10_000}
+            self._hosts[node, gpu] = ray.remote(Host).options(**options).remote(self._open, gpu)
+        return self._hosts[node, gpu]
+
+    def forget(self, node: str, gpu: str, host: Any) -> None:
+        """End an engine that is lost or broken, unless another has taken its place already."""
+        found = self._hosts.get((node, gpu))
+        if found is not None and found == host:
+            ray.kill(self._hosts.pop((node, gpu)))
+
+
+class Host:
+    """The actor around an engine, which trains in a thread of its own; tickets are the numbers of its trials."""
+
+    def __init__(self, open_engine: OpenEngine, gpu: str):
+        # Ray hides all GPUs from who asks for none: the share of this one is the trials'.
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+        self._open = open_engine
+        self._tickets = count()
+        self._commands: queue.SimpleQueue[tuple[int, tuple[str, bytes | None] | None]] = queue.SimpleQueue()
+        self._said: dict[int, asyncio.Queue[Chunk | Ending]] = {}
+        self._fetched: dict[int, float] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def admit(self, text: str, state: bytes | None) -> int:
+        """Let a trial train. Returns its ticket; that it cannot is the first thing to fetch."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            threading.Thread(target=self._run, daemon=True).start()
+        ticket = next(self._tickets)
+        self._said[ticket], self._fetched[ticket] = asyncio.Queue(), time.monotonic()
+        self._commands.put((ticket, (text, state)))
+        return ticket
+
+    async def fetch(self, ticket: int) -> Chunk | Ending | None:
+        """The next chunk of a trial, or how it ended; None if there is nothing yet."""
+        self._fetched[ticket] = time.monotonic()
+        try:
+            return await asyncio.wait_for(self._said[ticket].get(), _FETCH_SECONDS)
+        except TimeoutError:
+            return None
+
+    async def remove(self, ticket: int) -> None:
+        """Let a trial go."""
+        self._said.pop(ticket, None)
+        self._fetched.pop(ticket, None)
+        self._commands.put((ticket, None))
+
+    def _run(self) -> None:
+        """Train whatever there is, for good. Without this thread nobody would train: the process ends with it."""
+        engine: Engine | None = None
+        try:
+            while True:
+                idle = engine is None or not len(engine)
+                while idle or not self._commands.empty():
+                    engine = self._obey(engine, *self._commands.get())
+                    idle = engine is None or not len(engine)
+                assert engine is not None, "it is not idle"
+                for ticket, event in engine.step():
+                    if isinstance(event, BaseException):
+                        self._say(ticket, ending_of(event))
+                    else:
+                        self._say(ticket, FINISHED if event is None else event)
+                for ticket, fetched in list(self._fetched.items()):
+                    if time.monotonic() - fetched > _SILENCE_SECONDS:
+                        engine.remove(ticket)
+        finally:
+            os._exit(1)
+
+    def _obey(self, engine: Engine | None, ticket: int, what: tuple[str, bytes | None] | None) -> Engine | None:
+        """Admit a trial or remove one."""
+        if what is None:
+            if engine is not None:
+                engine.remove(ticket)
+            return engine
+        text, state = what
+        try:
+            assignment = replace(Assignment.from_json(text), number=ticket, state=state)
+            engine = engine or self._open(assignment.cpu, assignment.precision)
+            engine.admit(assignment)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # of the user's code or torch: an outcome
+            self._say(ticket, ending_of(error))
+        return engine
+
+    def _say(self, ticket: int, what: Chunk | Ending) -> None:
+        def put() -> None:
+            if ticket in self._said:
+                self._said[ticket].put_nowait(what)
+
+        assert self._loop is not None, "there is a ticket"
+        self._loop.call_soon_threadsafe(put)

@@ -1,0 +1,41 @@
+"""Trials on Ray that train in one engine process a device."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeper.space import hyperparameters
+from sweeper.stats.events import FINISHED
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
+from sweeper.training.engine import open_engine
+from sweeper.training.train import train
+from sweeper.trial import Assignment, Chunk, join
+from tests.fakes import engines
+from tests.fakes.directors import Recording
+from tests.fakes.runs import objective
+
+
+def assignment(number: int, **changes: object) -> Assignment:
+    flat = {"width": 16, "heads": 2, "depth": 1, "batch.max": 12, "learning_rate": 1e-3 * (number + 1)}
+    settings = hyperparameters.canonical_form(hyperparameters.from_flat(flat), 40)
+    task = ModularArithmetic(name="modular_arithmetic", operation=("x_plus_y",), modulus=23)
+    given = Assignment(number, settings, task, objective(horizon=40), (0, 1), 1)
+    return replace(given, **changes)  # type: ignore[arg-type]  # whatever they are
+
+
+def curves(chunks: list[Chunk]) -> dict[str, list[object]]:
+    return {name: each.tolist() for name, each in join(chunks).items() if name != "seconds"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_trials_come_out_as_if_each_had_trained_in_a_process_of_its_own() -> None:
+    from sweeper.runners.ray_tune import RayTune
+
+    director = Recording(trials=5, make=assignment)
+    with RayTune(cpu=1, gpu=0.5) as runner:
+        runner.train_together(open_engine)
+        runner.run(engines.never, director)
+    assert director.endings == {number: [FINISHED] for number in range(6)}
+    for number in (0, 5):
+        assert curves(director.chunks[number]) == curves(list(train(assignment(number))))
