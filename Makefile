@@ -16,7 +16,7 @@ lint: install
 	$(BIN)/lint-imports --no-cache
 
 suite: install
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 3 # tests wait for servers, Ray and each other half of the time
 
 quick: install
 	$(BIN)/pytest --numprocesses 2 -m 'not slow'

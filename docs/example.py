@@ -26,7 +26,7 @@ sweep = launch(space, smaller, where="here")
 print(sweep)
 
 # %% One trial, and two compared on equal seeds.
-best = sweep.leaderboard().data.rows[0]["trial"]
+best = next(row["trial"] for row in sweep.leaderboard().data.rows if not row["baseline"])
 print(sweep.trial(best))
 print(sweep.compare(best, "constant-128"))
 

@@ -275,7 +275,7 @@ def test_a_store_that_is_away_for_a_while_is_said_once_and_caught_up_with(
         wait_for(lambda: objects(store) == SWEEP | {"study.journal": "still away"})
         wait_for(lambda: len(notices) == 2)
     assert notices[0].startswith(f"{address} cannot be updated (")
-    assert notices[0].endswith(f"); trying again, and {here.root} has everything")
+    assert notices[0].endswith(f"); retrying; {here.root} has everything")
     assert notices[1] == f"{address} is up to date again"
 
 
@@ -288,9 +288,7 @@ def test_a_store_that_is_away_at_the_end_is_an_error_that_names_the_folder(
             cable.pull()
     said = str(raised.value)
     assert said.startswith(f"{address}: the last results could not be uploaded (")
-    assert said.endswith(
-        f"). {here.root} has all of them; the same command on this machine brings them there and goes on"
-    )
+    assert said.endswith(f"). {here.root} has all of them; the same command on this machine uploads them and continues")
     assert raised.value.exit_code == 1
     assert content(here) == SWEEP
     cable.plug()
@@ -332,7 +330,7 @@ def test_a_store_that_somebody_empties_is_filled_again(address: str, store: Stor
         mirror.push()
         store.delete_folder("")
         fill(here, {"study.journal": "more"})
-        with pytest.raises(OSError, match=r"mirror.json is gone; everything is brought again"):
+        with pytest.raises(OSError, match=r"mirror.json is missing; everything is uploaded again"):
             mirror.push()
         mirror.push()
         assert objects(store) == SWEEP | {"study.journal": "more"}

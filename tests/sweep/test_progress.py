@@ -72,10 +72,10 @@ def test_plain_lines_for_a_pipe(sweep: Sweep) -> None:
     assert [STAMP.sub("", line) for line in lines] == [
         "trial 0 (baseline published): reached 2/2, mean 65 steps  weight_decay=0.5 batch.max=512",
         "trial 1: reached 2/2, mean 55 steps  weight_decay=0.123 batch.max=64",
-        "trial 2: reached 1/2, mean ≤ 75 steps, 1 censored [capped]  weight_decay=0.5 batch.max=64",
+        "trial 2: reached 2/2, mean 75 steps  weight_decay=0.5 batch.max=64",
         "trial 3: reached 0/2, mean ≥ 100 steps, 2 failed [failed]  weight_decay=1 batch.max=64",
         "trial 4: reached 0/2, mean ≥ 100 steps, 2 diverged  weight_decay=2 batch.max=64",
-        "trial 5: reached 1/2, mean ≤ 75 steps, 1 censored [capped]  weight_decay=3 batch.max=64",
+        "trial 5: reached 1/2, mean ≥ 75 steps, 1 censored  weight_decay=3 batch.max=64",
         "trial 6 (confirm 1): reached 3/3, mean 50 steps  weight_decay=0.123 batch.max=64",
         "trial 7 (confirm 0): reached 3/3, mean 50 steps  weight_decay=0.5 batch.max=512",
     ]

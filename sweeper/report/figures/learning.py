@@ -207,7 +207,7 @@ def _draw_contenders(learning: Learning) -> Drawing:
         "Learning curves of the best trial",
         f"Mean over runs with its standard error (band), on {seeds}. After its event a run counts in the mean "
         "with its last value; a dot marks where the last of them ended. The thin line is the threshold of "
-        f"{_event(learning.event)}.{_beside(learning)} Axes of accuracies run from 0 to "
+        f"{_event(learning.event)}.{_beside(learning)} Axes of shares run from 0 to "
         "1, others are logarithmic; with values below 0 an axis is linear and covers the values after a tenth of the "
         "time.",
         _alt(learning),

@@ -32,9 +32,9 @@ def test_fewer_steps_for_more_examples(tmp_path: Path) -> None:
     }
     figure = look(pareto.draw(found), "steps", "examples", "seconds", "trial", "Pareto front")
     assert figure.alt == (
-        "3 trials. Not beaten on steps and examples: trial 2 (30 steps and 3,840 examples) and trial 1 (90 steps and "
-        "1,440 examples). Not beaten on steps and seconds: trial 2 (30 steps and 0.3 seconds). Not beaten on examples "
-        "and seconds: trial 1 (1,440 examples and 0.9 seconds) and trial 2 (3,840 examples and 0.3 seconds)."
+        "3 trials. Pareto front of steps and examples: trial 2 (30 steps and 3,840 examples) and trial 1 (90 steps and "
+        "1,440 examples). Pareto front of steps and seconds: trial 2 (30 steps and 0.3 seconds). Pareto front of "
+        "examples and seconds: trial 1 (1,440 examples and 0.9 seconds) and trial 2 (3,840 examples and 0.3 seconds)."
     )
     assert "1 trial with runs that did not reach it left out." in figure.caption
 
