@@ -15,8 +15,9 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Three workers: tests wait for servers, Ray and each other half of the time.
 suite: install
-	$(BIN)/pytest --numprocesses 3 # tests wait for servers, Ray and each other half of the time
+	$(BIN)/pytest --numprocesses 3
 
 quick: install
 	$(BIN)/pytest --numprocesses 2 -m 'not slow'
