@@ -34,9 +34,6 @@ os.fsync = lambda file: None
 
 SLOW_FIXTURES = {"local_ray", "postgres", "s3_server"}
 """A test that uses one of these is marked slow by itself."""
-FAST_SECONDS = 5.0
-"""The CPU time that a test of `make quick` may take, of this process."""
-
 EARLY = "wave"
 """A module that nothing else imports."""
 
@@ -105,31 +102,6 @@ def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     fs.S3FileSystem(endpoint_override=s3_server, allow_bucket_creation=True).create_dir(name)
     return f"s3://{name}"
-
-
-_started: list[str] = []
-"""Interpreters that the test which runs now has started."""
-
-
-def _note(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "subprocess.Popen" and Path(str(arguments[0])).name.startswith("python"):
-        _started.append(str(arguments[1]))
-
-
-sys.addaudithook(_note)
-
-
-@pytest.fixture(autouse=True)
-def fast_unless_marked_slow(request: pytest.FixtureRequest) -> Iterator[None]:
-    """`make quick` leaves out what is marked slow; so what is slow has to be marked."""
-    before = time.process_time()
-    yield
-    started, seconds = _started.copy(), time.process_time() - before
-    _started.clear()
-    # The whole suite fails nothing for the time that it takes; a fixture of the session may start Python in any test.
-    if request.config.option.markexpr and request.node.get_closest_marker("slow") is None:
-        assert not started, f"starts Python, so mark it with pytest.mark.slow: {started[0]}"
-        assert seconds < FAST_SECONDS, f"took {seconds:.1f} s of CPU; shorten it or mark it with pytest.mark.slow"
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
