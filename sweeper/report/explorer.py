@@ -66,8 +66,10 @@ def _dimension(found: Subject, key: str) -> dict[str, Any]:
 def _trials(found: Subject, rows: Sequence[Row], limits: dict[Clock, float]) -> dict[str, Any]:
     values = [found.values(row) for row in rows]
     repeats = {row["name"]: row["trial"] for row in found.confirmations}
-    means = {clock: _means(found, clock, limit) for clock, limit in limits.items()}
-    means[found.clock] = {row["trial"]: row["rmst"] for row in rows}
+    means = {
+        clock: {row["trial"]: row["rmst"] for row in rows} if clock == found.clock else _means(found, clock, limit)
+        for clock, limit in limits.items()
+    }
     return {
         "trial": [row["trial"] for row in rows],
         "label": [label(row) for row in rows],
