@@ -201,11 +201,16 @@ class Mirror:
             self._settled = True
 
     def _carry(self) -> None:
-        """Upload the heartbeat and download stop requests: separate objects, because no trial depends on them."""
+        """Upload the heartbeat and download stop requests: separate objects, because no trial depends on them.
+
+        A sweep is found by its space, so its heartbeat follows the space: a heartbeat in the store can be read.
+        """
         request = self._store.read(self._folder.stop_request.name)
         if request is not None:
             write_briefly(self._folder.stop_request, request)
             self._store.delete(self._folder.stop_request.name)
+        if self._folder.space.name not in self._there.files:
+            return
         with suppress(FileNotFoundError):
             status = self._folder.status.read_bytes()
             if status != self._status:

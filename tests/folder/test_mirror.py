@@ -100,6 +100,16 @@ def test_a_launch_keeps_the_store_up_to_date_while_it_runs(address: str, store: 
     assert store.read("launch.lease") is None
 
 
+def test_the_heartbeat_of_a_sweep_is_there_once_the_sweep_can_be_found(
+    address: str, store: Store, here: SweepFolder
+) -> None:
+    opening = {"study.journal": "trial 0\n"}
+    brought(address, here, opening | {"status.json": "a heartbeat"})
+    assert objects(store) == opening
+    brought(address, here, SWEEP)
+    assert objects(store).keys() == SWEEP.keys() | {"status.json"}
+
+
 def test_another_machine_goes_on_from_what_the_store_has(
     address: str, store: Store, here: SweepFolder, elsewhere: SweepFolder
 ) -> None:
