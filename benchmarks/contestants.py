@@ -24,7 +24,7 @@ from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training.cohort import Cohort
 from sweeper.training.device import prepare
 from sweeper.training.learners.learner import Run
-from sweeper.training.learners.modular_arithmetic import Learner, build_table, split
+from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner, build_table, split
 from sweeper.training.ops import kernels
 from sweeper.training.techniques import Techniques
 from sweeper.trial import seeds_of
@@ -159,7 +159,9 @@ def cohort(job: Job, rung: dict[str, Any]) -> Cohort:
     objective = Objective(until="val_accuracy > 2", horizon=horizon, evaluate_every=UPDATES)
     techniques = Techniques(**{name: rung[name] for name in ("share", "merge", "graphs") if name in rung})
     device = torch.device(job.device)
-    return Cohort(Learner(task), runs, objective, device, precision=rung["precision"], techniques=techniques)
+    return Cohort(
+        ModularArithmeticLearner(task), runs, objective, device, precision=rung["precision"], techniques=techniques
+    )
 
 
 def flops(unit: Unit) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 from sweeper.config.model import Objective
 from sweeper.space.hyperparameters import canonical_form, from_flat
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.training.engine import Engine, open_engine
+from sweeper.training.engine import StackedEngine, open_engine
 from sweeper.trial import Assignment
 
 TRIALS, ROUNDS = 8, 5
@@ -37,7 +37,7 @@ def assignment(number: int, case: dict[str, Any]) -> Assignment:
     return Assignment(number, canonical_form(from_flat(flat), asked.horizon), task, asked, (0, 1, 2), 1)
 
 
-def engine(numbers: range, case: dict[str, Any]) -> Engine:
+def engine(numbers: range, case: dict[str, Any]) -> StackedEngine:
     """An engine with these trials."""
     made = open_engine(1, "float32")
     for number in numbers:

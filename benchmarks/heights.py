@@ -20,14 +20,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.table import Table
 
 from sweeper.environment.machine import look
-from sweeper.training.learners.m_height.codes import Asked, Group, Statistics, generate, statistics
+from sweeper.training.learners.m_height.codes import CodeGroup, CodeSelection, Statistics, generate, statistics
 
 FIGURES = Path(__file__).parent / "figures" / "heights.json"
 GIVEN = {
-    Group(9, 4, 2): (7.18, 0.446),
-    Group(9, 4, 5): (14.5, 1.84),
-    Group(10, 4, 2): (5.89, 0.93),
-    Group(10, 6, 4): (16.0, 1.9),
+    CodeGroup(9, 4, 2): (7.18, 0.446),
+    CodeGroup(9, 4, 5): (14.5, 1.84),
+    CodeGroup(10, 4, 2): (5.89, 0.93),
+    CodeGroup(10, 6, 4): (16.0, 1.9),
 }
 """Mean and standard deviation of log2 h, as published."""
 
@@ -67,7 +67,7 @@ def main() -> None:
     )
     parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
     given = parser.parse_args()
-    asked, console = Asked(given.codes, given.seed), Console()
+    asked, console = CodeSelection(given.codes, given.seed), Console()
     found: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "codes": given.codes * len(asked.groups),

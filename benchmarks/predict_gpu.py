@@ -21,7 +21,7 @@ from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training import evaluation
 from sweeper.training.cohort import Cohort
 from sweeper.training.learners.learner import Run
-from sweeper.training.learners.modular_arithmetic import Learner
+from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner
 from sweeper.training.techniques import Techniques
 from sweeper.trial import seeds_of
 
@@ -58,7 +58,9 @@ def cohort(runs: int, batch: int, precision: Precision, width: int = 128, sample
     each = [Run("x_plus_y", replicate, settings, seeds_of(replicate)) for replicate in range(runs)]
     objective = Objective(horizon=200, evaluate_every=EVALUATE_EVERY)
     techniques = Techniques(merge=False, graphs=False)
-    return Cohort(Learner(task), each, objective, torch.device("cpu"), precision=precision, techniques=techniques)
+    return Cohort(
+        ModularArithmeticLearner(task), each, objective, torch.device("cpu"), precision=precision, techniques=techniques
+    )
 
 
 def launches(runs: int, batch: int, precision: Precision) -> tuple[list[Launch], list[Launch]]:

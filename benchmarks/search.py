@@ -93,7 +93,7 @@ def sweep(table: Table, name: str, at_once: int, seed: int, folder: Path) -> Swe
     pace = max(round(LOOK * table.question.horizon / table.question.every), 1)
     spent_on_asking = 0.0
 
-    def ask() -> simulation.Recorded | None:
+    def ask() -> simulation.RecordedTrial | None:
         nonlocal spent_on_asking
         begun = time.perf_counter()
         trial = tuner.ask()

@@ -16,7 +16,7 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.report.replay import question, recorded
 from sweeper.results.parts import rows
 from sweeper.results.query import query
-from sweeper.search.simulation import Question, Recorded
+from sweeper.search.simulation import Question, RecordedTrial
 from sweeper.space.hyperparameters import Hyperparameters, identity, to_flat
 from sweeper.space.parameters import Choice, Int
 from sweeper.space.space import Space
@@ -40,11 +40,11 @@ class Table:
     name: str
     space: Space
     question: Question
-    trials: Mapping[str, Recorded]
+    trials: Mapping[str, RecordedTrial]
     signals: Mapping[int, np.ndarray]
     shares: tuple[int, ...] = (0,)
 
-    def trial(self, settings: Hyperparameters) -> Recorded:
+    def trial(self, settings: Hyperparameters) -> RecordedTrial:
         """A configuration's curves."""
         return self.trials[identity(settings, self.space.horizon)]
 
@@ -108,7 +108,7 @@ def modular(operations: tuple[str, ...] = ()) -> Table:
         row["trial"]: row["identity"] for row in query(folder, "SELECT trial, identity FROM trials").to_pylist()
     }
     some = {
-        identities[each.number]: Recorded(
+        identities[each.number]: RecordedTrial(
             each.number, each.last[kept], each.elapsed[kept], each.spent[kept], each.metric[kept], each.reached[kept]
         )
         for each in trials
@@ -188,7 +188,7 @@ def synthetic(seed: int, kind: str = "synthetic") -> Table:
     return Table(kind, space, asked, trials, signals)
 
 
-def _made_up(number: int, times: np.ndarray, heights: np.ndarray) -> Recorded:
+def _made_up(number: int, times: np.ndarray, heights: np.ndarray) -> RecordedTrial:
     """Curves that creep up to a height of their own and jump at the time."""
     steps = np.arange(_EVERY, _HORIZON + 1, _EVERY)
     reached = times <= _HORIZON
@@ -197,4 +197,4 @@ def _made_up(number: int, times: np.ndarray, heights: np.ndarray) -> Recorded:
     clock = steps[at].astype(np.float64)
     creep = heights[:, None] * (1 - np.exp(-clock / 1500))
     metric = np.where((at == last[:, None]) & reached[:, None], 1.0, creep)
-    return Recorded(number, last[None], clock[None], clock[None].copy(), metric[None], reached[None])
+    return RecordedTrial(number, last[None], clock[None], clock[None].copy(), metric[None], reached[None])

@@ -22,7 +22,7 @@ from sweeper.config.model import Race, Sampler
 from sweeper.report.replay import RuleName, rule_of
 from sweeper.search import dimensions, thaw_simulation
 from sweeper.search.encoding import Encoding
-from sweeper.search.simulation import Ended, Recorded, Rule, Uncapped
+from sweeper.search.simulation import Ended, RecordedTrial, Rule, Uncapped
 from sweeper.search.study import Study
 from sweeper.search.thaw import Thaw
 from sweeper.space.hyperparameters import identity
@@ -41,7 +41,7 @@ class Tuner(Protocol):
 
     rule: Rule
 
-    def ask(self) -> Recorded | None:
+    def ask(self) -> RecordedTrial | None:
         """The next configuration's curves."""
         ...
 
@@ -61,10 +61,10 @@ class Ours:
         self._study = Study(
             folder / "study.journal", table.space, Sampler(name=sampler, seed=seed, startup_trials=STARTUP), places
         )
-        self._numbers: dict[Recorded, int] = {}
+        self._numbers: dict[RecordedTrial, int] = {}
         self.rule = rule_of(stop, table.question, places, race or Race())
 
-    def ask(self) -> Recorded | None:
+    def ask(self) -> RecordedTrial | None:
         """The study's suggestion."""
         proposal = self._study.suggest()
         if proposal is None:
@@ -75,7 +75,7 @@ class Ours:
 
     def tell(self, ended: Ended) -> None:
         """Tell the study."""
-        self._study.tell(self._numbers.pop(ended.trial), ended.told)
+        self._study.tell(self._numbers.pop(ended.trial), ended.reported)
 
 
 def _distributions(table: Table) -> dict[str, Any]:
@@ -96,9 +96,9 @@ class PlainTpe:
         self._distributions = _distributions(table)
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
         self._study = optuna.create_study(direction="minimize", sampler=sampler)
-        self._running: dict[Recorded, optuna.Trial] = {}
+        self._running: dict[RecordedTrial, optuna.Trial] = {}
 
-    def ask(self) -> Recorded | None:
+    def ask(self) -> RecordedTrial | None:
         """Optuna's suggestion; it may have been run already, and then is run again."""
         asked = self._study.ask(self._distributions)
         trial = replace(self._table.trial(self._table.space.settings(asked.params)))
@@ -107,7 +107,7 @@ class PlainTpe:
 
     def tell(self, ended: Ended) -> None:
         """Tell Optuna."""
-        self._study.tell(self._running.pop(ended.trial), ended.told)
+        self._study.tell(self._running.pop(ended.trial), ended.reported)
 
 
 class RayOptuna:
@@ -117,10 +117,10 @@ class RayOptuna:
         self._table = table
         self._search = OptunaSearch(_distributions(table), metric="steps", mode="min", seed=seed)
         self.rule: Rule = Uncapped(table.question) if grace is None else _Asha(table, grace)
-        self._running: dict[Recorded, str] = {}
+        self._running: dict[RecordedTrial, str] = {}
         self._asked = 0
 
-    def ask(self) -> Recorded | None:
+    def ask(self) -> RecordedTrial | None:
         """OptunaSearch's suggestion; it may have been run already, and then is run again."""
         self._asked += 1
         name = f"trial-{self._asked}"
@@ -130,7 +130,7 @@ class RayOptuna:
 
     def tell(self, ended: Ended) -> None:
         """Tell OptunaSearch."""
-        self._search.on_trial_complete(self._running.pop(ended.trial), {"steps": ended.told})
+        self._search.on_trial_complete(self._running.pop(ended.trial), {"steps": ended.reported})
 
 
 class _Asha(Uncapped):
@@ -142,9 +142,9 @@ class _Asha(Uncapped):
         self._asha = AsyncHyperBandScheduler(
             metric="val_accuracy", mode="max", max_t=evaluations, grace_period=max(round(grace * evaluations), 1)
         )
-        self._running: dict[Recorded, SimpleNamespace] = {}
+        self._running: dict[RecordedTrial, SimpleNamespace] = {}
 
-    def stops(self, trial: Recorded, stage: int, evaluation: int) -> bool:
+    def stops(self, trial: RecordedTrial, stage: int, evaluation: int) -> bool:
         """What the scheduler says to a result."""
         mine = self._running.get(trial)
         if mine is None:
@@ -152,14 +152,14 @@ class _Asha(Uncapped):
             self._asha.on_trial_add(None, mine)
         return bool(self._asha.on_trial_result(None, mine, self._result(trial, evaluation)) == TrialScheduler.STOP)
 
-    def ended(self, trial: Recorded, stage: int, evaluation: int, stopped: bool) -> float:
+    def ended(self, trial: RecordedTrial, stage: int, evaluation: int, stopped: bool) -> float:
         """Tell the scheduler, and say what the search is told."""
         mine = self._running.pop(trial, None)
         if mine is not None:
             self._asha.on_trial_complete(None, mine, self._result(trial, evaluation))
         return super().ended(trial, stage, evaluation, stopped)
 
-    def _result(self, trial: Recorded, evaluation: int) -> dict[str, Any]:
+    def _result(self, trial: RecordedTrial, evaluation: int) -> dict[str, Any]:
         return {"training_iteration": evaluation + 1, "val_accuracy": float(trial.scores[evaluation])}
 
 

@@ -13,7 +13,7 @@ from benchmarks.gpu.section import Record, Setting, record
 from sweeper.config.model import Precision
 from sweeper.training.cohort import Cohort
 from sweeper.training.device import prepare
-from sweeper.training.learners.modular_arithmetic import Learner
+from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner
 from tests.fakes.runs import make_run, objective, task
 
 TRITON = "sweeper.training.ops.triton"
@@ -55,7 +55,9 @@ def _curves(
     prepare(1, precision)
     runs = [make_run(replicate, **shape) for replicate in range(replicates)]
     asked = objective(horizon=UPDATES, evaluate_every=1, until="val_accuracy > 2")
-    return list(Cohort(Learner(task(23)), runs, asked, device, precision=precision, dtype=dtype).train())
+    return list(
+        Cohort(ModularArithmeticLearner(task(23)), runs, asked, device, precision=precision, dtype=dtype).train()
+    )
 
 
 def _error(found: list[dict[str, Any]], right: list[dict[str, Any]]) -> float:

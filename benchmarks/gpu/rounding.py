@@ -13,7 +13,7 @@ from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training.cohort import Cohort
 from sweeper.training.device import prepare
 from sweeper.training.learners.learner import Run
-from sweeper.training.learners.modular_arithmetic import Learner
+from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner
 from sweeper.trial import seeds_of
 
 REPLICATES = 12
@@ -55,7 +55,7 @@ def _steps(setting: Setting, precision: Precision) -> list[int]:
     until = "train_accuracy > 0.3" if setting.tiny else "val_accuracy > 0.99"
     asked = Objective(until=until, horizon=horizon, evaluate_every=10)
     task = ModularArithmetic(name="modular_arithmetic", operation="x_plus_y", modulus=7 if setting.tiny else 97)
-    stack = Cohort(Learner(task), runs, asked, torch.device(setting.device), precision=precision)
+    stack = Cohort(ModularArithmeticLearner(task), runs, asked, torch.device(setting.device), precision=precision)
     last: dict[int, int] = {}
     for columns in stack.train():
         last |= zip(columns["replicate"].tolist(), columns["step"].tolist(), strict=True)

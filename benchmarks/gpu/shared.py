@@ -12,7 +12,7 @@ from benchmarks.gpu.section import Record, Setting, record, wait
 from sweeper.config.model import Objective
 from sweeper.space import hyperparameters
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.training.engine import Engine
+from sweeper.training.engine import StackedEngine
 from sweeper.trial import Assignment
 
 ROUNDS = 5
@@ -52,7 +52,7 @@ def _train(setting: Setting, groups: list[list[Assignment]]) -> float:
     """Seconds to train all, a group at a time."""
     wait(setting.device)
     started = time.perf_counter()
-    engine = Engine(torch.device(setting.device))
+    engine = StackedEngine(torch.device(setting.device))
     for group in groups:
         for each in group:
             engine.admit(each)

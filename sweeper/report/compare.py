@@ -10,7 +10,7 @@ from rich.text import Text
 from sweeper.errors import UserError, plural
 from sweeper.report.leaderboard import limit_on
 from sweeper.report.select import SelectedTrial
-from sweeper.report.summaries import Runs, runs_on
+from sweeper.report.summaries import TrialRuns, runs_on
 from sweeper.stats.comparison import FEWEST, Comparison, compare, verdict
 from sweeper.stats.events import CUT_SHORT, Clock
 
@@ -114,7 +114,7 @@ def _check_same_question(a: SelectedTrial, b: SelectedTrial) -> None:
             )
 
 
-def _runs(chosen: SelectedTrial, row: dict[str, Any], clock: Clock, limit: float) -> Runs:
+def _runs(chosen: SelectedTrial, row: dict[str, Any], clock: Clock, limit: float) -> TrialRuns:
     found = runs_on(chosen.folder, clock, limit, [row["trial"]])
     if row["trial"] not in found:
         raise UserError(f"{chosen.folder.table('runs')}: damaged; it has no run of trial {row['trial']}")

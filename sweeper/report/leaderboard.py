@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
-from sweeper.report.summaries import Runs, runs_on
+from sweeper.report.summaries import TrialRuns, runs_on
 from sweeper.report.table import TextTable, on_terminal
 from sweeper.report.verdicts import Verdict, verdicts
 from sweeper.results.query import query
@@ -120,7 +120,7 @@ def _confirmed(everyone: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if first[row["name"]] == row["trial"]]
 
 
-def _add_further_seeds(row: dict[str, Any], runs: Runs | None) -> None:
+def _add_further_seeds(row: dict[str, Any], runs: TrialRuns | None) -> None:
     """Count what later confirmations of the same trial trained on further seeds."""
     if runs is not None and runs.times.size > row["runs"]:
         row["runs"], row["reached"] = runs.times.size, int(runs.reached.sum())
@@ -136,7 +136,7 @@ def _add_columns(folder: SweepFolder, rows: list[dict[str, Any]]) -> None:
         row.update(by_number[row["trial"]] | row)
 
 
-def _add_mean(row: dict[str, Any], runs: Runs | None) -> None:
+def _add_mean(row: dict[str, Any], runs: TrialRuns | None) -> None:
     """Add the baseline's name and the mean: that of the runs, or without them the one in the table."""
     row["baseline"] = row["name"] if row["phase"] == "baseline" else ""
     row["mean"], row["error"] = row["rmst"], row["rmst_error"]
@@ -147,7 +147,7 @@ def _add_mean(row: dict[str, Any], runs: Runs | None) -> None:
         row["mean"], row["error"] = mean, None if math.isnan(error) else error
 
 
-def _add_spread(row: dict[str, Any], runs: Runs | None) -> None:
+def _add_spread(row: dict[str, Any], runs: TrialRuns | None) -> None:
     row["median"] = row["beyond"] = row["success"] = None
     if runs is None or row["state"] == "failed":
         return

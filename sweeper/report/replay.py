@@ -22,9 +22,9 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.results import readback
 from sweeper.search import simulation
 from sweeper.search.pruning import Pruner
-from sweeper.search.simulation import Pruned, Question, Raced, Recorded, Rule, Uncapped
+from sweeper.search.simulation import Pruned, Question, RecordedTrial, Rule, SimulatedRace, Uncapped
 from sweeper.stats import capping
-from sweeper.stats.racing import Race, stages
+from sweeper.stats.racing import StagedCap, stages
 from sweeper.stats.watch import Watch
 
 RuleName = Literal["none", "cap", "race", "asha", "median"]
@@ -114,14 +114,14 @@ def rule_of(name: RuleName, posed: Question, places: int, race: RaceSpec) -> Rul
         case "none":
             return Uncapped(posed)
         case "cap":
-            return Raced(posed, Race((posed.replicates,), places))
+            return SimulatedRace(posed, StagedCap((posed.replicates,), places))
         case "race":
-            return Raced(posed, Race(stages(race.first, posed.replicates), places, race.slack))
+            return SimulatedRace(posed, StagedCap(stages(race.first, posed.replicates), places, race.slack))
         case "asha" | "median":
             return Pruned(posed, Pruner(name, posed.horizon, posed.event.comparison == ">"))
 
 
-def recorded(folder: SweepFolder, spec: SweepSpec) -> tuple[list[Recorded], int]:
+def recorded(folder: SweepFolder, spec: SweepSpec) -> tuple[list[RecordedTrial], int]:
     """The trials of the baselines and the search with whole curves, in order; and the number of those without."""
     rows = readback.curves(folder, spec.objective.minimize, spec.objective.event.metric)
     whole = rows["state"] == "finished"
@@ -129,7 +129,7 @@ def recorded(folder: SweepFolder, spec: SweepSpec) -> tuple[list[Recorded], int]
     return trials, int(rows.loc[~whole, "trial"].nunique())
 
 
-def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> Recorded:
+def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> RecordedTrial:
     """One trial's rows as arrays [operation, replicate, evaluation], padded with the last evaluation of each run."""
     objective = spec.objective
     shape = (len(spec.task.operations), objective.replicates, -(-objective.horizon // objective.evaluate_every))
@@ -144,7 +144,7 @@ def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> Recorded:
         elapsed[o, r] = np.array(times)[at]
         spent[o, r], metric[o, r] = run["step"].to_numpy()[at], run["metric"].to_numpy()[at]
     exempt = rows["phase"].iloc[0] == "baseline"
-    return Recorded(int(rows["trial"].iloc[0]), last, elapsed, spent, metric, reached, exempt)
+    return RecordedTrial(int(rows["trial"].iloc[0]), last, elapsed, spent, metric, reached, exempt)
 
 
 def _watch_run(rows: pd.DataFrame, spec: SweepSpec) -> tuple[Watch, list[float]]:
@@ -157,7 +157,7 @@ def _watch_run(rows: pd.DataFrame, spec: SweepSpec) -> tuple[Watch, list[float]]
     return watch, times
 
 
-def _value(trial: Recorded, posed: Question) -> float:
+def _value(trial: RecordedTrial, posed: Question) -> float:
     return trial.value(posed, 0, posed.replicates, trial.elapsed.shape[2] - 1)
 
 

@@ -16,7 +16,7 @@ Times = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Runs:
+class TrialRuns:
     """The runs of one trial on one clock, [operations, replicates], replicates in ascending order.
 
     Attributes:
@@ -37,11 +37,11 @@ class Runs:
         """min(T, limit); the limit for a run that did not reach the event."""
         return np.where(self.reached, np.minimum(self.times, self.limit), self.limit)
 
-    def only(self, replicates: Collection[int]) -> "Runs":
+    def only(self, replicates: Collection[int]) -> "TrialRuns":
         """The runs of some of the replicates."""
         kept = [i for i, each in enumerate(self.replicates) if each in replicates]
         found = tuple(self.replicates[i] for i in kept)
-        return Runs(found, self.times[:, kept], self.reached[:, kept], self.limit)
+        return TrialRuns(found, self.times[:, kept], self.reached[:, kept], self.limit)
 
     def curves(self) -> list[Survival]:
         """Each operation's survival curve."""
@@ -74,7 +74,7 @@ class Runs:
         return self.curves()[0].median if len(self.times) == 1 else None
 
 
-def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[int]) -> Mapping[int, Runs]:
+def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[int]) -> Mapping[int, TrialRuns]:
     """Trial -> its runs on a clock. Later confirmations of the same trial, on further seeds, count to the first.
 
     Args:
@@ -108,7 +108,7 @@ def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[in
         shape = (mine["operation"].nunique(), -1)
         replicates = tuple(dict.fromkeys(int(each) for each in mine["replicate"]))
         times, events = (mine[name].to_numpy().reshape(shape) for name in ("time", "reached"))
-        found[int(trial)] = Runs(replicates, times.astype(np.float64), events.astype(np.bool_), limit)  # type: ignore[arg-type]  # pandas: any key
+        found[int(trial)] = TrialRuns(replicates, times.astype(np.float64), events.astype(np.bool_), limit)  # type: ignore[arg-type]  # pandas: any key
     return found
 
 

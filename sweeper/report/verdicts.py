@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.report.summaries import Runs
+from sweeper.report.summaries import TrialRuns
 from sweeper.stats.comparison import Comparison, compare, holm, verdict
 
 
@@ -27,7 +27,7 @@ class Verdict:
     sentence: str
 
 
-def verdicts(confirmed: Sequence[Mapping[str, Any]], runs: Mapping[int, Runs]) -> list[Verdict]:
+def verdicts(confirmed: Sequence[Mapping[str, Any]], runs: Mapping[int, TrialRuns]) -> list[Verdict]:
     """Compare confirmed configurations, paired on the seeds that both have.
 
     The best trial of the search is compared with every other finalist, and every finalist with every baseline. The best
@@ -54,11 +54,11 @@ def verdicts(confirmed: Sequence[Mapping[str, Any]], runs: Mapping[int, Runs]) -
     ]
 
 
-def _on_common_seeds(a: Runs, b: Runs) -> tuple[Runs, Runs]:
+def _on_common_seeds(a: TrialRuns, b: TrialRuns) -> tuple[TrialRuns, TrialRuns]:
     return a.only(b.replicates), b.only(a.replicates)
 
 
-def _comparable(a: Runs, b: Runs) -> bool:
+def _comparable(a: TrialRuns, b: TrialRuns) -> bool:
     return bool(a.reached.any() or b.reached.any())
 
 

@@ -20,7 +20,7 @@ Observations = Mapping[str, Sequence[Observation]]
 
 
 @dataclass(frozen=True)
-class Settled:
+class TrialOutcome:
     """A trial that has ended and will not be resumed.
 
     Attributes:
@@ -36,7 +36,7 @@ class Settled:
     observations: Observations
 
 
-def settled(folder: SweepFolder, clock: Clock) -> dict[int, Settled]:
+def trial_outcomes(folder: SweepFolder, clock: Clock) -> dict[int, TrialOutcome]:
     """Trial -> the outcome in the tables of every trial that will not be resumed.
 
     Raises:
@@ -54,7 +54,7 @@ def settled(folder: SweepFolder, clock: Clock) -> dict[int, Settled]:
             seen = Observation(row[at] or 0.0, row[at] is not None, best)
             runs[row["trial"]].setdefault(row["operation"], []).append(seen)
     return {
-        row["trial"]: Settled(
+        row["trial"]: TrialOutcome(
             row["value"], row["state"], row["bound"], {name: tuple(seen) for name, seen in runs[row["trial"]].items()}
         )
         for row in over

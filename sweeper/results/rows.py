@@ -183,7 +183,7 @@ class RunRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class CurveRow:
     """A row of `curves`: one evaluation of one run. It is declared only: `curves` is written column by column."""
 
     trial: Annotated[int, "The trial that the run belongs to."]

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic.fields import FieldInfo
 
 from sweeper.folder.layout import TABLES
-from sweeper.results.rows import ACCURACY, LEVELS, Evaluation, RunRow, TrialRow, column_of
+from sweeper.results.rows import ACCURACY, LEVELS, CurveRow, RunRow, TrialRow, column_of
 from sweeper.stats.events import CLOCKS
 from sweeper.tasks.registry import BUILT_IN
 from sweeper.tasks.task import SIDES, Task
@@ -21,7 +21,7 @@ from sweeper.tasks.task import SIDES, Task
 SCHEMA_VERSION = 4
 """Goes up when a column changes its name, type or meaning."""
 
-_ROWS: dict[str, type] = {"trials": TrialRow, "runs": RunRow, "curves": Evaluation}
+_ROWS: dict[str, type] = {"trials": TrialRow, "runs": RunRow, "curves": CurveRow}
 _ARROW: dict[object, pa.DataType] = {
     int: pa.int64(),
     float: pa.float64(),
@@ -45,7 +45,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tables:
+class TableSchemas:
     """The three tables of a sweep: `trials`, `runs` and `curves`.
 
     Attributes:
@@ -57,7 +57,7 @@ class Tables:
     meanings: dict[str, dict[str, str]]
 
 
-def tables(task: Task) -> Tables:
+def tables(task: Task) -> TableSchemas:
     """The tables of sweeps over a task."""
     of_task = {
         "trials": {"hyperparameters": _hyperparameters(task)},
@@ -65,7 +65,7 @@ def tables(task: Task) -> Tables:
         "curves": {"scores": _scores(task), "diagnostics": _diagnostics(task)},
     }
     columns = {table: list(_columns(row, of_task[table])) for table, row in _ROWS.items()}
-    return Tables(
+    return TableSchemas(
         {table: pa.schema([(each.name, each.type) for each in found]) for table, found in columns.items()},
         {table: {each.name: each.meaning for each in found} for table, found in columns.items()},
     )

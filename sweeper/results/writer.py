@@ -17,7 +17,7 @@ from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import shards
 from sweeper.results.parts import METADATA, Parts
 from sweeper.results.rows import RunRow, TrialRow, columns
-from sweeper.results.schema import SCHEMA_VERSION, Tables
+from sweeper.results.schema import SCHEMA_VERSION, TableSchemas
 from sweeper.results.shards import Rows
 
 TRIALS_PER_PART = {"trials": 1024, "runs": 1024, "curves": 128}
@@ -50,7 +50,7 @@ class Writer:
         self,
         folder: SweepFolder,
         provenance: Mapping[str, Any],
-        tables: Tables,
+        tables: TableSchemas,
         clock: Callable[[], float] = time.monotonic,
     ):
         note = {"schema_version": SCHEMA_VERSION, "provenance": provenance}
@@ -104,7 +104,7 @@ class Writer:
         self._due_at = ended + (ended - begun) / SHARE
 
 
-def _noted(tables: Tables, name: str, note: Mapping[str, Any]) -> pa.Schema:
+def _noted(tables: TableSchemas, name: str, note: Mapping[str, Any]) -> pa.Schema:
     """The schema of a table with the metadata of its parts."""
     metadata = {**note, "columns": tables.meanings[name]}
     return tables.schemas[name].with_metadata({METADATA: json.dumps(metadata).encode()})

@@ -11,7 +11,7 @@ Nodes = Sequence[Mapping[str, float]]
 
 
 @dataclass
-class Room:
+class Capacity:
     """What nodes have and what one trial takes of it.
 
     Attributes:
@@ -27,11 +27,11 @@ class Room:
     growing: bool = False
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """How many trials fit at once: a fraction of a GPU never spans two, and a trial never spans two nodes.
 
-        Where trials with a smaller share still run, fewer of them than places are enough to know that a trial with the
-        present share fits: a full device has at least as many trials on it as it has places.
+        Where trials with a smaller share still run, fewer of them than slots are enough to know that a trial with the
+        present share fits: a full device has at least as many trials on it as it has slots.
         """
         return sum(self._on(node, self.gpu) for node in self.nodes())
 
@@ -41,7 +41,7 @@ class Room:
         fitting = [node for node in self.nodes() if self._on(node, 1)]
         return max((max(math.floor(self._by_cpu(node) / math.floor(node["GPU"])), 1) for node in fitting), default=0)
 
-    def relents(self, had: float, ending: Ending) -> bool:
+    def grant_more_memory(self, had: float, ending: Ending) -> bool:
         """Whether a trial with a share that ended so is to be trained again; new trials then get twice that share.
 
         Trials that ran out of memory together raise the share once.

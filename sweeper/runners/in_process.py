@@ -6,9 +6,9 @@ from sweeper.trial import Assignment, Train
 
 
 class InProcess:
-    """The runner with one place."""
+    """The runner with one slot."""
 
-    places = 1
+    slots = 1
 
     def run(self, train: Train, director: Director) -> None:
         """Train what the director asks for until it has no more."""

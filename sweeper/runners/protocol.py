@@ -7,7 +7,7 @@ caller may rely on:
 - `next_trial` is called only when there is room to start the trial, and from one thread;
 - every chunk of a trial reaches `report`, in order; when `report` says stop, the trial trains no further;
 - `end` is called exactly once for every trial that was started, after its last `report`, whatever became of it; or
-  `again` instead, and then the trial has not been started at all;
+  `requeue` instead, and then the trial has not been started at all;
 - `run` returns when nothing is running and `next_trial` has said that nothing will ever start again.
 """
 
@@ -43,7 +43,7 @@ class Director(Protocol):
         """Take in how a trial ended."""
         ...
 
-    def again(self, number: int, why: str) -> None:
+    def requeue(self, number: int, why: str) -> None:
         """Take back a trial that stopped through no fault of its own. `next_trial` gives it once more."""
         ...
 
@@ -60,7 +60,7 @@ class Runner(Protocol):
         ...
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """How many trials can train at once."""
         ...
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from sweeper.environment import machine
 from sweeper.errors import UserError
-from sweeper.runners.capacity import Nodes, Room
+from sweeper.runners.capacity import Capacity, Nodes
 from sweeper.runners.protocol import Answer, Director
 from sweeper.trial import OpenEngine, Train
 
@@ -41,7 +41,7 @@ import ray  # noqa: E402  # Ray reads its settings when it is imported
 from ray import tune  # noqa: E402
 
 from sweeper.runners import connection, lost_workers, ray_engines, scratch  # noqa: E402  # these import ray too
-from sweeper.runners.tune_adapters import Adapter, Clock, Scheduler, Searcher, Trial  # noqa: E402
+from sweeper.runners.tune_adapters import Adapter, Clock, Scheduler, Searcher, TrialActor  # noqa: E402
 
 _LOOK_EVERY_S = 2
 _NO_LIMIT = 10**9
@@ -71,7 +71,7 @@ class RayTune:
         logical: dict[str, Any] | None = None,
         imports: Sequence[str] = (),
     ):
-        self._room = Room(_Nodes(), cpu, gpu)
+        self._capacity = Capacity(_Nodes(), cpu, gpu)
         self._address, self._insecure = address, insecure
         self._logical, self._imports = logical or {}, imports
         self._scratch: Path | None = None
@@ -86,8 +86,8 @@ class RayTune:
             scratch.remove(self._scratch)
             raise
         self._joined = True
-        if self.places < 1:
-            asked = f"{self._room.cpu:g} CPU and {self._room.gpu:g} GPU"
+        if self.slots < 1:
+            asked = f"{self._capacity.cpu:g} CPU and {self._capacity.gpu:g} GPU"
             remedy = "lower resources.cpu or resources.gpu, as in --set resources.gpu=0"
             message = f"resources: a trial asks for {asked}; {_available()}; {remedy}"
             self.__exit__(None, None, None)
@@ -105,20 +105,20 @@ class RayTune:
             self._scratch = None
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """How many trials fit at once."""
-        return self._room.places
+        return self._capacity.slots
 
     @property
     def most_on_a_gpu(self) -> int:
         """See `SharesGpus`."""
-        return self._room.most_on_a_gpu
+        return self._capacity.most_on_a_gpu
 
     def on_a_gpu(self, function: Callable[[], Answer]) -> Answer:
         """See `SharesGpus`."""
 
         # Ended after its call, the worker leaves no CUDA context behind.
-        @ray.remote(num_cpus=self._room.cpu, num_gpus=1, max_retries=0, max_calls=1)
+        @ray.remote(num_cpus=self._capacity.cpu, num_gpus=1, max_retries=0, max_calls=1)
         def call() -> Answer:
             return function()
 
@@ -127,7 +127,7 @@ class RayTune:
 
     def share_gpus(self, share: float) -> None:
         """See `SharesGpus`."""
-        self._room.gpu, self._room.growing = share, share > 0
+        self._capacity.gpu, self._capacity.growing = share, share > 0
 
     def train_together(self, open_engine: OpenEngine) -> None:
         """From now on let the trials on a device train in one engine there, and the training function rest."""
@@ -137,7 +137,7 @@ class RayTune:
         """Train what the director asks for until it has no more. Raises what the director raised."""
         with ExitStack() as starting:
             starting.enter_context(_STARTING)
-            adapter = Adapter(director, self._room, starting.close)
+            adapter = Adapter(director, self._capacity, starting.close)
             together = nullcontext(train) if self._open_engine is None else ray_engines.serving(self._open_engine)
             with together as function:
                 self._fit(function, adapter)
@@ -145,7 +145,7 @@ class RayTune:
             raise adapter.error
 
     def _fit(self, train: Train, adapter: Adapter) -> None:
-        trainable = tune.with_parameters(Trial, train=train)
+        trainable = tune.with_parameters(TrialActor, train=train)
         tuner = tune.Tuner(
             tune.with_resources(trainable, self._resources),
             tune_config=tune.TuneConfig(
@@ -172,7 +172,7 @@ class RayTune:
 
     def _resources(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """What a trial of this configuration gets."""
-        return tune.PlacementGroupFactory([{"CPU": self._room.cpu, "GPU": config["gpu"]}])
+        return tune.PlacementGroupFactory([{"CPU": self._capacity.cpu, "GPU": config["gpu"]}])
 
 
 class _Nodes:

@@ -13,7 +13,7 @@ import ray
 from ray import tune
 from ray.tune import progress_reporter, schedulers, search
 
-from sweeper.runners.capacity import Room
+from sweeper.runners.capacity import Capacity
 from sweeper.runners.lost_workers import LostWorkerError
 from sweeper.runners.protocol import WAIT, Director, Wait, ending_of
 from sweeper.stats.events import DEVICE_FAILED, ERROR, FINISHED, HOST_MEMORY, NODE_LOST, WORKER_KILLED, Ending
@@ -23,7 +23,7 @@ _REMEMBERED = 50
 """Trials that Tune may have before those that ended are forgotten."""
 
 
-class Trial(tune.Trainable):
+class TrialActor(tune.Trainable):
     """One trial in a worker process: each `step` is one chunk. Actors are reused from trial to trial."""
 
     def setup(self, config: dict[str, Any], train: Train) -> None:  # type: ignore[override]  # with_parameters adds it
@@ -71,12 +71,12 @@ class Adapter:
 
     Args:
         director: see `Director`.
-        room: how many trials fit.
+        capacity: how many trials fit.
         begun: is called whenever Tune's loop runs.
     """
 
-    def __init__(self, director: Director, room: Room, begun: Callable[[], object] = lambda: None):
-        self._director, self._room, self._begun = director, room, begun
+    def __init__(self, director: Director, capacity: Capacity, begun: Callable[[], object] = lambda: None):
+        self._director, self._capacity, self._begun = director, capacity, begun
         self.error: BaseException | None = None
         self.controller: Any = None
         self.assigned: dict[str, int] = {}
@@ -100,15 +100,15 @@ class Adapter:
         self._begun()
         if not self.assigned:
             self.tick()  # Tune may ask for minutes without a round of its loop where there is no room at all
-        if len(self.assigned) >= self._room.places and self.error is None and not self._director.stopping:
+        if len(self.assigned) >= self._capacity.slots and self.error is None and not self._director.stopping:
             return WAIT
         assignment = self.guarded(self._director.next_trial, None)
         if not isinstance(assignment, Assignment):
             return WAIT if assignment == WAIT else None
         self.assigned[trial_id] = assignment.number
-        self._shares[trial_id] = self._room.gpu
+        self._shares[trial_id] = self._capacity.gpu
         state = None if assignment.state is None else ray.put(assignment.state)
-        return {"assignment": assignment.to_json(), "state": state, "gpu": self._room.gpu}
+        return {"assignment": assignment.to_json(), "state": state, "gpu": self._capacity.gpu}
 
     def report(self, number: int, chunk: Chunk) -> Ending | None:
         """See `Director`; stops the trial once anything has gone wrong."""
@@ -121,9 +121,9 @@ class Adapter:
         if number is None:
             return
         had = self._shares.pop(trial_id)
-        if self._room.relents(had, ending):
-            why = f"out of memory with {had:g} GPU; it and those after it get {self._room.gpu:g}"
-            self.guarded(lambda: self._director.again(number, why), None)
+        if self._capacity.grant_more_memory(had, ending):
+            why = f"out of memory with {had:g} GPU; it and those after it get {self._capacity.gpu:g}"
+            self.guarded(lambda: self._director.requeue(number, why), None)
         else:
             self.guarded(lambda: self._director.end(number, ending), None)
 

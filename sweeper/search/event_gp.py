@@ -87,7 +87,7 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Runs:
+class RunTimes:
     """What is known of N runs.
 
     Attributes:
@@ -107,8 +107,8 @@ class Runs:
     def __len__(self) -> int:
         return len(self.configuration)
 
-    def __getitem__(self, some: Indices) -> "Runs":
-        return Runs(
+    def __getitem__(self, some: Indices) -> "RunTimes":
+        return RunTimes(
             self.configuration[some], self.seed[some], self.log_time[some], self.spread[some], self.beyond[some]
         )
 
@@ -126,7 +126,7 @@ class EventGp:
     """
 
     places: Places
-    runs: Runs
+    runs: RunTimes
     hyper: Hyper
     replicates: int = 1
     _level: float = field(init=False)
@@ -222,9 +222,9 @@ class EventGp:
         """Precision and precision-weighted mean, from the level, of what each run says by itself."""
         runs = self.runs
         with np.errstate(divide="ignore"):
-            told = np.where(np.isfinite(runs.spread), 1 / np.maximum(runs.spread, np.sqrt(_JITTER)) ** 2, 0.0)
-        shift = np.where(told > 0, told * (np.where(told > 0, runs.log_time, 0.0) - self._level), 0.0)
-        precision, at = told.copy(), shift.copy()
+            observed = np.where(np.isfinite(runs.spread), 1 / np.maximum(runs.spread, np.sqrt(_JITTER)) ** 2, 0.0)
+        shift = np.where(observed > 0, observed * (np.where(observed > 0, runs.log_time, 0.0) - self._level), 0.0)
+        precision, at = observed.copy(), shift.copy()
         cut = np.flatnonzero(np.isfinite(runs.beyond) & (runs.spread > 0))
         bound = runs.beyond[cut] - self._level
         before: Numbers | float = np.inf
@@ -234,12 +234,12 @@ class EventGp:
             if np.all(np.abs(mean - before) < _SETTLED * deviation):
                 break
             before = mean
-            own, pull = precision[cut] - told[cut], at[cut] - shift[cut]
+            own, pull = precision[cut] - observed[cut], at[cut] - shift[cut]
             rest = np.maximum(1 / deviation**2 - own, _WEAKEST)
             without = (mean / deviation**2 - pull) / rest
             low, variance = cut_below(without, 1 / np.sqrt(rest), bound)
             new = np.where((bound - without) * np.sqrt(rest) > _FAR, np.maximum(1 / variance - rest, 0.0), 0.0)
-            precision[cut] = told[cut] + new
+            precision[cut] = observed[cut] + new
             at[cut] = shift[cut] + np.where(new > 0, low / variance - without * rest, 0.0)
         return precision, at
 
@@ -267,7 +267,7 @@ def log_improvement(mean: Numbers, deviation: Numbers, best: float) -> Numbers:
     return np.asarray(np.log(deviation) + density + inner)
 
 
-def fit(places: Places, runs: Runs, start: Hyper, replicates: int = 1) -> Hyper:
+def fit(places: Places, runs: RunTimes, start: Hyper, replicates: int = 1) -> Hyper:
     """The most probable hyperparameters given the runs, from a start.
 
     What unfinished runs say is taken as the start has it.

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
 from sweeper.search.encoding import Encoding
-from sweeper.search.event_gp import EventGp, Hyper, Numbers, Runs, fit, log_improvement
+from sweeper.search.event_gp import EventGp, Hyper, Numbers, RunTimes, fit, log_improvement
 
 SEED = "seed"
 """User attribute of a trial: a number that trials on one random seed share. Trials of the same parameters on several
@@ -166,7 +166,7 @@ class EventSampler(optuna.samplers.BaseSampler):
         chosen = next((each for each in fresh if not self._is_seen(encoding, each)), candidates[order[0]])
         return self._all_of(encoding, chosen)
 
-    def _runs(self, trials: Sequence[FrozenTrial], configuration: npt.NDArray[np.int64]) -> tuple[Runs, int]:
+    def _runs(self, trials: Sequence[FrozenTrial], configuration: npt.NDArray[np.int64]) -> tuple[RunTimes, int]:
         """What the trials say, and on how many common seeds they ran."""
         over = np.array([each.state == TrialState.COMPLETE for each in trials])
         time = np.array([self._time(each) for each in trials])
@@ -174,7 +174,7 @@ class EventSampler(optuna.samplers.BaseSampler):
         common = {label: i for i, label in enumerate(dict.fromkeys(each for each in labels if each is not None))}
         seeds = np.array([-1 if each is None else common[each] for each in labels])
         nothing = np.full(len(trials), np.inf)
-        runs = Runs(
+        runs = RunTimes(
             configuration,
             seeds,
             np.where(over, time, 0.0),

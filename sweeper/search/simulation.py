@@ -17,14 +17,14 @@ from sweeper.search.pruning import Pruner
 from sweeper.stats import objective
 from sweeper.stats.events import Event
 from sweeper.stats.objective import Observation
-from sweeper.stats.racing import Race
+from sweeper.stats.racing import StagedCap
 
 Numbers = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Recorded:
+class RecordedTrial:
     """The whole curves of one trial: O operations, R replicates, E evaluations.
 
     Attributes:
@@ -62,7 +62,7 @@ class Recorded:
         return float(bounds[evaluation])
 
     def value(self, question: "Question", complete: int, replicates: int, evaluation: int) -> float:
-        """What the sampler would be told if training ended there (see `bound`)."""
+        """The value that the sampler would get if training ended there (see `bound`)."""
         at = np.full(self.elapsed.shape[:2], evaluation)
         at[:, :complete] = self.elapsed.shape[2] - 1
         return objective.value(
@@ -109,12 +109,12 @@ class Rule(Protocol):
         """Numbers of replicates after which a trial may end; the last is all."""
         ...
 
-    def stops(self, trial: Recorded, stage: int, evaluation: int) -> bool:
+    def stops(self, trial: RecordedTrial, stage: int, evaluation: int) -> bool:
         """Whether a trial trains no further; called in rounds, with the index of its stage."""
         ...
 
-    def ended(self, trial: Recorded, stage: int, evaluation: int, stopped: bool) -> float:
-        """Take in how a trial ended. Returns what the sampler is told."""
+    def ended(self, trial: RecordedTrial, stage: int, evaluation: int, stopped: bool) -> float:
+        """Take in how a trial ended. Returns the value reported to the sampler."""
         ...
 
 
@@ -125,31 +125,31 @@ class Uncapped:
         self._question = question
         self.stages = (question.replicates,)
 
-    def stops(self, trial: Recorded, stage: int, evaluation: int) -> bool:
+    def stops(self, trial: RecordedTrial, stage: int, evaluation: int) -> bool:
         """Never."""
         return False
 
-    def ended(self, trial: Recorded, stage: int, evaluation: int, stopped: bool) -> float:
+    def ended(self, trial: RecordedTrial, stage: int, evaluation: int, stopped: bool) -> float:
         """The trial's value."""
         return trial.value(self._question, 0, self._question.replicates, evaluation)
 
 
-class Raced:
+class SimulatedRace:
     """The lossless cap, and a race before it when there are several stages."""
 
-    def __init__(self, question: Question, race: Race):
+    def __init__(self, question: Question, race: StagedCap):
         self._question, self._race = question, race
         self.stages = race.stages
 
-    def stops(self, trial: Recorded, stage: int, evaluation: int) -> bool:
+    def stops(self, trial: RecordedTrial, stage: int, evaluation: int) -> bool:
         """Whether the trial's lower bound exceeds its stage's cap."""
         return self._race.excludes(trial.bound(*self._replicates(stage), evaluation), self.stages[stage])
 
-    def ended(self, trial: Recorded, stage: int, evaluation: int, stopped: bool) -> float:
+    def ended(self, trial: RecordedTrial, stage: int, evaluation: int, stopped: bool) -> float:
         """The trial's value; when it lost early, an estimate on common seeds."""
         value = trial.value(self._question, *self._replicates(stage), evaluation)
         if stopped:
-            return self._race.told(value, self.stages[stage])
+            return self._race.reported_value(value, self.stages[stage])
         end = trial.elapsed.shape[2] - 1
         self._race.finished({each: trial.value(self._question, 0, each, end) for each in self.stages})
         return value
@@ -166,11 +166,11 @@ class Pruned(Uncapped):
         super().__init__(question)
         self._pruner = pruner
 
-    def stops(self, trial: Recorded, stage: int, evaluation: int) -> bool:
+    def stops(self, trial: RecordedTrial, stage: int, evaluation: int) -> bool:
         """Whether the pruner says so."""
         return self._pruner.stops(trial.number, self._step(evaluation), float(trial.scores[evaluation]))
 
-    def ended(self, trial: Recorded, stage: int, evaluation: int, stopped: bool) -> float:
+    def ended(self, trial: RecordedTrial, stage: int, evaluation: int, stopped: bool) -> float:
         """The trial's value, runs that had not arrived counting as if they never would."""
         self._pruner.ended(trial.number, float(trial.scores[evaluation]), stopped)
         return super().ended(trial, stage, evaluation, stopped)
@@ -184,15 +184,15 @@ class Ended:
     """A trial that trains no further.
 
     Attributes:
-        told: what the sampler is told.
+        reported: the value reported to the sampler.
         stopped: whether a rule stopped it; then its true value is not known.
         spent: steps that this trial has trained, over all its runs.
         total: steps that all trials have trained so far, those still training included.
         at: evaluations since the sweep began.
     """
 
-    trial: Recorded
-    told: float
+    trial: RecordedTrial
+    reported: float
     stopped: bool
     spent: float
     total: float
@@ -210,7 +210,7 @@ class _Live:
         spent: steps trained so far, over all stages.
     """
 
-    trial: Recorded
+    trial: RecordedTrial
     stages: tuple[int, ...]
     stage: int = 0
     evaluation: int = -1
@@ -247,7 +247,7 @@ class _Live:
         return float(self.trial.spent[:, self._replicates, self.evaluation].sum()) if self.evaluation >= 0 else 0.0
 
 
-def replay(ask: Callable[[], Recorded | None], rule: Rule, at_once: int, pace: int) -> Iterator[Ended]:
+def replay(ask: Callable[[], RecordedTrial | None], rule: Rule, at_once: int, pace: int) -> Iterator[Ended]:
     """Train recorded trials under a rule; yields each as it ends, so that the caller may learn before the next `ask`.
 
     Args:
@@ -273,8 +273,8 @@ def replay(ask: Callable[[], Recorded | None], rule: Rule, at_once: int, pace: i
         trial = live.trial
         stopped = not live.over and not trial.exempt and rule.stops(trial, live.stage, live.evaluation)
         if stopped or live.over:
-            told = rule.ended(trial, live.stage, live.evaluation, stopped)
-            yield Ended(trial, told, stopped, live.spent, total, now)
+            reported = rule.ended(trial, live.stage, live.evaluation, stopped)
+            yield Ended(trial, reported, stopped, live.spent, total, now)
             continue
         if not live.left:
             live.begin_next_stage()

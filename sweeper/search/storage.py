@@ -61,7 +61,7 @@ class _Attributes(BaseModel):
 
 
 @dataclass(frozen=True)
-class Recorded:
+class StoredTrial:
     """A trial as it is read back: labels of its coordinates, none where it has no coordinates; no value: it runs."""
 
     description: Description
@@ -108,7 +108,7 @@ class Storage(ABC):
     def close(self) -> None:
         """Let others use it."""
 
-    def read(self) -> list[Recorded]:
+    def read(self) -> list[StoredTrial]:
         """Every trial, by number. Raises UserError when the record is damaged."""
         with self._understood():
             trials = self._optuna.get_all_trials(self._study, deepcopy=False)
@@ -223,7 +223,7 @@ class Journal(Storage):
         """Nothing: it is open only while it is written."""
 
 
-def _recorded(trial: FrozenTrial, number: int) -> Recorded:
+def _recorded(trial: FrozenTrial, number: int) -> StoredTrial:
     """Raises ValueError for what we would not have written."""
     description = _Attributes.model_validate_json(json.dumps(trial.user_attrs)).trial
     if (trial.number, description.number) != (number, number):
@@ -233,9 +233,9 @@ def _recorded(trial: FrozenTrial, number: int) -> Recorded:
     labels = {name.partition(" ")[0]: label for name, label in trial.params.items()}
     match trial.state, trial.values:
         case TrialState.RUNNING, None:
-            return Recorded(description, labels, None)
+            return StoredTrial(description, labels, None)
         case TrialState.COMPLETE, [float() as value] if math.isfinite(value):
-            return Recorded(description, labels, value)
+            return StoredTrial(description, labels, value)
     raise ValueError(f"trial {number} is {trial.state.name} with values {trial.values}")
 
 

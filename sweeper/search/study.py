@@ -20,7 +20,7 @@ import numpy.typing as npt
 from sweeper.config.model import Sampler
 from sweeper.search import dimensions
 from sweeper.search.sampler import Suggestions
-from sweeper.search.storage import Description, Journal, Phase, Recorded, Storage
+from sweeper.search.storage import Description, Journal, Phase, Storage, StoredTrial
 from sweeper.space import hyperparameters
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.space.parameters import Choice
@@ -172,7 +172,7 @@ class Study:
             self._handles[number] = self._suggestions.add(coordinates)
         return Proposal(number, settings, phase, name)
 
-    def again(self, proposal: Proposal) -> Proposal:
+    def reopen(self, proposal: Proposal) -> Proposal:
         """Open a finished trial's configuration once more, under a new number; the sampler forgets what it was told."""
         handle = self._handles.pop(proposal.number, None)
         coordinates = None if handle is None else self._rounded(self._suggestions.forget(handle))
@@ -215,13 +215,13 @@ class Study:
         opened = self._opened[number]
         return Proposal(number, Hyperparameters.model_validate_json(opened.settings), opened.phase, opened.name)
 
-    def _teach(self, trials: Iterable[Recorded]) -> None:
+    def _teach(self, trials: Iterable[StoredTrial]) -> None:
         """Tell the sampler of trials of earlier launches."""
         placed = [(trial, self._place(trial)) for trial in trials]
         known = {trial.description.number: (place, trial.value) for trial, place in placed if place is not None}
         self._handles = dict(zip(known, self._suggestions.load(known.values()), strict=True))
 
-    def _place(self, trial: Recorded) -> Coordinates | None:
+    def _place(self, trial: StoredTrial) -> Coordinates | None:
         """Where a trial of an earlier launch was drawn; where that was in another space, where it lies in this one."""
         if trial.description.space == self._space_key:
             if not trial.labels:
@@ -288,5 +288,5 @@ def _key(space: Space) -> str:
     """A word that two spaces share when coordinates mean the same in both."""
     parameters = {key: parameter.model_dump(mode="json") for key, parameter in space.parameters.items()}
     fixed = {**space.defaults, **space.fixed}
-    told = [parameters, fixed, list(space.require), space.horizon, Hyperparameters().model_dump_json()]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+    parts = [parameters, fixed, list(space.require), space.horizon, Hyperparameters().model_dump_json()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sweeper.search.curves import FEWEST, Curve, CurveModel
-from sweeper.search.event_gp import EventGp, Hyper, Numbers, Places, Runs, fit, log_improvement
+from sweeper.search.event_gp import EventGp, Hyper, Numbers, Places, RunTimes, fit, log_improvement
 
 STARTUP = 8
 """Configurations whose first seed trains to its end before any trial is paused: curves are learned from them."""
@@ -142,7 +142,7 @@ class Thaw:
         ]
         return min(whole, default=None)
 
-    def _runs(self, index: dict[int, int]) -> Runs:
+    def _runs(self, index: dict[int, int]) -> RunTimes:
         runs = [
             (index[number], seed, each)
             for number, trial in self._trials.items()
@@ -152,7 +152,7 @@ class Thaw:
         over = np.array([each.over for each in replicates], dtype=np.bool_)
         so_far = np.array([each.log_time for each in replicates], dtype=np.float64)
         mean, spread = self._predicted(replicates)
-        return Runs(
+        return RunTimes(
             np.array([configuration for configuration, *_ in runs], dtype=np.int64),
             np.array([seed for _, seed, _ in runs], dtype=np.int64),
             np.where(over, so_far, mean),

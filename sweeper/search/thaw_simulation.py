@@ -10,7 +10,7 @@ import numpy as np
 from sweeper.search import curves
 from sweeper.search.curves import Curve
 from sweeper.search.event_gp import Numbers
-from sweeper.search.simulation import Ended, Question, Recorded, Steps
+from sweeper.search.simulation import Ended, Question, RecordedTrial, Steps
 from sweeper.search.thaw import Replicate, Thaw
 from sweeper.stats import objective
 
@@ -24,7 +24,7 @@ class Candidate:
         trained: replicates of the stages that are over; evaluation: of the one that is not, -1 before its first.
     """
 
-    trial: Recorded
+    trial: RecordedTrial
     cells: Numbers
     signals: Numbers
     shares: Sequence[int]
@@ -141,9 +141,9 @@ def replay(
         del running[trial.number]
         if live.trained == question.replicates or bound > best:
             stopped = live.trained < question.replicates
-            told = trial.value(question, 0, question.replicates, trial.elapsed.shape[2] - 1)
-            best = best if stopped else min(best, told)
-            yield Ended(trial, told, stopped, live.spent, total, now)
+            reported = trial.value(question, 0, question.replicates, trial.elapsed.shape[2] - 1)
+            best = best if stopped else min(best, reported)
+            yield Ended(trial, reported, stopped, live.spent, total, now)
         elif over or thaw.pauses(trial.number):
             waiting[trial.number] = live
         else:

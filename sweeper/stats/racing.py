@@ -17,7 +17,7 @@ def stages(first: int, replicates: int) -> tuple[int, ...]:
     return (*doubled, replicates)
 
 
-class Race:
+class StagedCap:
     """What a trial must keep up with, stage by stage.
 
     Args:
@@ -52,7 +52,7 @@ class Race:
         """Whether a trial whose value of that many replicates is at least `bound` is out."""
         return bound > self.cap(stage)
 
-    def told(self, value: float, stage: int) -> float:
+    def reported_value(self, value: float, stage: int) -> float:
         """What the sampler is told of a trial that was out after some stage: as far behind as it was then.
 
         A value of fewer replicates is not comparable with one of all; the difference to the leader's, on common seeds,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from sweeper.config.model import SweepSpec
 from sweeper.errors import plural
-from sweeper.results.readback import Settled
+from sweeper.results.readback import TrialOutcome
 from sweeper.search.study import Proposal, Study
 from sweeper.space.space import Space
 from sweeper.stats.events import CUT_SHORT, Ending
@@ -19,9 +19,9 @@ class Agenda:
 
     Args:
         spec, space: the sweep.
-        study: proposes and remembers trials; knows the outcome of every settled trial.
+        study: proposes and remembers trials; knows the outcome of every trial in `outcomes`.
         rule: decides which capped trials matter now.
-        settled: the trials of earlier launches that are over for good.
+        outcomes: those of the trials of earlier launches that are over for good.
         notice: is called with what the user should know.
 
     Attributes:
@@ -35,11 +35,11 @@ class Agenda:
         *,
         study: Study,
         rule: StoppingRule,
-        settled: Mapping[int, Settled],
+        outcomes: Mapping[int, TrialOutcome],
         notice: Callable[[str], object],
     ):
         self._spec, self._study = spec, study
-        self._cut_short = {number for number, trial in settled.items() if trial.state in CUT_SHORT}
+        self._cut_short = {number for number, trial in outcomes.items() if trial.state in CUT_SHORT}
         self._exhausted = not spec.search
         self._closed = False
         self._confirmed = spec.confirm is None
@@ -49,8 +49,8 @@ class Agenda:
         self._paused = {each.number: each for each in unfinished if rule.pauses and each.phase == "search"}
         self._queue = deque(each for each in unfinished if each.number not in self._paused)
         for proposal in study.opened():
-            if proposal.phase == "confirm" and proposal.number in settled:
-                seen = settled[proposal.number].observations.values()
+            if proposal.phase == "confirm" and proposal.number in outcomes:
+                seen = outcomes[proposal.number].observations.values()
                 self._seeds[proposal.name] += min(map(len, seen), default=0)
         opened, waiting = study.opened(), {proposal.number for proposal in unfinished}
         self.earlier = len(opened) - len(waiting)
@@ -59,10 +59,10 @@ class Agenda:
             settings = space.settings(values)
             if study.known(settings) is None:
                 self._queue.append(study.begin(settings, "baseline", name))
-        again = [number for number in study.values() if number in settled and rule.matters(settled[number])]
-        self._queue.extend(study.again(opened[number]) for number in again)
-        if again:
-            notice(f"the larger budget continues {plural(len(again), 'trial')} capped under the smaller one")
+        reopened = [number for number in study.values() if number in outcomes and rule.matters(outcomes[number])]
+        self._queue.extend(study.reopen(opened[number]) for number in reopened)
+        if reopened:
+            notice(f"the larger budget continues {plural(len(reopened), 'trial')} capped under the smaller one")
 
     @property
     def exhausted(self) -> bool:

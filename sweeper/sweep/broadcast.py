@@ -30,7 +30,7 @@ class Broadcast:
         self.stopping = self.stopping or why
 
     @contextmanager
-    def rest(self, say: Callable[[str], object]) -> Iterator[None]:
+    def print_remaining(self, say: Callable[[str], object]) -> Iterator[None]:
         """When the block ends, print the notices that came too late for the progress display."""
         try:
             yield

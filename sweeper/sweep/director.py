@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sweeper.config.model import SweepSpec
 from sweeper.results.checkpoints import Checkpoints
-from sweeper.results.readback import Settled
+from sweeper.results.readback import TrialOutcome
 from sweeper.results.rows import TrialRow
 from sweeper.results.summary import TrialSummary, summarise, trial_row
 from sweeper.results.writer import Writer
@@ -28,7 +28,7 @@ from sweeper.sweep.agenda import Agenda
 from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.live import LiveTrial
 from sweeper.sweep.restarts import Restarts
-from sweeper.sweep.retries import retried
+from sweeper.sweep.retries import is_retried
 from sweeper.sweep.rules import rule_of
 from sweeper.sweep.scoreboard import Scoreboard
 from sweeper.sweep.stopping import Curves, StoppingRule
@@ -51,7 +51,7 @@ def open_director(
     study: Study,
     writer: Writer,
     checkpoints: Checkpoints,
-    settled: Mapping[int, Settled],
+    outcomes: Mapping[int, TrialOutcome],
     curves: Curves,
     board: Scoreboard,
     broadcast: Broadcast,
@@ -65,7 +65,7 @@ def open_director(
         study: remembers trials.
         writer: the sweep's tables.
         checkpoints: the states of trials in training.
-        settled: what the tables already hold of trials that are over.
+        outcomes: what the tables already hold of trials that are over.
         curves: reads the curves that the tables hold.
         board: is kept up to date.
         broadcast: for notices and requests to stop.
@@ -73,12 +73,12 @@ def open_director(
         searched_before: seconds of the time budget that earlier launches used.
     """
     for proposal in study.unfinished():
-        if proposal.number in settled:  # a crash came between tables and study
-            study.tell(proposal.number, settled[proposal.number].value)
+        if proposal.number in outcomes:  # a crash came between tables and study
+            study.tell(proposal.number, outcomes[proposal.number].value)
     checkpoints.keep({proposal.number for proposal in study.unfinished()})
-    known = {n: settled[n] for n in study.values() if n in settled and study.in_space(n)}
+    known = {n: outcomes[n] for n in study.values() if n in outcomes and study.in_space(n)}
     rule = rule_of(spec, study, known, curves)
-    agenda = Agenda(spec, space, study=study, rule=rule, settled=settled, notice=broadcast.notice)
+    agenda = Agenda(spec, space, study=study, rule=rule, outcomes=outcomes, notice=broadcast.notice)
     board.begin(agenda.earlier, agenda.earlier_confirmed, searched_before)
     director = SweepDirector(
         spec,
@@ -158,20 +158,20 @@ class SweepDirector:
             self._restarts.save_for_restart(live)
             self._pause(live)
             return
-        if retried(ending, live.earlier.retries):
-            self.again(number, ending.why)
+        if is_retried(ending, live.earlier.retries):
+            self.requeue(number, ending.why)
             return
         if ending == FINISHED and live.stage < live.replicates:
             ending = self._end_stage(live)
             if ending == FINISHED:
                 return
         summary = self._record(live, ending)
-        self._settle(live, summary)
+        self._close(live, summary)
         del self.board.live[number]
         self.board.add(live.proposal, summary)
         self._stop_when_hopeless()
 
-    def again(self, number: int, why: str) -> None:
+    def requeue(self, number: int, why: str) -> None:
         """See `Director`. The trial continues from its checkpoint."""
         live = self.board.live[number]
         self._restarts.save_for_restart(live, why)
@@ -284,7 +284,7 @@ class SweepDirector:
             self._track(_tracked(proposal, summary, row, columns, known))
         return summary
 
-    def _settle(self, live: LiveTrial, summary: TrialSummary) -> None:
+    def _close(self, live: LiveTrial, summary: TrialSummary) -> None:
         """Tell the study, the rule and the agenda of a trial that is durable."""
         number, ending = live.number, summary.ending
         self._agenda.ended(number, ending)

@@ -24,7 +24,7 @@ from sweeper.folder.mirror import mirrored
 from sweeper.monitor.heartbeat import EVERY, Pulse
 from sweeper.report import lines
 from sweeper.results.checkpoints import Checkpoints
-from sweeper.results.readback import curves, searched_seconds, settled
+from sweeper.results.readback import curves, searched_seconds, trial_outcomes
 from sweeper.results.schema import tables
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
@@ -33,10 +33,10 @@ from sweeper.search.study import Study
 from sweeper.sweep import resume as continuation
 from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.director import OUT_OF_TIME, SweepDirector, open_director
-from sweeper.sweep.progress import preparing, progress, standing
+from sweeper.sweep.progress import current_progress, show_preparation, show_progress
 from sweeper.sweep.scoreboard import Scoreboard
 from sweeper.sweep.signals import Signals, Stopped
-from sweeper.sweep.workload import heaviest
+from sweeper.sweep.workload import largest_trial
 from sweeper.tasks.task import References
 from sweeper.trackers import dispatch
 from sweeper.trackers.protocol import FinishedTrial
@@ -135,10 +135,10 @@ def _launch(
     ):
         changed = _changes(folder, loaded, space, resume, say)
         every = EVERY if mirror is None else EVERY + mirror.lag
-        look = partial(standing, board, broadcast, spec, runner)
+        look = partial(current_progress, board, broadcast, spec, runner)
         with (
             Pulse(folder, look, partial(broadcast.stop, _STOP_COMMAND), every),
-            broadcast.rest(say),
+            broadcast.print_remaining(say),
             dispatch.running(spec.trackers, spec.name, folder, broadcast.notice) as trackers,
             continuation.study_of(folder, loaded) as study,
             _unless_stopped(broadcast),
@@ -154,7 +154,7 @@ def _launch(
             if engine is not None and isinstance(runner, TrainsTogether):
                 runner.train_together(engine)
             record = continuation.record_launch(folder, loaded, space, measured)
-            # Tables before trials are taken up: what a crash left between tables and study is settled then.
+            # Tables before trials are taken up: what a crash left between tables and study is put right then.
             writer = Writer(folder, record, tables(spec.task))
             if changed:
                 Checkpoints(folder).keep(set())  # no trial is half of one question, or of one code, and half of another
@@ -167,7 +167,7 @@ def _launch(
             ):
                 say(line)
             signals.graceful = True
-            with progress(board, broadcast, spec, runner, console):
+            with show_progress(board, broadcast, spec, runner, console):
                 runner.run(train, director)
             writer.close()
     _conclude(board, folder, loaded, console)
@@ -250,7 +250,7 @@ def _director(
 ) -> SweepDirector:
     """The director, which continues from the tables in the folder."""
     objective = loaded.spec.objective
-    known = settled(folder, objective.minimize)
+    known = trial_outcomes(folder, objective.minimize)
     continuation.check_tables_match_study(folder, known, study)
     return open_director(
         loaded.spec,
@@ -258,7 +258,7 @@ def _director(
         study=study,
         writer=writer,
         checkpoints=Checkpoints(folder),
-        settled=known,
+        outcomes=known,
         curves=partial(curves, folder, objective.minimize, objective.event.metric),
         board=board,
         broadcast=broadcast,
@@ -276,7 +276,7 @@ def _searched_before(folder: SweepFolder) -> float:
 def _opening(board: Scoreboard, runner: Runner, spec: SweepSpec) -> str:
     runs = len(spec.task.operations) * spec.objective.replicates
     earlier = f"{plural(board.earlier, 'trial')} from before, " if board.earlier else ""
-    return f"{earlier}{plural(runner.places, 'trial')} at once, {plural(runs, 'run')} each"
+    return f"{earlier}{plural(runner.slots, 'trial')} at once, {plural(runs, 'run')} each"
 
 
 def _warnings(spec: SweepSpec) -> list[str]:
@@ -303,7 +303,7 @@ def _prepare(spec: SweepSpec, console: Console) -> References:
     """Make what the task needs before its first trial. Returns the reference values of its results."""
     from sweeper.training.learners.registry import learner_of  # noqa: PLC0415  # only here is it needed
 
-    with preparing(spec.task.name, console) as tell:
+    with show_preparation(spec.task.name, console) as tell:
         return learner_of(spec.task).prepare(tell)
 
 
@@ -330,7 +330,7 @@ def _share_gpus(
     share, words = 0.0, f"no GPU with {loaded.spec.resources.cpu:g} CPU beside it, so trials train on the CPU"
     if runner.most_on_a_gpu:
         say("gpu: auto: measuring how many trials share a GPU")
-        task = heaviest(loaded.spec, loaded.space)
+        task = largest_trial(loaded.spec, loaded.space)
         if engine is None:
             measured = runner.on_a_gpu(partial(probe.probe, train, task, runner.most_on_a_gpu))
         else:

@@ -29,14 +29,14 @@ _EVERY = 0.5
 
 
 @contextmanager
-def progress(
+def show_progress(
     board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: Runner, console: Console
 ) -> Iterator[None]:
     """Show progress until the block ends: live on a terminal, plain lines when piped."""
     if console.is_terminal:
 
         def picture() -> RenderableType:
-            return panel.render(standing(board, broadcast, spec, runner), " (Ctrl-C again stops at once)")
+            return panel.render(current_progress(board, broadcast, spec, runner), " (Ctrl-C again stops at once)")
 
         with Live(get_renderable=picture, console=console, refresh_per_second=2, transient=True):
             yield
@@ -54,7 +54,7 @@ def progress(
 
 
 @contextmanager
-def preparing(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+def show_preparation(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
     """Show the preparation of a task's data until the block ends: a bar on a terminal, a line when piped.
 
     Yields:
@@ -75,7 +75,7 @@ def preparing(name: str, console: Console) -> Iterator[Callable[[int, int], None
         say(console, f"prepared {name}: {items:,} in {duration(time.monotonic() - began)}")
 
 
-def standing(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: Runner) -> Progress:
+def current_progress(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: Runner) -> Progress:
     """The progress of the sweep. Safe to call from another thread."""
     if not board.begun:
         return Progress(spec.name, stopping=broadcast.stopping)
@@ -101,7 +101,7 @@ def standing(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: R
         confirmed=board.earlier_confirmed + tally.trials - tally.searched,
         runs=dict(tally.runs),
         rate=board.steps_trained / max(elapsed, 1e-9),
-        best="" if tally.best is None else sentence(tally.best, spec),
+        best="" if tally.best is None else result_line(tally.best, spec),
         running=tuple(training),
         notice=broadcast.notices[-1] if broadcast.notices else "",
         stopping=broadcast.stopping,
@@ -114,13 +114,13 @@ def seconds_left(board: Scoreboard, spec: SweepSpec, runner: Runner) -> float | 
     tally = board.tally
     if spec.budget.trials is not None and tally.searched:
         remaining = max(spec.budget.trials - board.earlier + board.earlier_confirmed - tally.searched, 0)
-        limits.append(tally.seconds / tally.searched * remaining / max(runner.places, 1))
+        limits.append(tally.seconds / tally.searched * remaining / max(runner.slots, 1))
     if spec.budget.hours is not None:
         limits.append(max(spec.budget.hours * 3600 - board.searched(), 0.0))
     return min(limits) if limits else None
 
 
-def sentence(finished: Finished, spec: SweepSpec) -> str:
+def result_line(finished: Finished, spec: SweepSpec) -> str:
     """One finished trial in a line."""
     summary, proposal = finished.summary, finished.proposal
     label = f"trial {proposal.number}"
@@ -170,7 +170,7 @@ class _Lines:
         broadcast.shown = len(notices)
         for each in finished[len(finished) - min(ended - self._printed, len(finished)) :]:
             left = duration(seconds_left(board, self._spec, self._runner))
-            self._print(f"[{duration(board.elapsed())}, {left} left] {sentence(each, self._spec)}")
+            self._print(f"[{duration(board.elapsed())}, {left} left] {result_line(each, self._spec)}")
         self._printed = ended
         if board.elapsed() - self._quiet_since > 60:
             steps = ", ".join(f"trial {each.proposal.number} at step {each.step:,}" for each in board.running())

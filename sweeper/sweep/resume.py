@@ -16,7 +16,7 @@ from sweeper.environment import provenance
 from sweeper.errors import UserError
 from sweeper.folder import integrity
 from sweeper.folder.layout import SweepFolder, write_text
-from sweeper.results.readback import Settled
+from sweeper.results.readback import TrialOutcome
 from sweeper.search.storage import Journal, Storage
 from sweeper.search.study import Study
 from sweeper.stats import capping
@@ -119,7 +119,7 @@ def study_of(folder: SweepFolder, loaded: Loaded) -> Iterator[Study]:
         yield study
 
 
-def check_tables_match_study(folder: SweepFolder, known: Mapping[int, Settled], study: Study) -> None:
+def check_tables_match_study(folder: SweepFolder, known: Mapping[int, TrialOutcome], study: Study) -> None:
     """Check that the study knows every trial of the tables. Raises UserError."""
     unknown = sorted(number for number in known if number >= study.trials)
     if unknown:

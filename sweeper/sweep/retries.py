@@ -24,6 +24,6 @@ DEAD_DEVICE = 3
 """After this many failed devices in a row, with no trial that ended well in between, a launch gives up."""
 
 
-def retried(ending: Ending, retries: Sequence[str]) -> bool:
+def is_retried(ending: Ending, retries: Sequence[str]) -> bool:
     """Whether a trial that ended so, after having been started again for those causes, is started once more."""
     return ending.kind == "failed" and Counter(retries)[ending.why] < RETRIES.get(ending.why, 0)

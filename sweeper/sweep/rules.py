@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 
 from sweeper.config.model import SweepSpec
-from sweeper.results.readback import Settled
+from sweeper.results.readback import TrialOutcome
 from sweeper.search.study import Study
 from sweeper.sweep.stopping import Asha, Capped, Curves, Never, Raced, StoppingRule
 from sweeper.sweep.thawing import Thawed
 
 
-def rule_of(spec: SweepSpec, study: Study, earlier: Mapping[int, Settled], curves: Curves) -> StoppingRule:
+def rule_of(spec: SweepSpec, study: Study, earlier: Mapping[int, TrialOutcome], curves: Curves) -> StoppingRule:
     """The rule that a sweep asks for, with what the trials of earlier launches have taught it.
 
     Args:
         spec: the sweep.
         study: its trials; how many of the best can still matter.
-        earlier: the settled trials of the baselines and the search that lie in the space, by number.
+        earlier: outcomes of the trials of the baselines and the search that lie in the space, by number.
         curves: reads their curves; called where the rule needs them.
     """
     if spec.stop == "none":

@@ -16,14 +16,14 @@ from typing import Protocol
 import pandas as pd
 
 from sweeper.config.model import SweepSpec
-from sweeper.results.readback import Observations, Settled
+from sweeper.results.readback import Observations, TrialOutcome
 from sweeper.results.summary import TrialSummary
 from sweeper.search.pruning import Pruner
 from sweeper.space.space import Coordinates
 from sweeper.stats import objective
 from sweeper.stats.capping import Cap
 from sweeper.stats.events import CUT_SHORT, Ending
-from sweeper.stats.racing import Race, stages
+from sweeper.stats.racing import StagedCap, stages
 from sweeper.sweep.live import LiveTrial
 
 Curves = Callable[..., pd.DataFrame]
@@ -58,7 +58,7 @@ class StoppingRule(Protocol):
         """The value reported to the sampler."""
         ...
 
-    def matters(self, trial: Settled) -> bool:
+    def matters(self, trial: TrialOutcome) -> bool:
         """Whether a trial that an earlier launch cut short may be one of the best after all."""
         ...
 
@@ -110,7 +110,7 @@ class Never:
         """See `StoppingRule`."""
         return summary.value
 
-    def matters(self, trial: Settled) -> bool:
+    def matters(self, trial: TrialOutcome) -> bool:
         """See `StoppingRule`."""
         return False
 
@@ -118,7 +118,7 @@ class Never:
 class Capped(Never):
     """`stop: cap`: a trial ends as soon as its value must exceed that of the last place that matters."""
 
-    def __init__(self, spec: SweepSpec, places: int, earlier: Mapping[int, Settled]):
+    def __init__(self, spec: SweepSpec, places: int, earlier: Mapping[int, TrialOutcome]):
         super().__init__(spec)
         self._event, self._limit = spec.objective.event, spec.limit()
         self._cap = Cap(places)
@@ -139,7 +139,7 @@ class Capped(Never):
         if not summary.ending.cut_short:
             self._learn(summary.observations)
 
-    def matters(self, trial: Settled) -> bool:
+    def matters(self, trial: TrialOutcome) -> bool:
         """A larger budget makes more places matter, and a trial capped under the smaller one may be among them."""
         return trial.state == "capped" and not self._cap.excludes(trial.bound or -math.inf)
 
@@ -156,9 +156,9 @@ class Capped(Never):
 class Raced(Capped):
     """`race:`: before the cap, a trial must keep up with the leader to train its later replicates."""
 
-    def __init__(self, spec: SweepSpec, places: int, earlier: Mapping[int, Settled]):
+    def __init__(self, spec: SweepSpec, places: int, earlier: Mapping[int, TrialOutcome]):
         first, slack = (spec.race.first, spec.race.slack) if spec.race else (spec.objective.replicates, 0.0)
-        self._race = Race(stages(first, spec.objective.replicates), places, slack)
+        self._race = StagedCap(stages(first, spec.objective.replicates), places, slack)
         super().__init__(spec, places, earlier)
         self.stages = self._race.stages
 
@@ -174,10 +174,10 @@ class Raced(Capped):
         return Ending("lost", f"{some} its value is at least {bound:.4f}; the leader's and the slack are {bar}")
 
     def value(self, summary: TrialSummary) -> float:
-        """For a trial that lost, an estimate on common seeds (`Race.told`)."""
+        """For a trial that lost, an estimate on common seeds (`StagedCap.reported_value`)."""
         if summary.ending.kind != "lost":
             return summary.value
-        return self._race.told(summary.value, len(next(iter(summary.observations.values()))))
+        return self._race.reported_value(summary.value, len(next(iter(summary.observations.values()))))
 
     def _learn(self, observations: Observations) -> None:
         super()._learn(observations)

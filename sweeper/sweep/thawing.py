@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sweeper.config.model import SweepSpec
-from sweeper.results.readback import Settled
+from sweeper.results.readback import TrialOutcome
 from sweeper.results.summary import TrialSummary
 from sweeper.search import curves, dimensions
 from sweeper.search.curves import Curve
@@ -63,13 +63,13 @@ class Thawed(Capped):
 
     Args:
         spec, study: the sweep.
-        earlier: its settled trials.
+        earlier: outcomes of its trials.
         tables: reads their curves.
     """
 
     pauses = True
 
-    def __init__(self, spec: SweepSpec, study: Study, earlier: Mapping[int, Settled], tables: Curves):
+    def __init__(self, spec: SweepSpec, study: Study, earlier: Mapping[int, TrialOutcome], tables: Curves):
         self._study, self._space, self._seed = study, spec.space, spec.sampler.seed
         self._objective, self._budget = spec.objective, spec.budget.trials
         logged = [name for name in spec.task.metrics if name.startswith(("val_", "train_")) or name == "weight_norm"]
@@ -218,7 +218,7 @@ class Thawed(Capped):
     def _pairs(self, live: LiveTrial) -> list[tuple[str, int]]:
         return [(operation, each) for operation in live.assignment.task.operations for each in live.whole.replicates]
 
-    def _remember(self, number: int, trial: Settled, rows: pd.DataFrame) -> None:
+    def _remember(self, number: int, trial: TrialOutcome, rows: pd.DataFrame) -> None:
         """Take in a trial that the tables hold."""
         self._open(number)
         if number not in self._thaw.begun:

@@ -13,7 +13,7 @@ from sweeper.tasks.task import LOSS
 from sweeper.trial import Assignment
 
 
-def heaviest(spec: SweepSpec, space: Space) -> Assignment:
+def largest_trial(spec: SweepSpec, space: Space) -> Assignment:
     """A trial as heavy as any of the search and the baselines, that trains to its horizon.
 
     It has a model of the largest size, the largest batch from its first step, and every replicate. It need not be a
@@ -22,11 +22,11 @@ def heaviest(spec: SweepSpec, space: Space) -> Assignment:
     unreachable = spec.objective.model_copy(update={"until": f"val_{LOSS} < -1e30"})
     replicates = tuple(range(spec.objective.replicates))
     return Assignment(
-        0, heaviest_settings(spec, space), spec.task, unreachable, replicates, spec.resources.cpu, spec.precision
+        0, largest_settings(spec, space), spec.task, unreachable, replicates, spec.resources.cpu, spec.precision
     )
 
 
-def heaviest_settings(spec: SweepSpec, space: Space) -> Hyperparameters:
+def largest_settings(spec: SweepSpec, space: Space) -> Hyperparameters:
     """The largest model and the largest batch, which may come from two configurations."""
     found = [space.settings(values) for values in spec.baselines.values()]
     if spec.search:

@@ -82,8 +82,8 @@ def _names_itself(task: Task) -> None:
 def _describes_itself(task: Task) -> None:
     """What is kept of it with the results says the same as the task."""
     with raised(task, "description"):
-        told = task.description()
-        text = json.dumps(told, allow_nan=False)
+        description = task.description()
+        text = json.dumps(description, allow_nan=False)
         again = SavedTask.from_description(json.loads(text)).description()
         mistakes = list(task.mistakes())
     for key, message in mistakes:

@@ -15,7 +15,7 @@ from sweeper.tasks.task import LOSS, Task
 from sweeper.testing.violation import raised, violated
 from sweeper.training.checkpoint import pack, unpack
 from sweeper.training.cohort import Cohort
-from sweeper.training.learners.learner import Equipment, Learner, Problem, Run, Scores
+from sweeper.training.learners.learner import Equipment, Learner, Run, Scores, StackProblem
 from sweeper.training.ops.matmul import exact
 from sweeper.training.parameters import Flat, Parameters
 from sweeper.trial import Columns, seeds_of
@@ -68,7 +68,7 @@ def _stacks(learner: Learner, settings: Hyperparameters, horizon: int) -> list[l
     return list(stacks.values())
 
 
-def _check_parameters(learner: Learner, runs: list[Run], problem: Problem) -> None:
+def _check_parameters(learner: Learner, runs: list[Run], problem: StackProblem) -> None:
     """Initial parameters fit the shapes, and are a function of the run's seed alone."""
     task, where = learner.task, "initial"
 
@@ -96,7 +96,7 @@ def _check_parameters(learner: Learner, runs: list[Run], problem: Problem) -> No
             raise violated(task, where, got, "others", "draw them from run.seeds.init")
 
 
-def _check_rows(task: Task, runs: list[Run], problem: Problem) -> None:
+def _check_rows(task: Task, runs: list[Run], problem: StackProblem) -> None:
     """Each run has examples that train and others that validate; names lead to parameters."""
     for side, rows in (("train", problem.train), ("validation", problem.validation)):
         forms = [f"{each.dtype} {list(each.shape)}" for each in rows if each.dtype != torch.int64 or each.dim() != 1]
@@ -118,7 +118,7 @@ def _check_rows(task: Task, runs: list[Run], problem: Problem) -> None:
         )
 
 
-def _check_scores(task: Task, problem: Problem) -> None:
+def _check_scores(task: Task, problem: StackProblem) -> None:
     """Scores have the announced names and shapes, and each is its run's and its example's own."""
     leaves = Flat(problem.shapes, problem.initial().double()).leaves
     rows, others = (
@@ -143,7 +143,7 @@ def _check_scores(task: Task, problem: Problem) -> None:
             _same(task, _part(scores, examples=window), apart, which, remedy)
 
 
-def _scored(task: Task, problem: Problem, parameters: Parameters, rows: torch.Tensor) -> Scores:
+def _scored(task: Task, problem: StackProblem, parameters: Parameters, rows: torch.Tensor) -> Scores:
     """Scores, of the announced names and of the right form."""
     remedy = f"{_NO_STATE}; where vmap cannot take a module, set stacked = False"
     with raised(task, f"score of {rows.shape[0]} runs and {rows.shape[1]} examples", remedy):

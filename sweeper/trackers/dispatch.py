@@ -21,7 +21,7 @@ from typing import IO, cast
 from sweeper.errors import UserError, plural
 from sweeper.folder.layout import SweepFolder
 from sweeper.trackers import process
-from sweeper.trackers.protocol import FinishedTrial, Place
+from sweeper.trackers.protocol import Destination, FinishedTrial
 
 NEEDS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """Tracker -> the library that it needs, installed by the extra of the same name."""
@@ -62,7 +62,7 @@ def running(names: Sequence[str], sweep: str, folder: SweepFolder, notify: Notif
         folder: the sweep's folder.
         notify: receives messages for the user.
     """
-    trackers = Trackers({name: Place(sweep, _folder(name, folder)) for name in names}, notify)
+    trackers = Trackers({name: Destination(sweep, _folder(name, folder)) for name in names}, notify)
     seconds = 0.0  # after a second Ctrl-C
     try:
         yield trackers
@@ -82,7 +82,7 @@ class Trackers:
         notify: receives messages for the user.
     """
 
-    def __init__(self, places: dict[str, Place], notify: Notify):
+    def __init__(self, places: dict[str, Destination], notify: Notify):
         self._trackers = [_Running(name, place, notify) for name, place in places.items()]
 
     def put(self, trial: FinishedTrial) -> None:
@@ -102,7 +102,7 @@ class Trackers:
 class _Running:
     """One tracker: its process, the thread that writes to the process, and the queue of trials."""
 
-    def __init__(self, name: str, place: Place, notify: Notify):
+    def __init__(self, name: str, place: Destination, notify: Notify):
         self._name, self._notify = name, notify
         self._queue: queue.Queue[FinishedTrial] = queue.Queue(_QUEUED)
         self._missed = 0

@@ -12,14 +12,14 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 from mlflow.entities import Metric, Param, RunTag  # MLflow reads its settings when it is imported
 from mlflow.tracking import MlflowClient
 
-from sweeper.trackers.protocol import FinishedTrial, Place
+from sweeper.trackers.protocol import Destination, FinishedTrial
 
 URI = "MLFLOW_TRACKING_URI"
 _PER_REQUEST = 1000
 """Metrics per request; servers refuse more."""
 
 
-def open_tracker(place: Place) -> "Mlflow":
+def open_tracker(place: Destination) -> "Mlflow":
     """Write to the server or database named by the environment; by default to mlflow.db in the place's folder."""
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     return Mlflow(place)
@@ -28,7 +28,7 @@ def open_tracker(place: Place) -> "Mlflow":
 class Mlflow:
     """See `Tracker`."""
 
-    def __init__(self, place: Place):
+    def __init__(self, place: Destination):
         uri, artifacts = os.environ.get(URI), None
         if not uri:
             uri = _database(place.folder.resolve())

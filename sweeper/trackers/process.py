@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
-from sweeper.trackers.protocol import FinishedTrial, Place, Tracker
+from sweeper.trackers.protocol import Destination, FinishedTrial, Tracker
 
 TAKEN, CLOSED, FAILED = "taken", "closed", "failed: "
 
@@ -27,7 +27,7 @@ def main(module: str, sweep: str, folder: str) -> None:
         os.write(outgoing, f"{line}\n".encode())
 
     try:
-        tracker: Tracker = import_module(module).open_tracker(Place(sweep, Path(folder)))
+        tracker: Tracker = import_module(module).open_tracker(Destination(sweep, Path(folder)))
         while (trial := _next(incoming)) is not None:
             tracker.track(trial)
             answer(TAKEN)

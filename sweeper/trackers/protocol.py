@@ -20,7 +20,7 @@ _MOST = 200
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """Where a tracker writes.
 
     Attributes:

@@ -3,10 +3,10 @@
 from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
-from sweeper.trackers.protocol import FinishedTrial, Place
+from sweeper.trackers.protocol import Destination, FinishedTrial
 
 
-def open_tracker(place: Place) -> "TensorBoard":
+def open_tracker(place: Destination) -> "TensorBoard":
     """Write below the place's folder: `tensorboard --logdir results/tensorboard`."""
     return TensorBoard(place)
 
@@ -14,7 +14,7 @@ def open_tracker(place: Place) -> "TensorBoard":
 class TensorBoard:
     """See `Tracker`."""
 
-    def __init__(self, place: Place):
+    def __init__(self, place: Destination):
         self._folder = place.folder / place.sweep
 
     def track(self, trial: FinishedTrial) -> None:

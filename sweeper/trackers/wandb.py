@@ -13,12 +13,12 @@ os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 import wandb  # reads that setting when it is imported
 
-from sweeper.trackers.protocol import FinishedTrial, Place
+from sweeper.trackers.protocol import Destination, FinishedTrial
 
 _SERVER = "https://api.wandb.ai"
 
 
-def open_tracker(place: Place) -> "Wandb":
+def open_tracker(place: Destination) -> "Wandb":
     """Write to the server if an API key is set, otherwise to offline runs below `wandb` beside the sweep."""
     return Wandb(place)
 
@@ -26,7 +26,7 @@ def open_tracker(place: Place) -> "Wandb":
 class Wandb:
     """See `Tracker`."""
 
-    def __init__(self, place: Place):
+    def __init__(self, place: Destination):
         self._sweep = place.sweep
         self._folder = None if os.environ.get("WANDB_DIR") else str(place.folder.parent)
         self._offline = not (os.environ.get("WANDB_MODE") or _has_key())

@@ -23,7 +23,7 @@ from sweeper.training.batches import next_batch
 from sweeper.training.buffers import Buffers, Measures
 from sweeper.training.evaluation import Evaluation
 from sweeper.training.graphs import Graphs
-from sweeper.training.learners.learner import Equipment, Learner, Problem, Run
+from sweeper.training.learners.learner import Equipment, Learner, Run, StackProblem
 from sweeper.training.ops.fused import tally
 from sweeper.training.ops.matmul import product_for
 from sweeper.training.parameters import Flat
@@ -236,7 +236,7 @@ class Cohort:
             self._stack.keep(rows)
             self._prepare()
 
-    def _serve(self, problem: Problem) -> None:
+    def _serve(self, problem: StackProblem) -> None:
         """Train on the examples of this problem from now on."""
         task, techniques, device = self._learner.task, self._techniques, self._equipment.device
         measures = Measures(

@@ -59,7 +59,7 @@ class _Turn:
     cost: float
 
 
-class Engine:
+class StackedEngine:
     """All trials that train on a device.
 
     Args:
@@ -194,9 +194,9 @@ class Engine:
         self._turns = [turn for turn in self._turns if turn.cohort.trials]
 
 
-def open_engine(cpu: float, precision: Precision) -> Engine:
+def open_engine(cpu: float, precision: Precision) -> StackedEngine:
     """The engine of this process's device."""
-    return Engine(prepare(cpu, precision))
+    return StackedEngine(prepare(cpu, precision))
 
 
 def _restore(cohort: Cohort, state: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import torch
 from sweeper.tasks.task import LOSS
 from sweeper.training.batches import validation_draws
 from sweeper.training.buffers import Buffers, Measures
-from sweeper.training.learners.learner import Problem
+from sweeper.training.learners.learner import StackProblem
 from sweeper.training.ops import triton
 from sweeper.training.ops.dedup import merge
 from sweeper.training.ops.fused import tally
@@ -38,7 +38,7 @@ class Evaluation:
         merge: whether examples drawn twice are computed once.
     """
 
-    problem: Problem
+    problem: StackProblem
     measures: Measures
     sampled: bool
     merge: bool

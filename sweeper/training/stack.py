@@ -11,13 +11,13 @@ import torch
 from sweeper.config.model import Objective
 from sweeper.stats.watch import Watch
 from sweeper.training.adamw import AdamW
-from sweeper.training.learners.learner import Equipment, Problem, Run
+from sweeper.training.learners.learner import Equipment, Run, StackProblem
 from sweeper.training.parameters import Flat
 from sweeper.training.schedules import Course
 
 
 @dataclass(frozen=True)
-class Examples:
+class ExampleRows:
     """The examples of every run, as row numbers into what their problem holds.
 
     Attributes:
@@ -29,14 +29,14 @@ class Examples:
     counts: torch.Tensor
 
     @classmethod
-    def padded(cls, rows: Sequence[torch.Tensor], device: torch.device) -> "Examples":
+    def padded(cls, rows: Sequence[torch.Tensor], device: torch.device) -> "ExampleRows":
         """Of int64 [n] for each run."""
         padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True).to(device)
         return cls(padded, torch.tensor([[len(each)] for each in rows], device=device))
 
-    def keep(self, rows: torch.Tensor) -> "Examples":
+    def keep(self, rows: torch.Tensor) -> "ExampleRows":
         """Those of the runs in `rows` (int64 indices) alone."""
-        return Examples(self.rows[rows], self.counts[rows])
+        return ExampleRows(self.rows[rows], self.counts[rows])
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Stack:
     parameters: Flat
     optimiser: AdamW
     seeds: torch.Tensor
-    train: Examples
-    validation: Examples
+    train: ExampleRows
+    validation: ExampleRows
 
     @classmethod
     def of(
-        cls, trial: int, runs: Sequence[Run], problem: Problem, objective: Objective, equipment: Equipment
+        cls, trial: int, runs: Sequence[Run], problem: StackProblem, objective: Objective, equipment: Equipment
     ) -> "Stack":
         """Runs of one trial before their first update."""
         device, dtype = equipment.device, equipment.dtype
@@ -98,8 +98,8 @@ class Stack:
             parameters=parameters,
             optimiser=AdamW(parameters.values, betas, epsilon),
             seeds=torch.tensor([run.seeds.order for run in runs], device=device),
-            train=Examples.padded(problem.train, device),
-            validation=Examples.padded(problem.validation, device),
+            train=ExampleRows.padded(problem.train, device),
+            validation=ExampleRows.padded(problem.validation, device),
         )
 
     def __len__(self) -> int:
@@ -126,10 +126,10 @@ class Stack:
         self.seeds = self.seeds[on_device]
         self.train, self.validation = self.train.keep(on_device), self.validation.keep(on_device)
 
-    def join(self, other: "Stack", problem: Problem) -> None:
+    def join(self, other: "Stack", problem: StackProblem) -> None:
         """Take in the runs of another stack behind one's own; `problem` is that of all of them, in this order."""
         device = self.seeds.device
-        train, validation = (Examples.padded(each, device) for each in (problem.train, problem.validation))
+        train, validation = (ExampleRows.padded(each, device) for each in (problem.train, problem.validation))
         parameters = self.parameters.join(other.parameters)
         # What could fail for want of memory comes first: what fails leaves this stack as it was.
         self.optimiser.join(other.optimiser, parameters.values)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sweeper.training.device import prepare
-from sweeper.training.engine import Engine
+from sweeper.training.engine import StackedEngine
 from sweeper.training.learners import loop_task
 from sweeper.training.learners.loop_task import LoopTask
 from sweeper.trial import Assignment, Chunk
@@ -20,7 +20,7 @@ def train(assignment: Assignment) -> Iterator[Chunk]:
     if isinstance(assignment.task, LoopTask):
         yield from loop_task.train(assignment.task, assignment, device)
         return
-    engine = Engine(device)
+    engine = StackedEngine(device)
     engine.admit(assignment)
     while len(engine):
         for _, event in engine.step():

@@ -54,7 +54,7 @@ class Recording:
     def end(self, number: int, ending: Ending) -> None:
         self.endings.setdefault(number, []).append(ending)
 
-    def again(self, number: int, why: str) -> None:
+    def requeue(self, number: int, why: str) -> None:
         raise AssertionError(f"trial {number} is to start again: {why}")
 
     def tick(self) -> None:
@@ -74,14 +74,14 @@ class Patient:
     """Starts `trials` trials, each again as often as it has to; notes how full the runner was at every start."""
 
     trials: int
-    places: Callable[[], int]
+    slots: Callable[[], int]
     queue: list[int] = field(default_factory=list)
     live: set[int] = field(default_factory=set)
     endings: dict[int, list[Ending]] = field(default_factory=dict)
     whys: list[str] = field(default_factory=list)
     stopping: str = ""
     starts: list[tuple[int, int]] = field(default_factory=list)
-    """(trials running with the new one, places) at every start."""
+    """(trials running with the new one, slots) at every start."""
 
     def __post_init__(self) -> None:
         self.queue = list(range(self.trials))
@@ -91,7 +91,7 @@ class Patient:
             return WAIT if self.live else None
         number = self.queue.pop(0)
         self.live.add(number)
-        self.starts.append((len(self.live), self.places()))
+        self.starts.append((len(self.live), self.slots()))
         return assignment(number)
 
     def report(self, number: int, chunk: Chunk) -> Ending | None:
@@ -102,7 +102,7 @@ class Patient:
         self.live.remove(number)
         self.endings.setdefault(number, []).append(ending)
 
-    def again(self, number: int, why: str) -> None:
+    def requeue(self, number: int, why: str) -> None:
         self.live.remove(number)
         self.queue.insert(0, number)
         self.whys.append(why)

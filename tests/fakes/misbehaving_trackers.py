@@ -6,17 +6,17 @@ import sys
 import time
 from pathlib import Path
 
-from sweeper.trackers.protocol import FinishedTrial, Place
+from sweeper.trackers.protocol import Destination, FinishedTrial
 
 
-def open_tracker(place: Place) -> "Misbehaving":
+def open_tracker(place: Destination) -> "Misbehaving":
     if place.sweep == "cannot-begin":
         raise OSError("no\nroom")
     return Misbehaving(place)
 
 
 class Misbehaving:
-    def __init__(self, place: Place):
+    def __init__(self, place: Destination):
         self._how, self._notes = place.sweep, Path(place.folder) / "notes.txt"
         self._notes.parent.mkdir(parents=True, exist_ok=True)
 

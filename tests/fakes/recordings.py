@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.search.simulation import Question, Recorded
+from sweeper.search.simulation import Question, RecordedTrial
 from sweeper.space.hyperparameters import Hyperparameters, identity
 from sweeper.space.space import Space
 from sweeper.stats.events import Event
@@ -31,7 +31,7 @@ def recorded(
     number: int = 0,
     heights: float | npt.NDArray[np.float64] = 0.5,
     exempt: bool = False,
-) -> Recorded:
+) -> RecordedTrial:
     """Curves that creep up to a height and jump to 1 at their time; from there on they stand still."""
     arrival = np.asarray(times, dtype=np.float64)[..., None]
     steps = np.arange(EVERY, HORIZON + 1, EVERY)
@@ -41,10 +41,10 @@ def recorded(
     clock = steps[at].astype(np.float64)
     creep = np.broadcast_to(np.asarray(heights, dtype=np.float64), reached.shape)[..., None] * (1 - np.exp(-clock / 50))
     metric = np.where(reached[..., None] & (at == last[..., None]), 1.0, creep)
-    return Recorded(number, last, clock, clock.copy(), metric, reached, exempt)
+    return RecordedTrial(number, last, clock, clock.copy(), metric, reached, exempt)
 
 
-def value(trial: Recorded, asked: Question) -> float:
+def value(trial: RecordedTrial, asked: Question) -> float:
     """The value of a trial that trains to its end."""
     return trial.value(asked, 0, asked.replicates, trial.elapsed.shape[2] - 1)
 
@@ -65,7 +65,7 @@ class Landscape:
     replicates: int
     never: float
 
-    def trial(self, settings: Hyperparameters, number: int) -> Recorded:
+    def trial(self, settings: Hyperparameters, number: int) -> RecordedTrial:
         """A configuration's curves: configurations differ by a factor of about ten, replicates by less than two."""
         name = hashlib.sha256(identity(settings, self.space.horizon).encode()).digest()
         rng = np.random.default_rng([self.seed, int.from_bytes(name[:8], "big")])

@@ -7,7 +7,7 @@ from sweeper.space import hyperparameters
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training.cohort import Cohort
 from sweeper.training.learners.learner import Run
-from sweeper.training.learners.modular_arithmetic import Learner
+from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner
 from sweeper.trial import seeds_of
 
 CPU = torch.device("cpu")
@@ -34,5 +34,7 @@ def objective(**changes: object) -> Objective:
 def losses() -> list[float]:
     """Two runs trained in float32 for a few evaluations."""
     runs = [make_run(0), make_run(1, **{"batch.shape": "linear", "batch.min": 5, "batch.max": 30})]
-    evaluations = Cohort(Learner(task()), runs, objective(horizon=20, evaluate_every=5), torch.device("cpu")).train()
+    evaluations = Cohort(
+        ModularArithmeticLearner(task()), runs, objective(horizon=20, evaluate_every=5), torch.device("cpu")
+    ).train()
     return [float(x) for columns in evaluations for name in ("train_loss", "val_loss") for x in columns[name]]

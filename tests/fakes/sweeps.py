@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sweeper.config.loading import Loaded, load
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.results.checkpoints import Checkpoints
-from sweeper.results.readback import curves, searched_seconds, settled
+from sweeper.results.readback import curves, searched_seconds, trial_outcomes
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
 from sweeper.search.study import Study
@@ -68,7 +68,7 @@ class Sweep:
         write_text(self.folder.space, path.read_text())
         writer = Writer(self.folder, {}, MODULAR, straight)
         study = self._study(loaded)
-        known = settled(self.folder, loaded.spec.objective.minimize)
+        known = trial_outcomes(self.folder, loaded.spec.objective.minimize)
         asked = loaded.spec.objective
         return open_director(
             loaded.spec,
@@ -76,7 +76,7 @@ class Sweep:
             study=study,
             writer=writer,
             checkpoints=Checkpoints(self.folder),
-            settled=known,
+            outcomes=known,
             curves=partial(curves, self.folder, asked.minimize, asked.event.metric),
             board=Scoreboard(),
             broadcast=Broadcast(),

@@ -10,7 +10,7 @@ from torch import nn
 
 from sweeper import Examples, LoopTask, ModuleTask, PlainRun, StackedTask
 from sweeper.tasks.task import Task
-from sweeper.training.learners.learner import Equipment, Problem, Run, Scores
+from sweeper.training.learners.learner import Equipment, Run, Scores, StackProblem
 from sweeper.training.parameters import Parameters
 
 
@@ -139,5 +139,5 @@ class Line(StackedTask):
     def alike(self, run: Run) -> Hashable:
         return ()
 
-    def problem(self, runs: Sequence[Run], equipment: Equipment) -> Problem:
+    def problem(self, runs: Sequence[Run], equipment: Equipment) -> StackProblem:
         return self.lines(runs, equipment)

@@ -361,4 +361,4 @@ def test_the_replay_stops_the_trials_that_the_director_stops(
     assert [(each.trial.number, each.stopped, each.spent) for each in ended] == [
         (row["trial"], row["trial"] in stopped, row["steps_trained"]) for row in rows
     ]
-    assert [each.told for each in ended] == pytest.approx([row["value"] for row in rows], rel=1e-6)
+    assert [each.reported for each in ended] == pytest.approx([row["value"] for row in rows], rel=1e-6)

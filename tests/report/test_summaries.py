@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.report.summaries import Runs, runs_on
+from sweeper.report.summaries import TrialRuns, runs_on
 from sweeper.stats.events import CLOCKS, Clock
 from sweeper.stats.objective import Observation, rmst
 from sweeper.sweep.director import CONFIRMATION_REPLICATES
@@ -27,8 +27,8 @@ def sweep(tmp_path: Path) -> Sweep:
     return Sweep(tmp_path, {"budget": {"trials": 2}})
 
 
-def runs_of(times: Sequence[Sequence[float]], reached: Sequence[Sequence[bool]], limit: float = HORIZON) -> Runs:
-    return Runs(tuple(range(len(times[0]))), np.array(times, dtype=np.float64), np.array(reached), limit)
+def runs_of(times: Sequence[Sequence[float]], reached: Sequence[Sequence[bool]], limit: float = HORIZON) -> TrialRuns:
+    return TrialRuns(tuple(range(len(times[0]))), np.array(times, dtype=np.float64), np.array(reached), limit)
 
 
 @pytest.mark.parametrize("clock", CLOCKS)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeper.report.summaries import Runs
+from sweeper.report.summaries import TrialRuns
 from sweeper.report.verdicts import verdicts
 from sweeper.stats.comparison import compare, holm
 
@@ -18,15 +18,15 @@ def row(trial: int, of: int, baseline: str = "", state: str = "finished") -> dic
     return {"trial": trial, "of": of, "baseline": baseline, "state": state}
 
 
-def runs(times: float | Sequence[float], replicates: tuple[int, ...] = EIGHT, operations: int = 1) -> Runs:
+def runs(times: float | Sequence[float], replicates: tuple[int, ...] = EIGHT, operations: int = 1) -> TrialRuns:
     """Some runs around a time, or at these times; from the limit on they have not arrived."""
     if isinstance(times, int | float):
         times = [times + i % 3 if times < LIMIT else LIMIT for i in range(len(replicates))]
     stacked = np.array([times] * operations, dtype=np.float64)
-    return Runs(replicates, stacked, stacked < LIMIT, LIMIT)
+    return TrialRuns(replicates, stacked, stacked < LIMIT, LIMIT)
 
 
-def pairs(confirmed: list[dict[str, Any]], found: dict[int, Runs]) -> list[tuple[str, str]]:
+def pairs(confirmed: list[dict[str, Any]], found: dict[int, TrialRuns]) -> list[tuple[str, str]]:
     return [(each.faster, each.other) for each in verdicts(confirmed, found)]
 
 

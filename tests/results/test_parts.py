@@ -11,7 +11,7 @@ from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.parts import table
-from sweeper.results.readback import settled
+from sweeper.results.readback import trial_outcomes
 from sweeper.results.schema import SCHEMA_VERSION, known
 from sweeper.results.writer import Writer
 from tests.fakes.tables import MODULAR, SCHEMAS
@@ -60,7 +60,7 @@ def test_a_damaged_part_is_named(
     assert "move it away" in str(caught.value)
     if name == "trials":
         with pytest.raises(UserError, match="damaged"):
-            settled(folder, "steps")
+            trial_outcomes(folder, "steps")
 
 
 def test_a_part_of_another_table_is_named(folder: SweepFolder) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder
-from sweeper.results.readback import Settled, curves, settled
+from sweeper.results.readback import TrialOutcome, curves, trial_outcomes
 from sweeper.results.summary import trial_row
 from sweeper.results.writer import Writer
 from sweeper.space.hyperparameters import Hyperparameters
@@ -55,32 +55,32 @@ def put(
     return summary.value
 
 
-def test_settled_are_all_that_are_over_for_good(folder: SweepFolder) -> None:
-    assert settled(folder, "steps") == {}
+def test_outcomes_are_of_all_that_are_over_for_good(folder: SweepFolder) -> None:
+    assert trial_outcomes(folder, "steps") == {}
     writer = Writer(folder, {}, MODULAR, straight)
     arrived = {"x_plus_y": (Observation(40.0, True, 1.0),) * RUNS}
     whole = {0: put_search(writer, 0), 2: put_search(writer, 2, ending=Ending("capped", "its value is at least 4"))}
     failed = put_search(writer, 3, [], Ending("failed", "error"))
     put_search(writer, 1, ending=Ending("stopped", "Ctrl-C"))
     put_search(writer, 4, [], Ending("failed", "node lost"))
-    found = settled(folder, "steps")
+    found = trial_outcomes(folder, "steps")
     assert set(found) == {0, 2, 3}
-    assert found[0] == Settled(whole[0], "finished", None, arrived)
-    assert found[2] == Settled(whole[2], "capped", math.log(40), arrived)
+    assert found[0] == TrialOutcome(whole[0], "finished", None, arrived)
+    assert found[2] == TrialOutcome(whole[2], "capped", math.log(40), arrived)
     assert (found[3].value, found[3].state, found[3].bound) == (failed, "failed", None)
     assert [(each.time, each.reached, math.isnan(each.best)) for each in found[3].observations["x_plus_y"]] == [
         (0.0, False, True)
     ] * RUNS
 
     stopped = put_search(writer, 1)
-    assert settled(folder, "steps")[1] == Settled(stopped, "finished", None, arrived)
+    assert trial_outcomes(folder, "steps")[1] == TrialOutcome(stopped, "finished", None, arrived)
 
 
 @pytest.mark.parametrize(("clock", "scale"), [("steps", 1), ("examples", BATCH), ("seconds", 0.01)])
 def test_the_times_of_runs_are_on_the_clock_asked_for(folder: SweepFolder, clock: Clock, scale: float) -> None:
     runs = [curve([0.1, 1.0, 1.0], 1), curve([0.1, 0.1, 0.1, 0.5, 0.1], 0)]
     put(folder, 0, assignment_of((0, 1), sustained=2, minimize=clock, horizon_seconds=9.0), runs, Ending("capped"))
-    (found,) = settled(folder, clock).values()
+    (found,) = trial_outcomes(folder, clock).values()
     late, early = found.observations["x_plus_y"]
     assert (late.time, late.reached, late.best) == (0.0, False, 0.5)
     assert (early.time, early.reached, early.best) == (pytest.approx(20 * scale), True, 1.0)
@@ -94,7 +94,7 @@ def test_several_operations_are_told_apart_and_replicates_are_in_order(folder: S
         for replicate, evaluations in enumerate(steps)
     ]
     put(folder, 0, assignment_of((0, 1, 2), operations), runs[::-1])
-    (found,) = settled(folder, "steps").values()
+    (found,) = trial_outcomes(folder, "steps").values()
     times = {name: [each.time for each in seen] for name, seen in found.observations.items()}
     assert times == {"x_plus_y": [40.0, 20.0, 30.0], "x_minus_y": [60.0, 50.0, 40.0]}
 
@@ -109,7 +109,7 @@ def test_what_is_read_back_gives_the_value_that_was_told(folder: SweepFolder) ->
         curve([0.2, 0.1], 2, train_loss=[1.0, nan], val_loss=[2.0, nan]),
     ]
     told = put(folder, 0, assignment, runs)
-    (found,) = settled(folder, "steps").values()
+    (found,) = trial_outcomes(folder, "steps").values()
     assert value(found.observations, assignment.objective.event, LIMIT) == told == found.value
     for replicates in (1, 2):
         part = assignment_of(range(replicates))
@@ -193,8 +193,8 @@ def test_a_damaged_part_is_named(folder: SweepFolder, name: str, damage: str) ->
     content = part.read_bytes()
     part.write_bytes({"cut short": content[: len(content) // 2], "empty": b"", "other text": b"a,b\n1,2\n"}[damage])
     readers = {
-        "trials": [lambda: settled(folder, "steps"), lambda: curves(folder, "steps", "val_accuracy")],
-        "runs": [lambda: settled(folder, "steps")],
+        "trials": [lambda: trial_outcomes(folder, "steps"), lambda: curves(folder, "steps", "val_accuracy")],
+        "runs": [lambda: trial_outcomes(folder, "steps")],
         "curves": [lambda: curves(folder, "steps", "val_accuracy")],
     }
     for read in readers[name]:

@@ -2,14 +2,14 @@
 
 import pytest
 
-from sweeper.runners.capacity import Room
+from sweeper.runners.capacity import Capacity
 from sweeper.stats.events import FINISHED, NODE_LOST, OUT_OF_MEMORY, Ending
 
 OUT = Ending("failed", OUT_OF_MEMORY)
 
 
 @pytest.mark.parametrize(
-    ("nodes", "cpu", "gpu", "places"),
+    ("nodes", "cpu", "gpu", "slots"),
     [
         ([{"CPU": 8}], 1, 0, 8),
         ([{"CPU": 8}], 1, 0.5, 0),
@@ -18,8 +18,8 @@ OUT = Ending("failed", OUT_OF_MEMORY)
         ([{"CPU": 8, "GPU": 3}], 1, 2, 1),
     ],
 )
-def test_places(nodes: list[dict[str, float]], cpu: float, gpu: float, places: int) -> None:
-    assert Room(lambda: nodes, cpu, gpu).places == places
+def test_slots(nodes: list[dict[str, float]], cpu: float, gpu: float, slots: int) -> None:
+    assert Capacity(lambda: nodes, cpu, gpu).slots == slots
 
 
 @pytest.mark.parametrize(
@@ -36,38 +36,38 @@ def test_places(nodes: list[dict[str, float]], cpu: float, gpu: float, places: i
 def test_the_most_trials_on_one_gpu_are_those_that_its_part_of_the_cores_is_enough_for(
     nodes: list[dict[str, float]], cpu: float, most: int
 ) -> None:
-    assert Room(lambda: nodes, cpu, 0).most_on_a_gpu == most
+    assert Capacity(lambda: nodes, cpu, 0).most_on_a_gpu == most
 
 
-def test_places_follow_the_nodes() -> None:
+def test_slots_follow_the_nodes() -> None:
     nodes = [{"CPU": 2.0}]
-    room = Room(lambda: nodes, 1, 0)
-    assert room.places == 2
+    capacity = Capacity(lambda: nodes, 1, 0)
+    assert capacity.slots == 2
     nodes.append({"CPU": 3.0})
-    assert room.places == 5
+    assert capacity.slots == 5
     nodes.clear()
-    assert room.places == 0
+    assert capacity.slots == 0
 
 
 def test_trials_that_run_out_of_memory_together_raise_the_share_once_and_a_whole_gpu_is_the_end() -> None:
-    room = Room(lambda: [{"CPU": 8, "GPU": 1}], 1, 0.25, growing=True)
-    assert room.relents(0.25, OUT) and room.gpu == 0.5
-    assert room.relents(0.25, OUT) and room.gpu == 0.5
-    assert room.relents(0.5, OUT) and (room.gpu, room.places) == (1, 1)
-    assert room.relents(0.25, OUT) and room.gpu == 1
-    assert not room.relents(1, OUT)
-    assert room.gpu == 1
+    capacity = Capacity(lambda: [{"CPU": 8, "GPU": 1}], 1, 0.25, growing=True)
+    assert capacity.grant_more_memory(0.25, OUT) and capacity.gpu == 0.5
+    assert capacity.grant_more_memory(0.25, OUT) and capacity.gpu == 0.5
+    assert capacity.grant_more_memory(0.5, OUT) and (capacity.gpu, capacity.slots) == (1, 1)
+    assert capacity.grant_more_memory(0.25, OUT) and capacity.gpu == 1
+    assert not capacity.grant_more_memory(1, OUT)
+    assert capacity.gpu == 1
 
 
 @pytest.mark.parametrize("ending", [FINISHED, Ending("capped"), Ending("failed", "error"), Ending("failed", NODE_LOST)])
 def test_other_endings_raise_nothing(ending: Ending) -> None:
-    room = Room(list, 1, 0.25, growing=True)
-    assert not room.relents(0.25, ending)
-    assert room.gpu == 0.25
+    capacity = Capacity(list, 1, 0.25, growing=True)
+    assert not capacity.grant_more_memory(0.25, ending)
+    assert capacity.gpu == 0.25
 
 
 @pytest.mark.parametrize(("had", "growing"), [(0, True), (0.25, False), (2, True)])
 def test_a_share_that_was_asked_for_stays_and_so_does_none(had: float, growing: bool) -> None:
-    room = Room(list, 1, had, growing)
-    assert not room.relents(had, OUT)
-    assert room.gpu == had
+    capacity = Capacity(list, 1, had, growing)
+    assert not capacity.grant_more_memory(had, OUT)
+    assert capacity.gpu == had

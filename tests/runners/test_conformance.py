@@ -57,11 +57,11 @@ def test_a_runner_keeps_every_clause_whatever_trials_do(runner: Runner) -> None:
     steps = {n: [int(c.columns["step"][0]) for c in told] for n, told in sorted(director.chunks.items())}
     assert steps == {0: [0, 1, 2], 2: [0], 3: [0, 1], 4: [0, 1, 2, 3], 5: [0, 1, 2], 6: [0, 1, 2]}
     assert director.late == []
-    # The traceback of a failure is kept; deadlines could be looked at; places were filled but not exceeded.
+    # The traceback of a failure is kept; deadlines could be looked at; slots were filled but not exceeded.
     assert "ValueError: raised at once" in director.endings[1][0].detail
     assert "sys.exit()" in director.endings[2][0].detail
     assert director.ticks > 0
-    assert director.most_at_once == runner.places
+    assert director.most_at_once == runner.slots
 
 
 def test_what_the_director_raises_ends_the_run_and_is_raised_there(runner: Runner) -> None:

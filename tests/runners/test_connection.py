@@ -113,7 +113,7 @@ for address, insecure, environment in json.load(sys.stdin):
     os.environ.update(environment)
     try:
         with RayTune(1, 0, address or None, insecure=insecure, logical={"num_cpus": 5}) as runner:
-            print(json.dumps(f"{runner.places} places, {os.environ['RAY_AUTH_MODE']}"), flush=True)
+            print(json.dumps(f"{runner.slots} places, {os.environ['RAY_AUTH_MODE']}"), flush=True)
     except UserError as error:
         print(json.dumps(str(error)), flush=True)
 """

@@ -23,7 +23,7 @@ def test_a_quarter_of_a_gpu_runs_eight_trials_at_once_on_two_devices() -> None:
 
     director = Meeting(trials=8)
     with RayTune(cpu=1, gpu=0.25) as runner:
-        assert runner.places == 8
+        assert runner.slots == 8
         runner.run(training_functions.goes_on, director)
     first = [director.chunks[number][0] for number in range(8)]
     assert len({int(chunk.columns["process"][0]) for chunk in first}) == 8
@@ -36,7 +36,7 @@ def test_a_trial_that_asks_for_no_gpu_sees_none_and_a_worker_that_dies_is_an_out
 
     director = Recording(trials=3)
     with RayTune(cpu=4, gpu=0) as runner:
-        assert runner.places == 2
+        assert runner.slots == 2
         runner.run(training_functions.dies, director)
     assert endings(director) == {
         0: ("finished", ""),
@@ -53,7 +53,7 @@ def test_a_process_whose_device_failed_is_not_used_again() -> None:
 
     director = Recording(trials=3)
     with RayTune(cpu=8, gpu=0) as runner:
-        assert runner.places == 1
+        assert runner.slots == 1
         runner.run(training_functions.breaks, director)
     assert endings(director) == {
         0: ("finished", ""),
@@ -69,14 +69,14 @@ def test_a_process_whose_device_failed_is_not_used_again() -> None:
 
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(
-    ("cpu", "gpu", "places"),
+    ("cpu", "gpu", "slots"),
     [(1, 0, 8), (3, 0, 2), (1, 0.3, 6), (1, 0.5, 4), (1, 1, 2), (4, 0.25, 2), (1, 2, 1)],
 )
-def test_places_count_what_fits_on_whole_devices(cpu: float, gpu: float, places: int) -> None:
+def test_slots_count_what_fits_on_whole_devices(cpu: float, gpu: float, slots: int) -> None:
     from sweeper.runners.ray_tune import RayTune
 
     with RayTune(cpu, gpu) as runner:
-        assert runner.places == places
+        assert runner.slots == slots
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -97,18 +97,18 @@ def test_out_of_memory_in_company_raises_the_share_and_every_trial_still_finishe
 
     with RayTune(cpu=1, gpu=0) as runner:
         runner.share_gpus(0.5)
-        assert runner.places == 4
-        director = Patient(trials=6, places=lambda: runner.places)
+        assert runner.slots == 4
+        director = Patient(trials=6, slots=lambda: runner.slots)
         runner.run(partial(training_functions.crowded, tmp_path, 1), director)
-        assert runner.places == 2
+        assert runner.slots == 2
     assert {number: [each.kind for each in told] for number, told in sorted(director.endings.items())} == {
         number: ["finished"] for number in range(6)
     }
     # Two shared a GPU. However many ran out of memory, the share was raised once, and from then on nobody shares.
     assert set(director.whys) == {"out of memory with 0.5 GPU; it and those after it get 1"}
     assert director.starts[:4] == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert all(running <= places for running, places in director.starts)
-    assert [places for _, places in director.starts[-2:]] == [2, 2]
+    assert all(running <= slots for running, slots in director.starts)
+    assert [slots for _, slots in director.starts[-2:]] == [2, 2]
     assert sorted((tmp_path / "finished").read_text().split()) == ["0", "1", "2", "3", "4", "5"]
 
 
@@ -119,15 +119,15 @@ def test_out_of_memory_alone_on_a_gpu_is_a_failure_and_so_it_is_where_the_share_
     failed = ("failed", "out of memory")
     with RayTune(cpu=1, gpu=0) as runner:
         runner.share_gpus(0.5)
-        director = Patient(trials=1, places=lambda: runner.places)
+        director = Patient(trials=1, slots=lambda: runner.slots)
         runner.run(partial(training_functions.crowded, tmp_path, 0), director)
-        assert runner.places == 2
+        assert runner.slots == 2
     assert director.whys == ["out of memory with 0.5 GPU; it and those after it get 1"]
     assert [(each.kind, each.why) for each in director.endings[0]] == [failed]
     with RayTune(cpu=1, gpu=0.5) as runner:
-        director = Patient(trials=1, places=lambda: runner.places)
+        director = Patient(trials=1, slots=lambda: runner.slots)
         runner.run(partial(training_functions.crowded, tmp_path, 0), director)
-        assert runner.places == 4
+        assert runner.slots == 4
     assert [(each.kind, each.why) for each in director.endings[0]] == [failed]
     assert director.whys == []
 

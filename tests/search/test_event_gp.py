@@ -5,7 +5,7 @@ import pytest
 from scipy import integrate, optimize, stats
 
 from sweeper.search import event_gp
-from sweeper.search.event_gp import EventGp, Hyper, Numbers, Places, Runs, cut_below, fit, log_improvement
+from sweeper.search.event_gp import EventGp, Hyper, Numbers, Places, RunTimes, cut_below, fit, log_improvement
 
 HYPER = Hyper(np.array([0.5, 1.0]), 0.4, 0.05, 0.1, 0.1)
 
@@ -14,14 +14,14 @@ def places(count: int, seed: int = 0) -> Places:
     return Places(np.random.default_rng(seed).uniform(size=(count, 2)), np.arange(2))
 
 
-def measured(configuration: list[int], seed: list[int], log_time: list[float]) -> Runs:
+def measured(configuration: list[int], seed: list[int], log_time: list[float]) -> RunTimes:
     nothing = np.zeros(len(seed))
-    return Runs(np.array(configuration), np.array(seed), np.array(log_time), nothing, nothing - np.inf)
+    return RunTimes(np.array(configuration), np.array(seed), np.array(log_time), nothing, nothing - np.inf)
 
 
-def open_run(runs: Runs, beyond: float, configuration: int = 0, seed: int = -1) -> Runs:
+def open_run(runs: RunTimes, beyond: float, configuration: int = 0, seed: int = -1) -> RunTimes:
     """The same runs and one that is not over."""
-    return Runs(
+    return RunTimes(
         np.append(runs.configuration, configuration),
         np.append(runs.seed, seed),
         np.append(runs.log_time, 0.0),
@@ -79,7 +79,7 @@ def test_a_prediction_weighs_as_much_as_it_is_sure() -> None:
     at = places(1)
 
     def expected(spread: float) -> float:
-        runs = Runs(
+        runs = RunTimes(
             np.array([0, 0]), np.array([-1, -1]), np.array([6.0, 7.0]), np.array([0.0, spread]), unknown(2) * np.inf
         )
         return float(EventGp(at, runs, HYPER, replicates=2).of_runs()[0][1])

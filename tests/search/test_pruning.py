@@ -6,8 +6,8 @@ import pytest
 
 from sweeper.search.pruning import Pruner
 from sweeper.search.pruning import Rule as Name
-from sweeper.search.simulation import Pruned, Raced, Recorded, Rule, replay
-from sweeper.stats.racing import Race
+from sweeper.search.simulation import Pruned, RecordedTrial, Rule, SimulatedRace, replay
+from sweeper.stats.racing import StagedCap
 from tests.fakes.recordings import HORIZON, NEVER, question, recorded
 
 RUNG = 10
@@ -127,7 +127,7 @@ def test_a_trial_that_was_never_seen_ends_without_a_trace(rule: Name, stopped: b
     assert not pruner.stops(10, 2 * RUNG, 0.1), "there is nothing to compare with"
 
 
-def ended(trials: list[Recorded], rule: Rule) -> dict[int, bool]:
+def ended(trials: list[RecordedTrial], rule: Rule) -> dict[int, bool]:
     """Trial -> whether it was stopped."""
     waiting = iter(trials)
     return {each.trial.number: each.stopped for each in replay(lambda: next(waiting, None), rule, 1, 1)}
@@ -142,4 +142,4 @@ def test_a_late_bloomer_that_is_best_in_the_end_is_stopped_by_its_height_and_kep
     by_height = ended([*high, bloomer], Pruned(asked, Pruner(rule, HORIZON, larger=True)))
     assert by_height[9]
     assert not by_height[0]
-    assert not any(ended([*high, bloomer], Raced(asked, Race((1,), 1))).values())
+    assert not any(ended([*high, bloomer], SimulatedRace(asked, StagedCap((1,), 1))).values())

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.search.pruning import Pruner
-from sweeper.search.simulation import Ended, Pruned, Question, Raced, Recorded, Rule, Uncapped, replay
+from sweeper.search.simulation import Ended, Pruned, Question, RecordedTrial, Rule, SimulatedRace, Uncapped, replay
 from sweeper.stats import objective
 from sweeper.stats.events import Event
 from sweeper.stats.objective import Observation
-from sweeper.stats.racing import Race, stages
+from sweeper.stats.racing import StagedCap, stages
 from tests.fakes.curves import assignment_of, chunk_of, curve, watch_of
 from tests.fakes.recordings import EVENT, EVERY, HORIZON, NEVER, question, recorded, value
 
@@ -22,12 +22,12 @@ LAST = HORIZON // EVERY - 1
 ONE, TWO = question(1), question(2)
 
 
-def ended(trials: Iterable[Recorded], rule: Rule, at_once: int = 1, pace: int = 1) -> list[Ended]:
+def ended(trials: Iterable[RecordedTrial], rule: Rule, at_once: int = 1, pace: int = 1) -> list[Ended]:
     waiting = iter(trials)
     return list(replay(lambda: next(waiting, None), rule, at_once, pace))
 
 
-def trials_of(*times: float) -> list[Recorded]:
+def trials_of(*times: float) -> list[RecordedTrial]:
     """Trials of one run each."""
     return [recorded([[time]], number) for number, time in enumerate(times)]
 
@@ -36,15 +36,15 @@ def short(found: Iterable[Ended]) -> list[tuple[int, bool, float, float, int]]:
     return [(each.trial.number, each.stopped, each.spent, each.total, each.at) for each in found]
 
 
-def cap(asked: Question, places: int = 1) -> Raced:
-    return Raced(asked, Race((asked.replicates,), places))
+def cap(asked: Question, places: int = 1) -> SimulatedRace:
+    return SimulatedRace(asked, StagedCap((asked.replicates,), places))
 
 
 def test_uncapped_trials_train_one_after_the_other_to_their_ends() -> None:
     found = ended(trials_of(100, 30, NEVER), Uncapped(ONE))
     assert short(found) == [(0, False, 100, 100, 10), (1, False, 30, 130, 13), (2, False, 400, 530, 53)]
-    assert [each.told for each in found[:2]] == [pytest.approx(math.log(100)), pytest.approx(math.log(30))]
-    assert math.log(1.001 * HORIZON) <= found[2].told <= math.log(1.01 * HORIZON)
+    assert [each.reported for each in found[:2]] == [pytest.approx(math.log(100)), pytest.approx(math.log(30))]
+    assert math.log(1.001 * HORIZON) <= found[2].reported <= math.log(1.01 * HORIZON)
 
 
 def test_two_at_once_end_in_the_order_of_their_times_and_make_room_for_the_next() -> None:
@@ -71,7 +71,7 @@ def test_a_trial_is_stopped_at_the_first_look_at_which_its_bound_exceeds_the_cap
         (2, False, 20, 130, 13),
         (3, True, 30, 160, 16),
     ]
-    assert all(each.told >= math.log(HORIZON) for each in found if each.stopped), "as if it never arrived"
+    assert all(each.reported >= math.log(HORIZON) for each in found if each.stopped), "as if it never arrived"
 
 
 def test_a_cap_of_more_places_waits_until_they_are_taken() -> None:
@@ -97,19 +97,19 @@ def test_operations_are_trained_side_by_side() -> None:
     trial = recorded([[30, 100], [10, 20]])
     (found,) = ended([trial], Uncapped(TWO))
     assert short([found]) == [(0, False, 160, 160, 10)]
-    assert found.told == pytest.approx((math.log(65) + math.log(15)) / 2)
+    assert found.reported == pytest.approx((math.log(65) + math.log(15)) / 2)
 
 
 def test_stages_follow_each_other_and_add_up() -> None:
-    race = Raced(question(4), Race((1, 2, 4), 1))
+    race = SimulatedRace(question(4), StagedCap((1, 2, 4), 1))
     (found,) = ended([recorded([[40, 30, 100, 20]])], race)
     # 4 evaluations for the first replicate, 3 for the second, and 10 for the last two together.
     assert short([found]) == [(0, False, 190, 190, 17)]
-    assert found.told == pytest.approx(math.log(190 / 4))
+    assert found.reported == pytest.approx(math.log(190 / 4))
 
 
 def test_a_race_stops_a_trial_after_or_during_its_first_stage() -> None:
-    race = Raced(TWO, Race((1, 2), 1))
+    race = SimulatedRace(TWO, StagedCap((1, 2), 1))
     good, late = recorded([[40, 60]], 0), recorded([[90, 10]], 1)
     unlucky, second = recorded([[41, 10]], 2), recorded([[30, NEVER]], 3)
     found = ended([good, late, unlucky, second], race)
@@ -123,7 +123,7 @@ def test_a_race_stops_a_trial_after_or_during_its_first_stage() -> None:
 
 def test_a_race_looks_again_when_a_stage_is_complete() -> None:
     # With a pace longer than the curves, the only look at the first stage is at its end.
-    race = Raced(TWO, Race((1, 2), 1))
+    race = SimulatedRace(TWO, StagedCap((1, 2), 1))
     found = ended([recorded([[40, 60]], 0), recorded([[90, 10]], 1)], race, pace=1000)
     assert short(found) == [(0, False, 100, 100, 10), (1, True, 90, 190, 19)]
 
@@ -152,7 +152,7 @@ def test_a_caller_that_has_nothing_for_now_is_asked_again_when_a_trial_ends() ->
     over: list[int] = []
     asked: list[int] = []
 
-    def ask() -> Recorded | None:
+    def ask() -> RecordedTrial | None:
         """The third trial depends on what became of the second."""
         asked.append(len(over))
         if len(trials) == 1 and 1 not in over:
@@ -176,12 +176,12 @@ def test_the_caller_may_learn_from_a_trial_before_it_is_asked_for_the_next() -> 
     known: list[int] = []
     trials = trials_of(50, 20, 30)
 
-    def ask() -> Recorded | None:
+    def ask() -> RecordedTrial | None:
         known.append(len(told))
         return trials.pop(0) if trials else None
 
     for each in replay(ask, Uncapped(ONE), at_once=1, pace=3):
-        told.append(each.told)
+        told.append(each.reported)
     assert known == [0, 1, 2, 3]
 
 
@@ -190,14 +190,14 @@ def test_a_pruned_trial_is_told_what_it_had_and_the_pruner_sees_steps() -> None:
     rule = Pruned(ONE, Pruner("asha", HORIZON, larger=True))
     found = ended([recorded([[NEVER]], 0, heights=0.6), recorded([[200]], 1, heights=0.5)], rule, pace=2)
     assert short(found) == [(0, False, 400, 400, 40), (1, True, 20, 420, 42)]
-    assert found[1].told >= math.log(1.001 * HORIZON)
+    assert found[1].reported >= math.log(1.001 * HORIZON)
 
 
 some_times = st.sampled_from([NEVER, 5.0, 10.0]) | st.floats(1, 1.2 * HORIZON)
 
 
 @st.composite
-def made_up(draw: st.DrawFn, most: int = 4) -> Recorded:
+def made_up(draw: st.DrawFn, most: int = 4) -> RecordedTrial:
     """One to three operations, and up to `most` replicates."""
     operations, replicates = draw(st.integers(1, 3)), draw(st.integers(1, most))
     times = [[draw(some_times) for _ in range(replicates)] for _ in range(operations)]
@@ -208,7 +208,7 @@ def made_up(draw: st.DrawFn, most: int = 4) -> Recorded:
 OPERATIONS = ("x_plus_y", "x_minus_y", "x_div_y")
 
 
-def cut(trial: Recorded, complete: int, replicates: int, evaluation: int) -> dict[str, list[Observation]]:
+def cut(trial: RecordedTrial, complete: int, replicates: int, evaluation: int) -> dict[str, list[Observation]]:
     """A trial's first replicates as the director sees them: some complete, the others up to an evaluation."""
     curves = []
     for o, r in product(range(len(trial.last)), range(replicates)):
@@ -220,7 +220,9 @@ def cut(trial: Recorded, complete: int, replicates: int, evaluation: int) -> dic
 
 @given(made_up(), st.data())
 @settings(deadline=None, max_examples=60)
-def test_bounds_and_values_are_those_of_the_objective_on_the_same_curves(trial: Recorded, data: st.DataObject) -> None:
+def test_bounds_and_values_are_those_of_the_objective_on_the_same_curves(
+    trial: RecordedTrial, data: st.DataObject
+) -> None:
     replicates = data.draw(st.integers(1, trial.last.shape[1]))
     complete = data.draw(st.integers(0, replicates - 1))
     for evaluation in data.draw(st.lists(st.integers(0, LAST), min_size=1, max_size=3)):
@@ -232,7 +234,7 @@ def test_bounds_and_values_are_those_of_the_objective_on_the_same_curves(trial: 
 
 @given(made_up(), st.data())
 @settings(deadline=None, max_examples=60)
-def test_a_bound_rises_and_never_exceeds_what_the_value_becomes(trial: Recorded, data: st.DataObject) -> None:
+def test_a_bound_rises_and_never_exceeds_what_the_value_becomes(trial: RecordedTrial, data: st.DataObject) -> None:
     asked = question(trial.last.shape[1])
     bounds = [trial.bound(0, asked.replicates, evaluation) for evaluation in range(LAST + 1)]
     assert bounds == sorted(bounds)
@@ -248,7 +250,7 @@ def test_a_bound_rises_and_never_exceeds_what_the_value_becomes(trial: Recorded,
 
 @given(made_up())
 @settings(deadline=None, max_examples=40)
-def test_a_value_falls_until_the_runs_have_ended_and_is_never_nan(trial: Recorded) -> None:
+def test_a_value_falls_until_the_runs_have_ended_and_is_never_nan(trial: RecordedTrial) -> None:
     asked = question(trial.last.shape[1])
     values = [trial.value(asked, 0, asked.replicates, evaluation) for evaluation in range(LAST + 1)]
     assert all(math.isfinite(each) for each in values)
@@ -258,7 +260,7 @@ def test_a_value_falls_until_the_runs_have_ended_and_is_never_nan(trial: Recorde
 
 def test_a_metric_that_was_never_seen_is_as_far_from_the_threshold_as_can_be() -> None:
     trial = recorded([[NEVER]])
-    unseen = Recorded(0, trial.last, trial.elapsed, trial.spent, np.full_like(trial.metric, np.nan), trial.reached)
+    unseen = RecordedTrial(0, trial.last, trial.elapsed, trial.spent, np.full_like(trial.metric, np.nan), trial.reached)
     assert unseen.value(ONE, 0, 1, LAST) == pytest.approx(math.log(1.01 * HORIZON))
     assert math.isnan(unseen.scores[0])
     assert unseen.value(ONE, 0, 1, LAST) > trial.value(ONE, 0, 1, LAST)
@@ -268,8 +270,8 @@ def test_the_best_metric_is_the_smallest_where_the_event_is_below_a_threshold() 
     asked = question(1, Event("val_loss", "<", 0.5))
     trial = recorded([[NEVER]])
     losses = np.linspace(3, 1, LAST + 1)[None, None]
-    falling = Recorded(0, trial.last, trial.elapsed, trial.spent, losses, trial.reached)
-    rising = Recorded(0, trial.last, trial.elapsed, trial.spent, losses[..., ::-1], trial.reached)
+    falling = RecordedTrial(0, trial.last, trial.elapsed, trial.spent, losses, trial.reached)
+    rising = RecordedTrial(0, trial.last, trial.elapsed, trial.spent, losses[..., ::-1], trial.reached)
     assert falling.value(asked, 0, 1, LAST) == rising.value(asked, 0, 1, LAST)
     assert falling.value(asked, 0, 1, 3) > rising.value(asked, 0, 1, 3)
 
@@ -277,12 +279,12 @@ def test_the_best_metric_is_the_smallest_where_the_event_is_below_a_threshold() 
 @given(st.lists(made_up(most=2), min_size=1, max_size=8), st.integers(1, 4), st.integers(1, 50), st.booleans())
 @settings(deadline=None, max_examples=30)
 def test_every_trial_ends_once_and_the_steps_add_up(
-    drawn: list[Recorded], at_once: int, pace: int, capped: bool
+    drawn: list[RecordedTrial], at_once: int, pace: int, capped: bool
 ) -> None:
     asked = question(min(trial.last.shape[1] for trial in drawn))
     kept = slice(asked.replicates)
     trials = [
-        Recorded(i, t.last[:, kept], t.elapsed[:, kept], t.spent[:, kept], t.metric[:, kept], t.reached[:, kept])
+        RecordedTrial(i, t.last[:, kept], t.elapsed[:, kept], t.spent[:, kept], t.metric[:, kept], t.reached[:, kept])
         for i, t in enumerate(drawn)
     ]
     found = ended(trials, cap(asked) if capped else Uncapped(asked), at_once, pace)
@@ -292,4 +294,4 @@ def test_every_trial_ends_once_and_the_steps_add_up(
     for each in found:
         whole = each.trial.spent[:, :, -1].sum()
         assert each.spent <= whole if each.stopped else each.spent == whole
-        assert each.stopped or each.told == value(each.trial, asked)
+        assert each.stopped or each.reported == value(each.trial, asked)

@@ -52,7 +52,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
         assert proposal is not None
         study.tell(proposal.number, float(proposal.number))
     assert proposals[1] is not None
-    study.again(proposals[1])
+    study.reopen(proposals[1])
     study.begin(proposals[1].settings, "confirm", "1")
     study.tell(7, 1.0)
     return journal.read_bytes().splitlines(keepends=True)
@@ -184,7 +184,7 @@ def test_a_trial_whose_coordinates_are_damaged_lies_where_its_settings_do(tmp_pa
     journal.write_bytes(b"".join([*sound[:at], json.dumps(record).encode() + b"\n", *sound[at + 1 :]]))
     study = opened(journal)
     assert study.in_space(1)
-    again = study.again(study.opened()[1])
+    again = study.reopen(study.opened()[1])
     assert opened(journal).in_space(again.number)
 
 

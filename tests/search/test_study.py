@@ -308,7 +308,7 @@ def test_a_confirmation_is_no_configuration_of_its_own(tmp_path: Path) -> None:
 def test_again_opens_a_finished_trials_configuration_under_a_new_number(tmp_path: Path, name: str) -> None:
     study = opened(tmp_path, FOUR, name)
     first, second = run(study, 2)
-    again = study.again(first)
+    again = study.reopen(first)
     assert again == Proposal(2, first.settings, "search", "0")
     assert study.count == 2, "it is no configuration of its own"
     assert study.known(first.settings) == 2
@@ -337,7 +337,7 @@ def test_a_trial_is_taken_up_again_as_often_as_is_asked_for(tmp_path: Path) -> N
     proposal = study.begin(FOUR.settings({"depth": 2, "heads": 1}), "baseline", "published")
     for number in range(3):
         study.tell(number, float(number))
-        proposal = study.again(proposal)
+        proposal = study.reopen(proposal)
         assert proposal == Proposal(number + 1, proposal.settings, "baseline", str(number))
         assert study.values() == {}
     study.tell(3, 3.0)
@@ -349,7 +349,7 @@ def test_a_trial_outside_the_space_is_taken_up_again_without_coordinates(tmp_pat
     study = opened(tmp_path, SMOOTH)
     outside = study.begin(SMOOTH.settings({"weight_decay": 0.5}), "baseline", "published")
     study.tell(0, 1.0)
-    assert study.again(outside) == Proposal(1, outside.settings, "baseline", "0")
+    assert study.reopen(outside) == Proposal(1, outside.settings, "baseline", "0")
     assert not study.in_space(1)
     study.tell(1, 2.0)
     assert study.values() == opened(tmp_path, SMOOTH).values() == {1: 2.0}
@@ -374,7 +374,7 @@ def test_the_sampler_does_not_model_what_a_trial_taken_up_again_was_told_before(
     monkeypatch.setattr(sampler, "_Tpe", Watched)
     study = opened(tmp_path, SMOOTH, startup_trials=5)
     proposals = run(study, 6)
-    again = study.again(proposals[2])
+    again = study.reopen(proposals[2])
     if told:
         study.tell(again.number, 4.5)
     if reopen:
@@ -522,7 +522,7 @@ def test_a_crash_between_any_two_records_is_recovered_from(tmp_path: Path, name:
         opened_before = study.opened()
         for number, told in study.values().items():
             if told == CAPPED:
-                again = study.again(opened_before[number])
+                again = study.reopen(opened_before[number])
                 study.tell(again.number, value(again))
 
     launch(tmp_path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sweeper.search.event_gp import Numbers, Places
-from sweeper.search.simulation import Ended, Question, Recorded
+from sweeper.search.simulation import Ended, Question, RecordedTrial
 from sweeper.search.thaw import Thaw
 from sweeper.search.thaw_simulation import Candidate, replay
 from sweeper.stats.events import Event
@@ -34,7 +34,7 @@ def candidates(seed: int, height: Callable[[Numbers], Numbers]) -> list[Candidat
         steps = 10.0 * (at + 1)
         metric = np.where((at == last[:, None]) & (own <= EVALUATIONS)[:, None], 1.0, height(own)[:, None])
         reached = own <= EVALUATIONS
-        trial = Recorded(number, last[None], steps[None], steps[None], metric[None], reached[None])
+        trial = RecordedTrial(number, last[None], steps[None], steps[None], metric[None], reached[None])
         found.append(Candidate(trial, cells[number], metric[None, ..., None], (0,)))
     return found
 

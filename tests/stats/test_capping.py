@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.config.model import Sampler
-from sweeper.search.simulation import Ended, Raced, Recorded, Rule, Uncapped, replay
+from sweeper.search.simulation import Ended, RecordedTrial, Rule, SimulatedRace, Uncapped, replay
 from sweeper.search.study import Study
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.space.parameters import Choice, Float, Int
 from sweeper.space.space import Space
 from sweeper.stats.capping import Cap, good_side, places_that_matter
-from sweeper.stats.racing import Race
+from sweeper.stats.racing import StagedCap
 from tests.fakes.recordings import HORIZON, Landscape, question, value
 
 values = st.lists(st.floats(-5, 5) | st.integers(-2, 2).map(float), min_size=1, max_size=40)
@@ -41,7 +41,7 @@ def test_the_cap_is_the_last_of_the_best_places_and_infinite_while_they_are_not_
 
 
 def test_a_trial_that_may_equal_the_cap_still_matters() -> None:
-    cap, race = Cap(1), Race((1, 2), places=1)
+    cap, race = Cap(1), StagedCap((1, 2), places=1)
     assert not cap.excludes(math.inf)
     cap.add(2.0)
     race.finished({1: 3.0, 2: 2.0})
@@ -150,13 +150,13 @@ class Searched:
 def search(landscape: Landscape, capped: bool, places: int, *, budget: int, at_once: int = 1) -> list[Searched]:
     """A whole search by the real study and sampler, in the order in which trials ended."""
     asked = question(landscape.replicates)
-    rule: Rule = Raced(asked, Race((asked.replicates,), places)) if capped else Uncapped(asked)
+    rule: Rule = SimulatedRace(asked, StagedCap((asked.replicates,), places)) if capped else Uncapped(asked)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         sampler = Sampler(name="tpe", startup_trials=STARTUP, seed=landscape.seed)
         study = Study(Path(folder) / "study.journal", landscape.space, sampler, places)
 
-        def ask() -> Recorded | None:
+        def ask() -> RecordedTrial | None:
             proposal = study.suggest() if study.count < budget else None
             if proposal is None:
                 return None
@@ -165,7 +165,7 @@ def search(landscape: Landscape, capped: bool, places: int, *, budget: int, at_o
 
         settings_of: dict[int, Hyperparameters] = {}
         for ended in replay(ask, rule, at_once, pace=2):
-            study.tell(ended.trial.number, ended.told)
+            study.tell(ended.trial.number, ended.reported)
             found.append(Searched(settings_of[ended.trial.number], ended))
     return found
 
@@ -174,7 +174,7 @@ def best(found: Iterable[Searched], places: int, landscape: Landscape, *, true: 
     """The values of the `places` best trials, and who they are; of two with the same value the earlier."""
     asked = question(landscape.replicates)
     everyone = [
-        (value(each.ended.trial, asked) if true else each.ended.told, each.ended.trial.number) for each in found
+        (value(each.ended.trial, asked) if true else each.ended.reported, each.ended.trial.number) for each in found
     ]
     return sorted(everyone)[:places]
 
@@ -236,11 +236,11 @@ def check_every_moment(found: list[Searched], places: int, landscape: Landscape)
     cap = Cap(places)
     for i, each in enumerate(found, 1):
         if each.ended.stopped:
-            assert each.ended.told > cap.value
+            assert each.ended.reported > cap.value
             assert value(each.ended.trial, asked) > cap.value
         else:
-            assert each.ended.told == value(each.ended.trial, asked)
-            cap.add(each.ended.told)
+            assert each.ended.reported == value(each.ended.trial, asked)
+            cap.add(each.ended.reported)
         told = best(found[:i], places, landscape, true=False)
         assert told == best(found[:i], places, landscape, true=True)
         whole = {other.ended.trial.number for other in found[:i] if not other.ended.stopped}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.search.simulation import Ended, Raced, Recorded, Uncapped, replay
+from sweeper.search.simulation import Ended, RecordedTrial, SimulatedRace, Uncapped, replay
 from sweeper.stats.capping import Cap
-from sweeper.stats.racing import Race, stages
+from sweeper.stats.racing import StagedCap, stages
 from tests.fakes.recordings import NEVER, question, recorded
 
 numbers = st.floats(-5, 5) | st.integers(-2, 2).map(float)
@@ -34,7 +34,7 @@ def test_stages_double_until_all(first: int, replicates: int, expected: tuple[in
 
 
 def test_early_stages_keep_up_with_the_leader_and_the_last_one_with_the_places() -> None:
-    race = Race((1, 2, 5), places=2)
+    race = StagedCap((1, 2, 5), places=2)
     assert race.places == 2
     assert [race.cap(stage) for stage in race.stages] == [math.inf] * 3
     race.finished({1: 3.0, 2: 2.0, 5: 1.0})
@@ -48,7 +48,7 @@ def test_early_stages_keep_up_with_the_leader_and_the_last_one_with_the_places()
 
 
 def test_slack_is_asked_for_before_the_last_stage_only() -> None:
-    race = Race((1, 2, 5), places=1, slack=0.1)
+    race = StagedCap((1, 2, 5), places=1, slack=0.1)
     race.finished({1: 3.0, 2: 2.0, 5: 1.0})
     assert race.cap(1) == pytest.approx(math.log(1.1 * math.exp(3)))
     assert race.cap(2) == pytest.approx(math.log(1.1 * math.exp(2)))
@@ -60,13 +60,13 @@ def test_slack_is_asked_for_before_the_last_stage_only() -> None:
 def test_a_race_of_one_stage_is_the_cap_whatever_the_slack(
     finished: list[dict[int, float]], places: int, slack: float
 ) -> None:
-    race, cap = Race((5,), places, slack), Cap(places)
+    race, cap = StagedCap((5,), places, slack), Cap(places)
     assert race.cap(5) == cap.value == math.inf
     for values in finished:
         race.finished(values)
         cap.add(values[5])
         assert race.cap(5) == cap.value
-        assert race.told(values[5], 5) == values[5]
+        assert race.reported_value(values[5], 5) == values[5]
 
 
 @given(trials, st.integers(1, 4), st.floats(0, 1))
@@ -74,7 +74,7 @@ def test_a_race_of_one_stage_is_the_cap_whatever_the_slack(
 def test_the_leader_is_the_best_whole_trial_so_far_and_the_last_stage_is_the_cap(
     finished: list[dict[int, float]], places: int, slack: float
 ) -> None:
-    race, cap = Race((1, 2, 5), places, slack), Cap(places)
+    race, cap = StagedCap((1, 2, 5), places, slack), Cap(places)
     for i, values in enumerate(finished, 1):
         race.finished(values)
         cap.add(values[5])
@@ -88,26 +88,26 @@ def test_the_leader_is_the_best_whole_trial_so_far_and_the_last_stage_is_the_cap
 def test_a_trial_that_is_out_early_is_told_behind_the_leader_in_the_order_of_how_far_it_was_behind(
     finished: list[dict[int, float]], places: int, slack: float, values: list[float]
 ) -> None:
-    race = Race((1, 2, 5), places, slack)
+    race = StagedCap((1, 2, 5), places, slack)
     for each in finished:
         race.finished(each)
     leader = min(finished, key=lambda each: each[5])
     for stage in (1, 2):
         behind = sorted(value for value in values if value > race.cap(stage) + 1e-9)
-        told = [race.told(value, stage) for value in behind]
+        told = [race.reported_value(value, stage) for value in behind]
         assert all(each > leader[5] + math.log1p(slack) for each in told)
         assert told == sorted(told)
         assert told == pytest.approx([leader[5] + (value - leader[stage]) for value in behind])
 
 
 def test_what_is_told_by_hand() -> None:
-    race = Race((1, 5), places=1, slack=0.5)
+    race = StagedCap((1, 5), places=1, slack=0.5)
     race.finished({1: 3.0, 5: 1.0})
-    assert race.told(3.75, 1) == 1.75, "as far behind the leader's value as it was behind the leader's first run"
-    assert race.told(3.75, 5) == 3.75, "with all replicates, its value"
+    assert race.reported_value(3.75, 1) == 1.75, "as far behind the leader's value as it was behind its first run"
+    assert race.reported_value(3.75, 5) == 3.75, "with all replicates, its value"
 
 
-def landscape(seed: int, trials: int = 60, replicates: int = 5) -> list[Recorded]:
+def landscape(seed: int, trials: int = 60, replicates: int = 5) -> list[RecordedTrial]:
     """Trials whose times differ more than their replicates do; some runs never arrive."""
     rng = np.random.default_rng(seed)
     middles = 60 * np.exp(rng.exponential(0.8, trials))
@@ -122,9 +122,9 @@ def test_a_race_stops_trials_after_one_replicate_and_spends_less_than_the_cap(se
     found: dict[str, list[Ended]] = {}
     for name, rule in (
         ("none", Uncapped(asked)),
-        ("cap", Raced(asked, Race((5,), 2))),
-        ("race", Raced(asked, Race(stages(1, 5), 2))),
-        ("slack", Raced(asked, Race(stages(1, 5), 2, slack=0.3))),
+        ("cap", SimulatedRace(asked, StagedCap((5,), 2))),
+        ("race", SimulatedRace(asked, StagedCap(stages(1, 5), 2))),
+        ("slack", SimulatedRace(asked, StagedCap(stages(1, 5), 2, slack=0.3))),
     ):
         waiting = iter(landscape(seed))
         found[name] = list(replay(lambda waiting=waiting: next(waiting, None), rule, 1, pace))  # type: ignore[misc]
@@ -140,6 +140,6 @@ def test_a_race_stops_trials_after_one_replicate_and_spends_less_than_the_cap(se
     leading = math.inf
     for each in found["race"]:
         if each.stopped:
-            assert each.told > leading, "nobody who was out early is told to be ahead of the leader"
+            assert each.reported > leading, "nobody who was out early is told to be ahead of the leader"
         else:
-            leading = min(leading, each.told)
+            leading = min(leading, each.reported)

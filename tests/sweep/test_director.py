@@ -19,7 +19,7 @@ from sweeper.errors import StorageError
 from sweeper.folder.layout import TABLES
 from sweeper.report.leaderboard import leaderboard
 from sweeper.results.checkpoints import Checkpoints
-from sweeper.results.readback import settled
+from sweeper.results.readback import trial_outcomes
 from sweeper.runners.protocol import WAIT
 from sweeper.stats.events import (
     DEVICE_FAILED,
@@ -239,7 +239,7 @@ def test_a_stop_ends_the_launch_and_the_next_takes_the_trial_up_first_under_its_
     sweep.run(stopped_in_the_third, director)
     assert director.stopping == "Ctrl-C"
     assert sweep.states() == {0: "finished", 1: "finished", 2: "stopped"}
-    assert set(settled(sweep.folder, "steps")) == {0, 1}
+    assert set(trial_outcomes(sweep.folder, "steps")) == {0, 1}
     assert [row["why"] for row in sweep.rows()] == ["", "", "Ctrl-C"]
     assert set(sweep.study().values()) == {0, 1}
     assert [each.number for each in sweep.study().unfinished()] == [2]
@@ -267,7 +267,7 @@ def test_a_trial_that_starts_again_is_next_under_its_number_and_nothing_is_kept_
     assert isinstance(first, Assignment)
     assert isinstance(second, Assignment)
     director.report(first.number, next(iter(learns(by_depth)(first))))
-    director.again(first.number, "there was no room")
+    director.requeue(first.number, "there was no room")
     assert director.broadcast.notices == ["trial 0 starts again: there was no room"]
     assert [each.proposal.number for each in director.board.running()] == [1]
     assert sweep.rows() == []
@@ -288,7 +288,7 @@ def test_a_trial_that_would_start_again_after_a_stop_is_left_to_the_next_launch(
     first = director.next_trial()
     assert isinstance(first, Assignment)
     director.broadcast.stop("Ctrl-C")
-    director.again(first.number, "there was no room")
+    director.requeue(first.number, "there was no room")
     assert director.next_trial() is None
     sweep.launch(learns(by_depth))
     assert (sweep.numbers(), sweep.states()) == ([0], {0: "finished"})
@@ -780,7 +780,7 @@ def test_a_trial_that_starts_again_in_a_later_stage_starts_with_that_stage(sweep
             director.report(0, each)
         if replicates == (0,):
             director.end(0, FINISHED)
-    director.again(0, "there was no room")
+    director.requeue(0, "there was no room")
     assert sweep.rows() == []
     sweep.run(learns(always(30)), director)
     assert stages_of(sweep) == [(0, (1,)), (0, (2,))]
@@ -918,7 +918,7 @@ def test_asha_forgets_what_a_trial_showed_before_it_started_again(sweep: Sweep) 
     assert isinstance(first, Assignment)
     for each in list(follows(levels)(first))[:3]:
         assert director.report(0, each) is None
-    director.again(0, "there was no room")
+    director.requeue(0, "there was no room")
     sweep.run(follows(levels), director)
     assert sweep.states() == {0: "finished"}
 
@@ -1359,7 +1359,7 @@ def test_each_cause_is_counted_by_itself_and_over_launches(sweep: Sweep) -> None
         assert sweep.rows() == []
     director = sweep.open()
     begin(director)
-    director.again(0, "there was no room")
+    director.requeue(0, "there was no room")
     begin(director)
     director.end(0, Ending("failed", HOST_MEMORY))
     (row,) = sweep.rows()

@@ -16,7 +16,7 @@ from sweeper.monitor.panel import counts, duration
 from sweeper.runners.in_process import InProcess
 from sweeper.stats.events import Ending
 from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector
-from sweeper.sweep.progress import progress, seconds_left, sentence, standing
+from sweeper.sweep.progress import current_progress, result_line, seconds_left, show_progress
 from sweeper.sweep.scoreboard import Tally
 from sweeper.trial import Assignment, Chunk, Train
 from tests.fakes.sweeps import PUBLISHED, Sweep
@@ -29,7 +29,7 @@ CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class TwoPlaces(InProcess):
     """Two trials at once, or so it says."""
 
-    places = 2
+    slots = 2
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def sweep(tmp_path: Path) -> Sweep:
 def shown(sweep: Sweep, train: Train, console: Console, director: SweepDirector | None = None) -> list[str]:
     """The lines that a launch prints while it runs."""
     director = director or sweep.open()
-    with progress(director.board, director.broadcast, spec_of(sweep), InProcess(), console):
+    with show_progress(director.board, director.broadcast, spec_of(sweep), InProcess(), console):
         sweep.run(train, director)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()
@@ -228,7 +228,7 @@ def test_the_best_is_the_lowest_value_and_never_a_confirmation(sweep: Sweep) -> 
     best = sweep.launch(learns(reach)).board.tally.best
     assert best is not None
     assert best.proposal.number == 1
-    assert sentence(best, spec_of(sweep)) == "trial 1: reached 2/2, mean 20 steps  depth=1"
+    assert result_line(best, spec_of(sweep)) == "trial 1: reached 2/2, mean 20 steps  depth=1"
 
 
 def test_the_time_left_is_a_guess_from_what_has_finished(sweep: Sweep) -> None:
@@ -251,7 +251,7 @@ def test_confirmations_are_counted_apart(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}, "confirm": {"top": 1, "replicates": 2}}
     director = sweep.launch(learns(lambda *_: 20))
     for each in (director, sweep.open()):
-        now = standing(each.board, each.broadcast, spec_of(sweep), InProcess())
+        now = current_progress(each.board, each.broadcast, spec_of(sweep), InProcess())
         assert (now.finished, now.budget, now.confirmed) == (2, 2, 1)
         assert counts(now) == "2/2 trials finished, 1 confirmed, 0 running"
 

@@ -7,7 +7,7 @@ import pytest
 from sweeper.stats import events
 from sweeper.stats.events import FINISHED, OUT_OF_MEMORY, Ending
 from sweeper.sweep import retries
-from sweeper.sweep.retries import DEAD_DEVICE, RETRIES, retried
+from sweeper.sweep.retries import DEAD_DEVICE, RETRIES, is_retried
 
 CAUSES = {value for name, value in vars(events).items() if name.isupper() and isinstance(value, str) and name[0] != "_"}
 TIMES = {1: "", 2: "twice", 10: "ten times"}
@@ -48,7 +48,8 @@ def test_the_page_says_how_often() -> None:
 def test_a_trial_is_started_again_as_often_as_the_table_says(cause: str) -> None:
     ending, others = Ending("failed", cause), sorted(CAUSES - {cause}) * 20
     allowed = RETRIES.get(cause, 0)
-    assert [retried(ending, [cause] * times + others) for times in range(allowed + 3)] == [True] * allowed + [False] * 3
+    decisions = [is_retried(ending, [cause] * times + others) for times in range(allowed + 3)]
+    assert decisions == [True] * allowed + [False] * 3
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_a_trial_is_started_again_as_often_as_the_table_says(cause: str) -> None
     ids=lambda ending: ending.kind,
 )
 def test_no_other_ending_starts_a_trial_again(ending: Ending) -> None:
-    assert not retried(ending, [])
+    assert not is_retried(ending, [])
 
 
 def test_only_what_may_work_elsewhere_is_left_to_the_next_launch() -> None:

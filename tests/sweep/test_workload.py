@@ -9,7 +9,7 @@ import pytest
 from sweeper.config.loading import Loaded, load
 from sweeper.space.batch_schedules import BatchSchedule
 from sweeper.space.hyperparameters import Hyperparameters
-from sweeper.sweep.workload import heaviest, heaviest_settings
+from sweeper.sweep.workload import largest_settings, largest_trial
 
 QUESTION: dict[str, Any] = {
     "name": "heavy",
@@ -28,7 +28,7 @@ def loaded(folder: Path, **sections: Any) -> Loaded:
 
 def settings(folder: Path, **sections: Any) -> Hyperparameters:
     sweep = loaded(folder, **sections)
-    return heaviest_settings(sweep.spec, sweep.space)
+    return largest_settings(sweep.spec, sweep.space)
 
 
 def of_size(**sizes: int) -> Hyperparameters:
@@ -82,7 +82,7 @@ def test_the_heaviest_settings(tmp_path: Path, sections: dict[str, Any], expecte
 
 def test_the_heaviest_trial_has_every_replicate_and_never_reaches_its_event(tmp_path: Path) -> None:
     sweep = loaded(tmp_path, search={"depth": {"int": [1, 2]}})
-    trial = heaviest(sweep.spec, sweep.space)
+    trial = largest_trial(sweep.spec, sweep.space)
     assert (trial.replicates, trial.cpu, trial.task) == ((0, 1, 2, 3), 2, sweep.spec.task)
     assert not trial.objective.event.holds([0.0, 1.0]).any()
     assert trial.objective == sweep.spec.objective.model_copy(update={"until": trial.objective.until})

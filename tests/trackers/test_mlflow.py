@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.trackers.protocol import Place
+from sweeper.trackers.protocol import Destination
 from tests.fakes.tracked import CONFIGURATION, FINISHED, OUTCOME, POINTS, STARTED, trial
 
 # Alembic, SQLAlchemy and MLflow deprecate each other.
@@ -22,7 +22,7 @@ def test_a_trial_is_read_back_with_its_curves_outcome_and_hyperparameters(
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
-    place = Place("made-up", tmp_path / "results" / "mlflow")
+    place = Destination("made-up", tmp_path / "results" / "mlflow")
     for number, state in ((7, "finished"), (8, "failed")):  # the second by a launch that goes on
         tracker = open_tracker(place)
         tracker.track(trial(number, state=state))

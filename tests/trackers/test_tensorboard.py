@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.trackers.protocol import Place
+from sweeper.trackers.protocol import Destination
 from tests.fakes.tracked import CONFIGURATION, FINISHED, OUTCOME, POINTS, trial
 
 accumulator = pytest.importorskip(
@@ -17,7 +17,7 @@ def test_a_trial_is_read_back_with_its_curves_outcome_and_hyperparameters(tmp_pa
 
     from sweeper.trackers.tensorboard import open_tracker
 
-    tracker = open_tracker(Place("made-up", tmp_path / "tensorboard"))
+    tracker = open_tracker(Destination("made-up", tmp_path / "tensorboard"))
     for number in (7, 8):
         tracker.track(trial(number))
     tracker.close()

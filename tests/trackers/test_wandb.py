@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.trackers.protocol import Place
+from sweeper.trackers.protocol import Destination
 from tests.fakes.tracked import CONFIGURATION, OUTCOME, POINTS, trial
 
 pytest.importorskip("wandb", reason="wandb is not installed")
@@ -49,7 +49,7 @@ def test_a_trial_is_read_back_with_its_curves_outcome_and_hyperparameters(
 ) -> None:
     from sweeper.trackers.wandb import open_tracker
 
-    tracker = open_tracker(Place("made-up", tmp_path / "results" / "wandb"))
+    tracker = open_tracker(Destination("made-up", tmp_path / "results" / "wandb"))
     for number in (7, 8):
         tracker.track(trial(number))
     tracker.close()

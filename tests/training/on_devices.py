@@ -16,7 +16,7 @@ from sweeper.training.cohort import Cohort
 from sweeper.training.device import prepare
 from sweeper.training.graphs import Graphs
 from sweeper.training.learners.learner import Run
-from sweeper.training.learners.modular_arithmetic import Learner
+from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner
 from sweeper.training.ops.matmul import exact
 from sweeper.training.techniques import Techniques
 from tests.fakes.reference import PlainTransformer
@@ -45,7 +45,9 @@ def cohort(
     device: torch.device, runs: list[Run], graphs: bool, dtype: torch.dtype = torch.float64, **changes: object
 ) -> Cohort:
     techniques = Techniques(graphs=graphs)
-    return Cohort(Learner(task()), runs, objective(**changes), device, dtype=dtype, techniques=techniques)
+    return Cohort(
+        ModularArithmeticLearner(task()), runs, objective(**changes), device, dtype=dtype, techniques=techniques
+    )
 
 
 def curves(of: Cohort) -> list[dict[str, Any]]:
@@ -139,7 +141,7 @@ def training_in_low_precision_learns(precision: Any, device: torch.device) -> No
     losses = {}
     for each in ("float32", precision):
         prepare(1, each)
-        learner, settings = Learner(task()), objective(horizon=60)
+        learner, settings = ModularArithmeticLearner(task()), objective(horizon=60)
         evaluations = Cohort(learner, [make_run(0, width=32)], settings, device, precision=each).train()
         losses[each] = [columns["train_loss"][0] for columns in evaluations]
     assert losses[precision][-1] < losses[precision][0] - 0.1

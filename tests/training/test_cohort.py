@@ -14,7 +14,7 @@ from sweeper.stats.watch import outcome_of
 from sweeper.training import rng
 from sweeper.training.cohort import Cohort
 from sweeper.training.learners.learner import Run
-from sweeper.training.learners.modular_arithmetic import Learner, Split, Table, build_table, split
+from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner, Split, Table, build_table, split
 from sweeper.training.ops import kernels
 from sweeper.training.techniques import Techniques
 from tests.fakes.reference import PlainTransformer
@@ -27,7 +27,9 @@ def examples(run: Run) -> tuple[Table, Split]:
 
 
 def cohort(runs: list[Run], sampled: bool = False, modulus: int = 11, **changes: object) -> Cohort:
-    return Cohort(Learner(task(modulus, sampled)), runs, objective(**changes), CPU, dtype=torch.float64)
+    return Cohort(
+        ModularArithmeticLearner(task(modulus, sampled)), runs, objective(**changes), CPU, dtype=torch.float64
+    )
 
 
 def train_plainly(run: Run, updates: int) -> PlainTransformer:
@@ -152,7 +154,7 @@ def test_a_run_that_diverges_ends_at_once_and_leaves_its_neighbour_alone() -> No
 
 def test_parameter_count_and_initial_scale_are_the_published_ones() -> None:
     run = make_run(width=128, heads=4)
-    row = Cohort(Learner(task(97)), [run], objective(), CPU).parameters.values[0]
+    row = Cohort(ModularArithmeticLearner(task(97)), [run], objective(), CPU).parameters.values[0]
     torch.manual_seed(0)
     published = PlainTransformer(99, 97, 2, 128, 4)
     assert len(row) == 422_625
@@ -216,7 +218,7 @@ def assert_changes_no_curve(technique: str, runs: list[Run], sampled: bool = Fal
     used, unused = (
         curves_of(
             Cohort(
-                Learner(task(sampled=sampled)),
+                ModularArithmeticLearner(task(sampled=sampled)),
                 runs,
                 objective(horizon=20),
                 CPU,
@@ -244,7 +246,13 @@ def test_merging_repeated_examples_changes_no_curve(sampled: bool) -> None:
 def test_asking_for_graphs_on_a_cpu_changes_no_bit() -> None:
     asked, not_asked = (
         curves_of(
-            Cohort(Learner(task()), [make_run()], objective(horizon=20), CPU, techniques=Techniques(graphs=graphs))
+            Cohort(
+                ModularArithmeticLearner(task()),
+                [make_run()],
+                objective(horizon=20),
+                CPU,
+                techniques=Techniques(graphs=graphs),
+            )
         )
         for graphs in (True, False)
     )
@@ -258,10 +266,10 @@ def test_training_by_kernels_is_training_without_them_up_to_float32(
     operation: str, request: pytest.FixtureRequest
 ) -> None:
     runs = [make_run(n, operation, **SCHEDULES[n]) for n in (0, 3, 5)]
-    by_kernels = curves_of(Cohort(Learner(task()), runs, objective(horizon=20, evaluate_every=5), CPU))
+    by_kernels = curves_of(Cohort(ModularArithmeticLearner(task()), runs, objective(horizon=20, evaluate_every=5), CPU))
     request.getfixturevalue("without_kernels")
     assert kernels.serve(torch.zeros(1)) is None
-    by_torch = curves_of(Cohort(Learner(task()), runs, objective(horizon=20, evaluate_every=5), CPU))
+    by_torch = curves_of(Cohort(ModularArithmeticLearner(task()), runs, objective(horizon=20, evaluate_every=5), CPU))
     in_float64 = curves_of(cohort(runs, horizon=20, evaluate_every=5))
     for replicate, curve in by_torch.items():
         assert_same_curve(by_kernels[replicate], curve, 1e-4)
@@ -286,7 +294,7 @@ def test_runs_of_different_batch_schedules_are_each_what_they_are_alone() -> Non
 def test_bfloat16_gives_other_numbers_and_learns_as_much() -> None:
     runs = [make_run(0)]
     exact, rounded = (
-        curves_of(Cohort(Learner(task()), runs, objective(horizon=80), CPU, precision=precision))
+        curves_of(Cohort(ModularArithmeticLearner(task()), runs, objective(horizon=80), CPU, precision=precision))
         for precision in ("float32", "bfloat16")
     )
     for replicate, curve in rounded.items():
@@ -299,9 +307,13 @@ def test_bfloat16_gives_other_numbers_and_learns_as_much() -> None:
 @pytest.mark.slow
 def test_runs_in_bfloat16_do_not_influence_each_other() -> None:
     runs = [make_run(0), make_run(1, **SCHEDULES[1])]
-    together = curves_of(Cohort(Learner(task()), runs, objective(horizon=20), CPU, precision="bfloat16"))
+    together = curves_of(
+        Cohort(ModularArithmeticLearner(task()), runs, objective(horizon=20), CPU, precision="bfloat16")
+    )
     for run in runs:
-        alone = curves_of(Cohort(Learner(task()), [run], objective(horizon=20), CPU, precision="bfloat16"))
+        alone = curves_of(
+            Cohort(ModularArithmeticLearner(task()), [run], objective(horizon=20), CPU, precision="bfloat16")
+        )
         assert_same_curve(
             together[run.replicate], alone[run.replicate], 1e-2, ignore=("train_accuracy", "val_accuracy")
         )

@@ -11,8 +11,8 @@ from sweeper.space import hyperparameters
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training import checkpoint, engine
 from sweeper.training.cohort import Cohort
-from sweeper.training.engine import Engine
-from sweeper.training.learners.modular_arithmetic import Learner
+from sweeper.training.engine import StackedEngine
+from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner
 from sweeper.training.train import train
 from sweeper.trial import Assignment, Chunk, UnusableStateError, join
 from tests.fakes.runs import CPU, make_run, objective, task
@@ -60,7 +60,7 @@ def alone(trial: Assignment) -> dict[str, bytes]:
     return content(list(train(trial)))
 
 
-def run(of: Engine, chunks: dict[int, list[Any]], steps: int = 1000) -> dict[int, list[Any]]:
+def run(of: StackedEngine, chunks: dict[int, list[Any]], steps: int = 1000) -> dict[int, list[Any]]:
     """That many steps, or up to the end."""
     for _ in range(steps):
         for number, event in of.step():
@@ -69,7 +69,7 @@ def run(of: Engine, chunks: dict[int, list[Any]], steps: int = 1000) -> dict[int
 
 
 def test_trials_that_come_at_any_time_share_a_stack_and_no_bit_of_any_changes() -> None:
-    together, chunks = Engine(CPU), dict[int, list[Any]]()
+    together, chunks = StackedEngine(CPU), dict[int, list[Any]]()
     for trial in TRIALS:
         together.admit(trial)
         assert together.stacks == [{each.number for each in TRIALS[: trial.number + 1]}]
@@ -82,7 +82,7 @@ def test_trials_that_come_at_any_time_share_a_stack_and_no_bit_of_any_changes() 
 
 
 def test_a_place_goes_to_the_next_trial_when_one_is_over_or_removed() -> None:
-    together, chunks = Engine(CPU), dict[int, list[Any]]()
+    together, chunks = StackedEngine(CPU), dict[int, list[Any]]()
     together.admit(replace(TRIALS[0], objective=objective(horizon=HORIZON, evaluate_every=5, until="val_loss > 0")))
     together.admit(TRIALS[1])
     run(together, chunks, 2)
@@ -97,7 +97,7 @@ def test_a_place_goes_to_the_next_trial_when_one_is_over_or_removed() -> None:
 def test_on_a_cpu_what_would_round_otherwise_trains_apart() -> None:
     """Batches whose width changes, that are worth merging, or a last piece that is shorter."""
     apart = [assignment(3, **RISING), assignment(4, **{"batch.max": 64}), assignment(5, horizon=27)]
-    together = Engine(CPU)
+    together = StackedEngine(CPU)
     for trial in (*TRIALS, *apart):
         together.admit(trial)
     assert together.stacks == [{0, 1, 2}, {3}, {4}, {5}]
@@ -107,14 +107,14 @@ def test_on_a_cpu_what_would_round_otherwise_trains_apart() -> None:
 
 
 def test_a_stack_holds_as_many_runs_as_it_may() -> None:
-    together = Engine(CPU, runs=3)
+    together = StackedEngine(CPU, runs=3)
     for trial in TRIALS:
         together.admit(trial)
     assert together.stacks == [{0, 2}, {1}]
 
 
 def test_stacks_take_turns_so_that_each_trial_gets_its_share() -> None:
-    together, chunks = Engine(CPU), dict[int, list[Any]]()
+    together, chunks = StackedEngine(CPU), dict[int, list[Any]]()
     for trial in (TRIALS[0], assignment(1, width=32), assignment(2, depth=2)):
         together.admit(trial)
     while len(chunks) < 3:
@@ -124,7 +124,7 @@ def test_stacks_take_turns_so_that_each_trial_gets_its_share() -> None:
 
 def test_a_trial_that_diverges_leaves_its_neighbours_as_they_are() -> None:
     wild = assignment(3, learning_rate=100.0, replicates=(0,))
-    together = Engine(CPU)
+    together = StackedEngine(CPU)
     for trial in (wild, TRIALS[1]):
         together.admit(trial)
     assert together.stacks == [{1, 3}]
@@ -136,7 +136,7 @@ def test_a_trial_that_diverges_leaves_its_neighbours_as_they_are() -> None:
 def test_from_a_state_a_trial_goes_on_beside_others_as_if_nothing_had_happened() -> None:
     whole = list(train(TRIALS[1]))
     half = len(whole) // 2
-    together, chunks = Engine(CPU), dict[int, list[Any]]()
+    together, chunks = StackedEngine(CPU), dict[int, list[Any]]()
     together.admit(TRIALS[0])
     run(together, chunks, 3)
     together.admit(replace(TRIALS[1], state=whole[half].state))
@@ -148,13 +148,13 @@ def test_from_a_state_a_trial_goes_on_beside_others_as_if_nothing_had_happened()
 
 
 def test_a_state_of_a_trial_that_was_over_gives_its_end_alone() -> None:
-    together = Engine(CPU)
+    together = StackedEngine(CPU)
     together.admit(replace(TRIALS[0], state=list(train(TRIALS[0]))[-1].state))
     assert run(together, {}) == {0: [None]}
 
 
 def test_a_trial_that_cannot_begin_is_not_there_and_the_others_are() -> None:
-    together = Engine(CPU)
+    together = StackedEngine(CPU)
     together.admit(TRIALS[0])
     with pytest.raises(UnusableStateError):
         together.admit(replace(TRIALS[1], state=b"none"))
@@ -165,7 +165,7 @@ def test_a_trial_that_cannot_begin_is_not_there_and_the_others_are() -> None:
 
 
 def test_a_join_that_fails_takes_the_newcomer_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    together = Engine(CPU)
+    together = StackedEngine(CPU)
     together.admit(TRIALS[0])
     with monkeypatch.context() as patch:
         patch.setattr("sweeper.training.adamw.AdamW.join", out_of_memory)
@@ -181,7 +181,7 @@ def out_of_memory(*_: object) -> None:
 
 def test_what_a_stack_raises_ends_its_trials_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     other = assignment(3, width=32)
-    together, chunks = Engine(CPU), dict[int, list[Any]]()
+    together, chunks = StackedEngine(CPU), dict[int, list[Any]]()
     for trial in (*TRIALS[:2], other):
         together.admit(trial)
     with monkeypatch.context() as patch:
@@ -197,7 +197,7 @@ def test_what_a_stack_raises_ends_its_trials_and_no_others(monkeypatch: pytest.M
 
 def test_joined_cohorts_of_any_batches_differ_by_rounding_alone() -> None:
     """As on a GPU, where batches of all sizes are padded to one width."""
-    learner, asked = Learner(task()), objective(horizon=15, evaluate_every=5)
+    learner, asked = ModularArithmeticLearner(task()), objective(horizon=15, evaluate_every=5)
 
     def cohort(trial: int, **settings: Any) -> Cohort:
         return Cohort(learner, [make_run(trial, **settings)], asked, CPU, dtype=torch.float64, trial=trial)

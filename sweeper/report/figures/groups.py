@@ -19,7 +19,7 @@ OTHERS = "others"
 
 
 @dataclass(frozen=True)
-class Group:
+class TrialGroup:
     """Trials that are shown as one.
 
     Attributes:
@@ -47,7 +47,7 @@ class Grouping:
     """
 
     by: str
-    groups: tuple[Group, ...]
+    groups: tuple[TrialGroup, ...]
 
     @property
     def note(self) -> str:
@@ -72,11 +72,13 @@ def grouped(subject: Subject) -> Grouping:
     key = _key(subject)
     searched = [row for row in subject.seen if row["phase"] == "search"]
     baselines = sorted((row for row in subject.seen if row["phase"] == "baseline"), key=lambda row: int(row["trial"]))
-    alone = [Group(label(row), (row["trial"],), int(cut_short(row)), baseline=True) for row in baselines]
+    alone = [TrialGroup(label(row), (row["trial"],), int(cut_short(row)), baseline=True) for row in baselines]
     alone = alone[:_MOST_BASELINES]
     if key is None:
         whole = sorted(searched, key=cut_short)[:_BEST_TRIALS]
-        return Grouping("trial", (*(Group(label(row), (row["trial"],), int(cut_short(row))) for row in whole), *alone))
+        return Grouping(
+            "trial", (*(TrialGroup(label(row), (row["trial"],), int(cut_short(row))) for row in whole), *alone)
+        )
     members: dict[str, list[Row]] = defaultdict(list)
     for row in searched:
         members[_name(key, subject.values(row).get(key))].append(row)
@@ -98,12 +100,12 @@ def value_of(value: object) -> str:
     return "without" if value is None else str(list(value) if isinstance(value, tuple) else value)
 
 
-def _group(name: str, rows: list[Row]) -> Group:
+def _group(name: str, rows: list[Row]) -> TrialGroup:
     short = [row["trial"] for row in rows if cut_short(row)]
     whole = [row["trial"] for row in rows if not cut_short(row)]
     if len(whole) >= ENOUGH:
-        return Group(name, tuple(sorted(whole)), 0, len(short))
-    return Group(name, tuple(sorted([*whole, *short])), len(short))
+        return TrialGroup(name, tuple(sorted(whole)), 0, len(short))
+    return TrialGroup(name, tuple(sorted([*whole, *short])), len(short))
 
 
 def _choices(subject: Subject, key: str) -> tuple[object, ...]:

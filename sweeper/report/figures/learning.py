@@ -44,7 +44,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Learning:
+class MeanCurves:
     """Mean learning curves.
 
     Attributes:
@@ -72,7 +72,7 @@ class Learning:
     references: dict[str, dict[str, float]]
 
 
-def read(subject: Subject) -> Learning | None:
+def read(subject: Subject) -> MeanCurves | None:
     """Curves of the best trial and the baseline."""
     event, scores = subject.spec.objective.event, list(subject.spec.task.scores)
     panels: dict[str, tuple[str, ...]] = {name: (f"train_{name}", f"val_{name}") for name in scores}
@@ -85,7 +85,7 @@ def read(subject: Subject) -> Learning | None:
     return _read(subject, {each.label: (each.trial,) for each in who}, shown, labels=labels)
 
 
-def read_groups(subject: Subject, grouping: Grouping) -> Learning | None:
+def read_groups(subject: Subject, grouping: Grouping) -> MeanCurves | None:
     """Curves of the event's metric, by group; of a sample of the trials where they are many."""
     if len(grouping.groups) < 2:
         return None
@@ -104,7 +104,7 @@ def _read(
     labels: Mapping[str, bool],
     by: str = "",
     sampled: int = 0,
-) -> Learning | None:
+) -> MeanCurves | None:
     everyone = [trial for group in trials.values() for trial in group]
     metrics = tuple(dict.fromkeys(metric for panel in panels.values() for metric in panel))
     width, places = _bins(subject, everyone)
@@ -122,7 +122,7 @@ def _read(
     x: Floats = width * np.arange(1, places + 1, dtype=np.float64)
     fresh = bool(subject.contenders) and subject.contenders[0].fresh and not by
     beside = {metric: reference_values(subject.folder, metric) for metric in metrics}
-    return Learning(subject.clock, spec.objective.event, x, by, labels, fresh, sampled, curves, panels, beside)
+    return MeanCurves(subject.clock, spec.objective.event, x, by, labels, fresh, sampled, curves, panels, beside)
 
 
 def _bins(subject: Subject, trials: Sequence[int]) -> tuple[float, int]:
@@ -171,12 +171,12 @@ def _mean(rows: pd.DataFrame, metric: str, places: int) -> Mean:
 
 
 @canvas.styled
-def draw(learning: Learning) -> Drawing:
+def draw(learning: MeanCurves) -> Drawing:
     """Scores in training and validation, an operation a row."""
     return _draw_groups(learning) if learning.by else _draw_contenders(learning)
 
 
-def _draw_contenders(learning: Learning) -> Drawing:
+def _draw_contenders(learning: MeanCurves) -> Drawing:
     shown = {operation: who for operation, who in learning.curves.items() if who}
     looks = {
         label: canvas.BASELINES[0] if baseline else canvas.BEST
@@ -215,7 +215,7 @@ def _draw_contenders(learning: Learning) -> Drawing:
     )
 
 
-def _draw_groups(learning: Learning) -> Drawing:
+def _draw_groups(learning: MeanCurves) -> Drawing:
     shown = {operation: who for operation, who in learning.curves.items() if who}
     looks = dict(zip(learning.labels, canvas.looks(list(learning.labels.values())), strict=True))
     sheet = canvas.sheet(2.7 * len(shown))
@@ -246,7 +246,7 @@ _DOTTED: canvas.Dash = (0, (1.0, 1.5))
 _NONE: Floats = np.array([])
 
 
-def _drawn_as_baselines(learning: Learning) -> dict[str, bool]:
+def _drawn_as_baselines(learning: MeanCurves) -> dict[str, bool]:
     """Label -> whether to draw it as a baseline; if all are baselines, the first is drawn as the best trial is."""
     if len(learning.labels) > 1 and all(learning.labels.values()):
         return {label: place > 0 for place, label in enumerate(learning.labels)}
@@ -262,7 +262,7 @@ def _line(axes: canvas.Axes, x: Floats, curve: Mean, colour: str, dash: canvas.D
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _finish(axes: canvas.Axes, learning: Learning, metrics: Sequence[str]) -> None:
+def _finish(axes: canvas.Axes, learning: MeanCurves, metrics: Sequence[str]) -> None:
     drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.get_lines()] or [_NONE])
     if learning.event.metric in metrics:
         axes.axhline(learning.event.threshold, color=canvas.GREY, linewidth=0.9)
@@ -289,12 +289,12 @@ def _begin_late(axes: canvas.Axes, x: Floats) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def _references(learning: Learning, metrics: Sequence[str]) -> dict[str, float]:
+def _references(learning: MeanCurves, metrics: Sequence[str]) -> dict[str, float]:
     """Name -> value of every baseline value of these metrics."""
     return {name: value for metric in metrics for name, value in learning.references[metric].items()}
 
 
-def _beside(learning: Learning) -> str:
+def _beside(learning: MeanCurves) -> str:
     """A sentence on the dotted lines, with a space before it; empty where there are none."""
     found = {metric: named for metric, named in learning.references.items() if named}
     parts = [f"{metric} of {name} {value:.3g}" for metric, named in found.items() for name, value in named.items()]
@@ -305,7 +305,7 @@ def _event(event: Event) -> str:
     return f"{event.metric} {event.comparison} {event.threshold:g}"
 
 
-def _alt(learning: Learning) -> str:
+def _alt(learning: MeanCurves) -> str:
     metric = learning.event.metric
     parts = []
     for operation, who in learning.curves.items():

@@ -19,7 +19,7 @@ _READ = 2000
 
 
 @dataclass(frozen=True)
-class Course:
+class TrialSchedule:
     """One trial's batches.
 
     Attributes:
@@ -43,7 +43,7 @@ class Courses:
 
     horizon: int
     until: str
-    courses: tuple[Course, ...]
+    courses: tuple[TrialSchedule, ...]
 
 
 def read(subject: Subject) -> Courses | None:
@@ -72,7 +72,7 @@ def _events(subject: Subject, trials: Sequence[int]) -> dict[int, tuple[int, ...
     return {int(trial): tuple(map(int, found)) for trial, found in zip(rows["trial"], rows["events"], strict=True)}
 
 
-def _course(subject: Subject, row: Row, events: tuple[int, ...]) -> Course:
+def _course(subject: Subject, row: Row, events: tuple[int, ...]) -> TrialSchedule:
     horizon, every = subject.spec.objective.horizon, subject.spec.objective.evaluate_every
     name = label(row) if row["phase"] == "baseline" else f"{row['batch_shape']} (trial {row['trial']})"
     if row["batch_shape"] == "noise_scale":
@@ -91,7 +91,7 @@ def _course(subject: Subject, row: Row, events: tuple[int, ...]) -> Course:
         sizes = batch_sizes(BatchSchedule(**known), horizon)
         steps = np.arange(horizon)
     changes = np.flatnonzero(np.diff(sizes, prepend=0))
-    return Course(name, row["phase"] == "baseline", steps[changes], sizes[changes], events)
+    return TrialSchedule(name, row["phase"] == "baseline", steps[changes], sizes[changes], events)
 
 
 @canvas.styled
@@ -140,7 +140,7 @@ def draw(found: Courses) -> Drawing:
     )
 
 
-def _described(course: Course) -> str:
+def _described(course: TrialSchedule) -> str:
     if not len(course.sizes):
         return f"{course.label}: no batches"
     low, high = int(course.sizes.min()), int(course.sizes.max())

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing, Look
-from sweeper.report.figures.groups import Group, Grouping
+from sweeper.report.figures.groups import Grouping, TrialGroup
 from sweeper.report.figures.subject import Subject, cut_short, label, listed, numbered
 from sweeper.results.query import frame
 from sweeper.stats.events import COLUMN, Clock
@@ -22,7 +22,7 @@ _APART = 800
 
 
 @dataclass(frozen=True)
-class Curve:
+class SurvivalCurve:
     """The runs of one group that learn one operation.
 
     Attributes:
@@ -63,7 +63,7 @@ class Waiting:
     limit: float
     ticks: tuple[float, ...]
     note: str
-    panels: dict[str, tuple[Curve, ...]]
+    panels: dict[str, tuple[SurvivalCurve, ...]]
 
 
 def read(subject: Subject, grouping: Grouping) -> Waiting | None:
@@ -77,20 +77,21 @@ def read_confirmed(subject: Subject) -> Waiting | None:
     rows = [row for row in subject.seen if str(row["trial"]) in repeats]
     rows.sort(key=lambda row: row["phase"] == "baseline")
     groups = [
-        Group(label(row), (repeats[str(row["trial"])]["trial"],), baseline=row["phase"] == "baseline") for row in rows
+        TrialGroup(label(row), (repeats[str(row["trial"])]["trial"],), baseline=row["phase"] == "baseline")
+        for row in rows
     ]
     short = sum(cut_short(row) for row in subject.confirmations)
     note = f"Confirmations that were ended early: {short}; they are left out." if short else ""
     return _waiting(subject, groups[:_FINALISTS], True, "", note)
 
 
-def _waiting(subject: Subject, groups: Sequence[Group], fresh: bool, by: str, note: str) -> Waiting | None:
+def _waiting(subject: Subject, groups: Sequence[TrialGroup], fresh: bool, by: str, note: str) -> Waiting | None:
     runs = times(subject, [trial for group in groups for trial in group.trials])
     if runs.empty:
         return None
     last = min(float(runs["time"].max()), subject.limit)
     ticks = _ticks(last)
-    panels: dict[str, tuple[Curve, ...]] = {}
+    panels: dict[str, tuple[SurvivalCurve, ...]] = {}
     for operation in subject.spec.task.operations:
         mine = runs[runs["operation"] == operation]
         found = ((group, mine[mine["trial"].isin(group.trials)]) for group in groups)
@@ -133,12 +134,12 @@ def times(subject: Subject, trials: Sequence[int]) -> pd.DataFrame:
     )
 
 
-def _curve(group: Group, rows: pd.DataFrame, limit: float, ticks: Sequence[float]) -> Curve:
+def _curve(group: TrialGroup, rows: pd.DataFrame, limit: float, ticks: Sequence[float]) -> SurvivalCurve:
     waited, reached = rows["time"].to_numpy(), rows["reached"].to_numpy()
     curve = kaplan_meier(waited, reached)
     at_risk = tuple(int((waited >= tick).sum()) for tick in ticks)
     mean, _ = restricted_mean(curve, limit)
-    return Curve(group.label, group.baseline, curve, len(rows), int(reached.sum()), mean, at_risk)
+    return SurvivalCurve(group.label, group.baseline, curve, len(rows), int(reached.sum()), mean, at_risk)
 
 
 def _ticks(last: float) -> tuple[float, ...]:
@@ -183,7 +184,7 @@ def draw(waiting: Waiting) -> Drawing:
     return Drawing(name, title, (caption + waiting.note).strip(), _alt(waiting), sheet)
 
 
-def _draw_curve(axes: canvas.Axes, curve: Curve, look: Look) -> None:
+def _draw_curve(axes: canvas.Axes, curve: SurvivalCurve, look: Look) -> None:
     known, kept = curve.survival, _apart(curve.survival.times)
     times, share, low, high = (each[kept] for each in (known.times, known.survival, known.low, known.high))
     axes.step(times, share, where="post", color=look.colour, linestyle=look.dash, label=curve.label)
@@ -203,7 +204,9 @@ def _apart(times: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.flatnonzero(np.append(np.diff(bins) > 0, True) | (np.arange(len(times)) == 0))
 
 
-def _draw_at_risk(axes: canvas.Axes, curves: Sequence[Curve], looks: dict[str, Look], ticks: Sequence[float]) -> None:
+def _draw_at_risk(
+    axes: canvas.Axes, curves: Sequence[SurvivalCurve], looks: dict[str, Look], ticks: Sequence[float]
+) -> None:
     for place, curve in enumerate(curves):
         for tick, count in zip(ticks, curve.at_risk, strict=True):
             axes.text(tick, place, f"{count:,}", ha="center", va="center", fontsize=9, color=looks[curve.label].colour)
@@ -235,7 +238,7 @@ def _alt(waiting: Waiting) -> str:
     return " ".join(parts)
 
 
-def _bound(curve: Curve, limit: float) -> str:
+def _bound(curve: SurvivalCurve, limit: float) -> str:
     """How the mean relates to the true one: where the last run was lost from sight before the limit, it is too long."""
     last = curve.survival
     return "at most " if last.survival[-1] > 0 and last.times[-1] < limit else ""

@@ -61,7 +61,7 @@ class Scores:
     diagnostics: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
-class Problem(Protocol):
+class StackProblem(Protocol):
     """What the R runs of a stack learn, on the device. Nothing changes in it; runs that leave leave nothing behind."""
 
     @property
@@ -123,7 +123,7 @@ class Learner(Protocol):
         """What two runs must share to be stacked: their models have the same shape."""
         ...
 
-    def problem(self, runs: Sequence[Run], equipment: Equipment) -> Problem:
+    def problem(self, runs: Sequence[Run], equipment: Equipment) -> StackProblem:
         """The problem of runs that are alike."""
         ...
 

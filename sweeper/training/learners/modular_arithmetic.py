@@ -16,7 +16,7 @@ import torch
 from sweeper.tasks.modular_arithmetic import PERMUTATIONS, ModularArithmetic
 from sweeper.tasks.task import References
 from sweeper.training.learners.learner import Equipment, Progress, Run, Scores
-from sweeper.training.models.transformer import Architecture, initialise, logits
+from sweeper.training.models.transformer import TransformerShape, initialise, logits
 from sweeper.training.ops import fused, triton
 from sweeper.training.ops.prefixes import Prefixes
 from sweeper.training.parameters import Parameters
@@ -56,18 +56,20 @@ class Split:
     validation: torch.Tensor
 
 
-class Learner:
+class ModularArithmeticLearner:
     """Transformers that learn operations: see `sweeper.training.learners.learner`."""
 
     def __init__(self, task: ModularArithmetic):
         self.task = task
         self._tables: dict[str, Table] = {operation: build_table(task, operation) for operation in task.operation}
 
-    def alike(self, run: Run) -> Architecture:
+    def alike(self, run: Run) -> TransformerShape:
         """The architecture."""
         s, table = run.settings, self._tables[run.operation]
         length = table.tokens.shape[1]
-        return Architecture(table.vocabulary, table.classes, length, s.depth, s.width, s.heads, s.feedforward * s.width)
+        return TransformerShape(
+            table.vocabulary, table.classes, length, s.depth, s.width, s.heads, s.feedforward * s.width
+        )
 
     def problem(self, runs: Sequence[Run], equipment: Equipment) -> "Operations":
         """The examples of their operations."""
@@ -88,7 +90,7 @@ class Operations:
 
     def __init__(
         self,
-        architecture: Architecture,
+        architecture: TransformerShape,
         runs: Sequence[Run],
         tables: dict[str, Table],
         train_fraction: float,
@@ -118,7 +120,7 @@ class Operations:
         found = self._found(parameters, rows)
         return Scores(found.losses, {"accuracy": found.hits}, {"saturated": found.saturated})
 
-    def _found(self, parameters: Parameters, rows: torch.Tensor) -> fused.Scores:
+    def _found(self, parameters: Parameters, rows: torch.Tensor) -> fused.ExampleScores:
         """The scores, on a GPU by kernels of their own where there are any for the architecture."""
         if triton.serve(parameters[self.last_layer]) and (kernels := self._kernels) is not None:
             return kernels.score(parameters, rows)

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sweeper.space.hyperparameters import MODEL
 from sweeper.tasks.task import References, Task
-from sweeper.training.learners.learner import Equipment, Problem, Progress, Run, Scores
+from sweeper.training.learners.learner import Equipment, Progress, Run, Scores, StackProblem
 from sweeper.training.parameters import Parameters
 
 
@@ -31,7 +31,7 @@ class StackedTask(Task, ABC):
         """What two runs must share to be stacked."""
 
     @abstractmethod
-    def problem(self, runs: Sequence[Run], equipment: Equipment) -> Problem:
+    def problem(self, runs: Sequence[Run], equipment: Equipment) -> StackProblem:
         """The problem of runs that are alike."""
 
     def prepare(self, progress: Progress) -> References:
@@ -116,7 +116,7 @@ class ModuleTask(StackedTask):
         """The hyperparameters of their models."""
         return run.settings.model
 
-    def problem(self, runs: Sequence[Run], equipment: Equipment) -> Problem:
+    def problem(self, runs: Sequence[Run], equipment: Equipment) -> StackProblem:
         """The examples and modules of the runs."""
         return _Modules(self, runs, equipment)
 
@@ -143,11 +143,11 @@ class _Modules:
         self._load_examples(runs)
 
     def initial(self) -> torch.Tensor:
-        """See `Problem`."""
+        """See `StackProblem`."""
         return self._initial.clone()
 
     def score(self, parameters: Parameters, rows: torch.Tensor) -> Scores:
-        """See `Problem`."""
+        """See `StackProblem`."""
         inputs, targets = self._inputs[rows], self._targets[rows].flatten(0, 1)
         outputs = self._outputs(parameters, inputs).flatten(0, 1)
         losses = self._each("loss", self._task.loss(outputs, targets), rows)

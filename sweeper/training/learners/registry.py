@@ -16,9 +16,9 @@ def learner_of(task: Task) -> Learner:
         TypeError: it has none.
     """
     if isinstance(task, ModularArithmetic):
-        return modular_arithmetic.Learner(task)
+        return modular_arithmetic.ModularArithmeticLearner(task)
     if isinstance(task, MHeight):
-        return learner.Learner(task)
+        return learner.MHeightLearner(task)
     if isinstance(task, StackedTask):
         return task
     raise TypeError(f"{task.name}: a task derives from ModuleTask, StackedTask or LoopTask (docs/tasks.md)")

@@ -26,7 +26,7 @@ _CELLS, _NEIGHBOURS = SIDE * SIDE, 9
 
 
 @dataclass(frozen=True)
-class Architecture:
+class ResidualShape:
     """Everything that two runs must share to be stacked.
 
     Width 64 and depth 5 are the published network: with the 21 published groups 1,027,841 parameters.
@@ -79,7 +79,7 @@ def _convolution(where: str, before: int, after: int, number: str = "") -> dict[
     }
 
 
-def initialise(architecture: Architecture, seed: int) -> torch.Tensor:
+def initialise(architecture: ResidualShape, seed: int) -> torch.Tensor:
     """Parameters of one run, float32 [P] on the CPU, so that a seed means the same run on every device.
 
     PyTorch's defaults: embeddings N(0, 1); convolutions and linear layers U(±1/sqrt(fan_in)), biases included, where
@@ -90,7 +90,7 @@ def initialise(architecture: Architecture, seed: int) -> torch.Tensor:
 
 
 def predict(
-    architecture: Architecture, parameters: Parameters, matrices: torch.Tensor, nkm: torch.Tensor, product: Product
+    architecture: ResidualShape, parameters: Parameters, matrices: torch.Tensor, nkm: torch.Tensor, product: Product
 ) -> torch.Tensor:
     """Log2 of the m-height as the networks say it, [R, B], before the bound at 0 (see `bounds` of `m_height`).
 
@@ -115,7 +115,7 @@ def predict(
     return product(x, p["head.linear.weight"], p["head.linear.bias"])[..., 0]
 
 
-def _embed(architecture: Architecture, p: Parameters, nkm: torch.Tensor) -> torch.Tensor:
+def _embed(architecture: ResidualShape, p: Parameters, nkm: torch.Tensor) -> torch.Tensor:
     """The sum of the rows of n, k and m, [R, B, width]."""
     rows = [
         values[..., None] == torch.arange(first, last + 1, device=nkm.device)

@@ -18,7 +18,7 @@ from sweeper.training.parameters import Parameters, by_fan_in, drawn, within
 
 
 @dataclass(frozen=True)
-class Architecture:
+class TransformerShape:
     """Everything that two runs must share to be stacked."""
 
     vocabulary: int
@@ -65,7 +65,7 @@ class Architecture:
         return sum(math.prod(shape) for shape in self.shapes().values())
 
 
-def initialise(architecture: Architecture, seed: int) -> torch.Tensor:
+def initialise(architecture: TransformerShape, seed: int) -> torch.Tensor:
     """Parameters of one run, float32 [P] on the CPU, so that a seed means the same run on every device.
 
     PyTorch's defaults: embeddings N(0, 1); attention's in-projection Xavier-uniform with zero biases, its
@@ -82,7 +82,7 @@ def initialise(architecture: Architecture, seed: int) -> torch.Tensor:
 
 
 def logits(
-    architecture: Architecture, parameters: Parameters, layout: Layout, product: Product = exact
+    architecture: TransformerShape, parameters: Parameters, layout: Layout, product: Product = exact
 ) -> torch.Tensor:
     """Scores of the token after the last one, by R transformers of one architecture: [R, B, classes].
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from sweeper.config.model import Precision
-from sweeper.training.models.transformer import Architecture
-from sweeper.training.ops.fused import Scores
+from sweeper.training.models.transformer import TransformerShape
+from sweeper.training.ops.fused import ExampleScores
 from sweeper.training.ops.prefixes import Prefixes
 from sweeper.training.ops.triton import attention, cross_entropy, embedding, feed, norm, weights
 from sweeper.training.ops.triton.arrange import Arrangement, Arranger
@@ -25,12 +25,12 @@ _LINE = 16
 """Lines of matrices begin at multiples of so many entries, which lets a GPU load several at once."""
 
 
-def serves(architecture: Architecture) -> bool:
+def serves(architecture: TransformerShape) -> bool:
     """Whether the kernels can compute it; others are computed by torch's operations."""
     return architecture.width % _LINE == 0 and architecture.width <= feed.WIDEST
 
 
-class Space:
+class Workspace:
     """One tensor that holds several of R runs, so that one kernel can reach all of them by their offsets.
 
     Args:
@@ -62,7 +62,7 @@ class _Forward:
 
     rows: Arrangement
     examples: torch.Tensor
-    factors: Space
+    factors: Workspace
     qkv: list[torch.Tensor]
     kept: list[feed.Kept]
     normal: torch.Tensor
@@ -80,28 +80,28 @@ class StackedTransformer:
         precision: of products.
     """
 
-    def __init__(self, architecture: Architecture, prefixes: Prefixes, targets: torch.Tensor, precision: Precision):
+    def __init__(self, architecture: TransformerShape, prefixes: Prefixes, targets: torch.Tensor, precision: Precision):
         self.architecture, self._precision = architecture, precision
         self._arranger, self._targets = Arranger(prefixes), targets
         self._offsets = offsets(architecture.shapes())
         # What only products read is kept as they round it.
         self._factor = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._line = -(-architecture.classes // _LINE) * _LINE
-        self._tables: dict[tuple[int, int], weights.Tables] = {}
+        self._tables: dict[tuple[int, int], weights.TaskTables] = {}
 
-    def score(self, parameters: Parameters, rows: torch.Tensor) -> Scores:
+    def score(self, parameters: Parameters, rows: torch.Tensor) -> ExampleScores:
         """Scores of examples, rows int64 [R, B]; gradients flow through the losses."""
         if torch.is_grad_enabled():
             leaves = [parameters[name] for name in self._offsets]
-            return Scores(*_Score.apply(self, rows, *leaves))  # type: ignore[no-untyped-call]
-        return Scores(*self.forward(parameters, rows, keep=False)[0])
+            return ExampleScores(*_Score.apply(self, rows, *leaves))  # type: ignore[no-untyped-call]
+        return ExampleScores(*self.forward(parameters, rows, keep=False)[0])
 
     def forward(self, p: Parameters, examples: torch.Tensor, keep: bool) -> tuple[tuple[torch.Tensor, ...], _Forward]:
         """Losses, hits and saturation [R, B]; without `keep` what only a gradient needs is not written."""
         a, precision = self.architecture, self._precision
         examples = examples.contiguous()
         (runs, batch), placed = examples.shape, self._arranger.arrange(examples)
-        factors = Space(examples, self._factor, runs, self._factors(placed, keep))
+        factors = Workspace(examples, self._factor, runs, self._factors(placed, keep))
         x, copy = self._rows(factors, "x0")
         embedding.forward(placed.tokens, placed.positions, p["embedding.token"], p["embedding.position"], x, copy)
         qkvs, kepts = [], []
@@ -133,8 +133,8 @@ class StackedTransformer:
         """The gradients of all parameters, [R, P], from those of the losses [R, B]."""
         a, precision = self.architecture, self._precision
         runs, batch = dlosses.shape
-        slopes = Space(dlosses, self._factor, runs, self._slopes(of.rows))
-        sums = Space(dlosses, torch.float32, runs, self._sums(of.rows))
+        slopes = Workspace(dlosses, self._factor, runs, self._slopes(of.rows))
+        sums = Workspace(dlosses, torch.float32, runs, self._sums(of.rows))
         cross_entropy.backward(
             of.logits, self._targets, of.examples, dlosses.contiguous(), slopes["dlogits"], a.classes
         )
@@ -168,7 +168,7 @@ class StackedTransformer:
             for shape, start in zip(shapes.values(), self._offsets.values(), strict=True)
         ]
 
-    def _rows(self, factors: Space, name: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _rows(self, factors: Workspace, name: str) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Where rows go that both products and sums read: float32, and a copy for products if theirs is another."""
         mine = factors[name]
         if mine.dtype == torch.float32:
@@ -216,20 +216,20 @@ class StackedTransformer:
             shapes[f"norms{i}"] = (feed.parts(written), 4 * a.width)
         return shapes
 
-    def _kept(self, factors: Space, block: int) -> feed.Kept:
+    def _kept(self, factors: Workspace, block: int) -> feed.Kept:
         y = factors[f"y{block}"]
         normals = [y.new_empty(y.shape, dtype=torch.float32) for _ in range(2)]
         scales = [y.new_empty(y.shape[:2], dtype=torch.float32) for _ in range(2)]
         return feed.Kept(factors[f"hidden{block}"], normals[0], scales[0], normals[1], scales[1])
 
-    def _block_slopes(self, slopes: Space, sums: Space, block: int, dx: torch.Tensor) -> feed.Slopes:
+    def _block_slopes(self, slopes: Workspace, sums: Workspace, block: int, dx: torch.Tensor) -> feed.Slopes:
         dsum1 = slopes[f"dsum1{block}"]
         # In float32 the gradient that goes around the attention is the sum's own.
         drest = dsum1 if dsum1.dtype == torch.float32 else torch.empty_like(dx)
         named = slopes[f"dsum2{block}"], slopes[f"dhidden{block}"], dsum1
         return feed.Slopes(*named, drest, torch.empty_like(dsum1), sums[f"norms{block}"])
 
-    def _tasks(self, of: _Forward, slopes: Space, sums: Space) -> list[weights.Task]:
+    def _tasks(self, of: _Forward, slopes: Workspace, sums: Workspace) -> list[weights.GradientTask]:
         """The gradients of everything but the embedding."""
         a, at, factors = self.architecture, self._offsets, of.factors
         d, f = a.width, a.feedforward
@@ -240,11 +240,13 @@ class StackedTransformer:
             where = {"a": factors.starts[x], "a_line": a_line, "inputs": inputs, "weight": at[f"{name}.weight"]}
             g_line = slopes.shapes[slope][1]
             bias = at[f"{name}.bias"]
-            tasks.append(weights.Task(slopes.starts[slope], g_line, rows, outputs, bias, **where, activated=activated))
+            tasks.append(
+                weights.GradientTask(slopes.starts[slope], g_line, rows, outputs, bias, **where, activated=activated)
+            )
 
         def gains(name: str, parts: str, column: int) -> None:
             rows, line = sums.shapes[parts]
-            tasks.append(weights.Task(sums.starts[parts] + column, line, rows, 2 * d, at[f"{name}.weight"]))
+            tasks.append(weights.GradientTask(sums.starts[parts] + column, line, rows, 2 * d, at[f"{name}.weight"]))
 
         for i in range(a.depth):
             hidden = at[f"block{i}.feedforward.in.bias"]

@@ -100,7 +100,7 @@ def attend(
 
 
 @dataclass(frozen=True)
-class Scores:
+class ExampleScores:
     """What cross-entropy tells of each example, [R, B].
 
     Attributes:
@@ -114,14 +114,14 @@ class Scores:
     saturated: torch.Tensor
 
 
-def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> Scores:
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> ExampleScores:
     """Cross-entropy of logits [R, B, classes] with targets int64 [R, B]; logits may be overwritten."""
     if kernels.serve(logits):
-        return Scores(*_CrossEntropy.apply(logits, targets))  # type: ignore[no-untyped-call]
+        return ExampleScores(*_CrossEntropy.apply(logits, targets))  # type: ignore[no-untyped-call]
     losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
     fixed = logits.detach()
     saturated = fixed.softmax(-1).amax(-1) == 1
-    return Scores(losses, (fixed.argmax(-1) == targets).to(fixed.dtype), saturated.to(fixed.dtype))
+    return ExampleScores(losses, (fixed.argmax(-1) == targets).to(fixed.dtype), saturated.to(fixed.dtype))
 
 
 def tally(sums: torch.Tensor, scores: Sequence[torch.Tensor], counts: torch.Tensor) -> None:
@@ -151,9 +151,9 @@ def _by_head(x: torch.Tensor, *parts: int) -> torch.Tensor:
     return x.reshape(*x.shape[:-1], *parts)
 
 
-def _places(places: Sequence[Place]) -> ctypes.Array[kernels.Place]:
+def _places(places: Sequence[Place]) -> ctypes.Array[kernels.PlaceStruct]:
     """An array of C structs; it borrows the indices' memory."""
-    return (kernels.Place * len(places))(*map(_struct, places))
+    return (kernels.PlaceStruct * len(places))(*map(_struct, places))
 
 
 def _starts(places: Sequence[Place]) -> list[int]:
@@ -161,11 +161,11 @@ def _starts(places: Sequence[Place]) -> list[int]:
     return [0, *accumulate(place.count for place in places)]
 
 
-def _struct(place: Place) -> kernels.Place:
+def _struct(place: Place) -> kernels.PlaceStruct:
     if place.index is None:
-        return kernels.Place(None, 0, place.start, 0 if place.single else 1)
+        return kernels.PlaceStruct(None, 0, place.start, 0 if place.single else 1)
     stride = place.index.stride(0) if len(place.index) > 1 else 0
-    return kernels.Place(place.index.data_ptr(), stride, place.start, 0)
+    return kernels.PlaceStruct(place.index.data_ptr(), stride, place.start, 0)
 
 
 class _Gelu(torch.autograd.Function):

@@ -24,7 +24,7 @@ enabled = True
 """Set to False to do without: for comparisons."""
 
 
-class Place(ctypes.Structure):
+class PlaceStruct(ctypes.Structure):
     """The C struct `place`."""
 
     _fields_ = (

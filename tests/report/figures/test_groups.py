@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.report.figures.groups import Group, Grouping, grouped
+from sweeper.report.figures.groups import Grouping, TrialGroup, grouped
 from sweeper.report.figures.subject import Subject
 from sweeper.trial import Assignment
 from tests.report.figures.looking import about, launched
@@ -15,10 +15,10 @@ def test_by_the_shape_of_the_batch_schedule(shapes: Subject) -> None:
     assert grouped(shapes) == Grouping(
         "batch.shape",
         (
-            Group("constant", (1, 2)),
-            Group("linear", (3, 4)),
-            Group("doubling", (5, 6)),
-            Group("published", (0,), baseline=True),
+            TrialGroup("constant", (1, 2)),
+            TrialGroup("linear", (3, 4)),
+            TrialGroup("doubling", (5, 6)),
+            TrialGroup("published", (0,), baseline=True),
         ),
     )
 
@@ -42,7 +42,7 @@ def test_by_the_choice_that_matters_most(tmp_path: Path) -> None:
 def test_with_no_choice_the_best_trials_by_themselves(tmp_path: Path) -> None:
     changes = {"search": {"depth": {"int": [1, 8]}}, "budget": {"trials": 8}}
     found = grouped(about(launched(tmp_path, changes, lambda trial, _: 10 * trial.settings.depth)))
-    assert found == Grouping("trial", tuple(Group(f"trial {number}", (number,)) for number in range(5)))
+    assert found == Grouping("trial", tuple(TrialGroup(f"trial {number}", (number,)) for number in range(5)))
 
 
 def test_trials_that_were_cut_short_are_left_out_where_enough_are_whole(tmp_path: Path) -> None:
@@ -58,7 +58,10 @@ def test_trials_that_were_cut_short_are_left_out_where_enough_are_whole(tmp_path
         return None if never else 10 * assignment.settings.depth
 
     found = grouped(about(launched(tmp_path, changes, reach)))
-    assert found.groups == (Group("constant", (0, 1, 2), left_out=1), Group("linear", (4, 5, 6, 7), cut_short=4))
+    assert found.groups == (
+        TrialGroup("constant", (0, 1, 2), left_out=1),
+        TrialGroup("linear", (4, 5, 6, 7), cut_short=4),
+    )
     assert found.note == (
         "1 trial that was ended early, because of slow runs so far, left out: they would have made their groups "
         "slower. Too few trials of linear trained to their end: theirs that were ended early count for as long as they "

@@ -9,7 +9,7 @@ from sweeper.report.figures.subject import Subject
 from tests.report.figures.looking import SHAPES, about, launched, look
 
 
-def told(found: schedules.Courses) -> dict[str, tuple[list[int], list[int], tuple[int, ...]]]:
+def described(found: schedules.Courses) -> dict[str, tuple[list[int], list[int], tuple[int, ...]]]:
     return {each.label: (each.steps.tolist(), each.sizes.tolist(), each.events) for each in found.courses}
 
 
@@ -17,7 +17,7 @@ def told(found: schedules.Courses) -> dict[str, tuple[list[int], list[int], tupl
 def test_the_best_of_each_shape_and_the_baseline_with_their_events(shapes: Subject) -> None:
     found = schedules.read(shapes)
     assert found is not None
-    assert told(found) == {
+    assert described(found) == {
         "constant (trial 2)": ([0], [64], (20, 30)),
         "linear (trial 4)": (list(range(0, 100, 10)), [8, 13, 19, 24, 30, 36, 41, 47, 52, 58], (40, 50)),
         "doubling (trial 6)": ([0, 20, 40, 60], [8, 16, 32, 64], (90, 100)),
@@ -39,7 +39,7 @@ def test_a_schedule_on_the_noise_scale_is_shown_as_it_was_measured(tmp_path: Pat
     }
     found = schedules.read(about(launched(tmp_path, changes, lambda *_: None)))
     assert found is not None
-    assert told(found) == {"constant (trial 0)": ([0], [100], ()), "noise_scale (trial 1)": ([10], [64], ())}
+    assert described(found) == {"constant (trial 0)": ([0], [100], ()), "noise_scale (trial 1)": ([10], [64], ())}
     assert schedules.draw(found).alt == (
         "constant (trial 0) (batch 100): no run reached the event and noise_scale (trial 1) (batch 64): no run reached "
         "the event."

@@ -127,7 +127,7 @@ def test_a_mean_is_an_upper_bound_where_nobody_was_seen_to_the_end(capped: Subje
 def test_of_thousands_of_times_those_are_drawn_that_can_be_told_apart() -> None:
     times = np.sort(np.random.default_rng(0).uniform(10, 1000, 20_000))
     known = kaplan_meier(times, np.ones(len(times), bool))
-    curve = survival.Curve("many", False, known, len(times), len(times), 500.0, (len(times), 0))
+    curve = survival.SurvivalCurve("many", False, known, len(times), len(times), 500.0, (len(times), 0))
     drawn = survival.draw(survival.Waiting(False, "x", "steps", "y > 1", 1000.0, (0.0, 1000.0), "", {"a": (curve,)}))
     (line,) = (each for each in drawn.sheet.axes[0].get_lines() if each.get_label() == "many")
     x, y = (np.asarray(each) for each in line.get_data())

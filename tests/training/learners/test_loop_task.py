@@ -65,16 +65,16 @@ class Told(LoopTask):
         try:
             for loss in self.losses:
                 CLOCK.now += self.takes
-                yield self.told(INF if loss is None else loss, run)
+                yield self.reported_value(INF if loss is None else loss, run)
         finally:
             self.closed.append((run.operation, run.replicate))
 
-    def told(self, loss: float, run: PlainRun) -> Mapping[str, float]:
+    def reported_value(self, loss: float, run: PlainRun) -> Mapping[str, float]:
         return {"val_loss": loss, "train_loss": 2 * loss, "light": run.replicate}
 
 
 class Surprising(Told):
-    def told(self, loss: float, run: PlainRun) -> Mapping[str, float]:
+    def reported_value(self, loss: float, run: PlainRun) -> Mapping[str, float]:
         return {"val_loss": loss, "val_rain": 1.0, "wind": 2.0}
 
 

@@ -8,12 +8,12 @@ import torch
 from scipy import stats
 from torch import nn
 
-from sweeper.training.models.residual import Architecture, initialise, predict
+from sweeper.training.models.residual import ResidualShape, initialise, predict
 from sweeper.training.ops import kernels
 from sweeper.training.ops.matmul import Product, exact, rounded_bfloat16
 
 PUBLISHED = tuple((n, k, m) for n in (9, 10) for k in (4, 5, 6) for m in range(2, n - k + 1))
-SMALL = Architecture(PUBLISHED, width=8, depth=2)
+SMALL = ResidualShape(PUBLISHED, width=8, depth=2)
 
 
 class PlainBlock(nn.Module):
@@ -77,7 +77,7 @@ def channels_first(cells_first: torch.Tensor) -> torch.Tensor:
     return cells_first.view(6, 6, -1).permute(2, 0, 1)
 
 
-def parameters(of: Architecture, runs: int) -> dict[str, torch.Tensor]:
+def parameters(of: ResidualShape, runs: int) -> dict[str, torch.Tensor]:
     """Float64 leaves [R, *shape]; gains and shifts that are not 1 or 0, so that a forgotten one shows."""
     flat = torch.stack([initialise(of, seed) for seed in range(runs)]).double()
     flat += 0.1 * torch.randn(flat.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
@@ -86,7 +86,7 @@ def parameters(of: Architecture, runs: int) -> dict[str, torch.Tensor]:
     return {name: piece.reshape(runs, *shape).requires_grad_() for (name, shape), piece in named}
 
 
-def codes(of: Architecture, runs: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+def codes(of: ResidualShape, runs: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Padded matrices float64 [R, B, 6, 6] and their (n, k, m) [R, B, 3]."""
     generator = torch.Generator().manual_seed(batch)
     nkm = torch.tensor(of.groups)[torch.randint(len(of.groups), (runs, batch), generator=generator)]
@@ -102,7 +102,7 @@ def gathered(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = 
 
 
 def stacked(
-    of: Architecture, p: dict[str, torch.Tensor], matrices: torch.Tensor, nkm: torch.Tensor, product: Product = exact
+    of: ResidualShape, p: dict[str, torch.Tensor], matrices: torch.Tensor, nkm: torch.Tensor, product: Product = exact
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Predictions [R, B], and the gradients of the sum over runs of the mean of their sines."""
     raw = predict(of, p, matrices, nkm, product)
@@ -119,13 +119,15 @@ either_way = pytest.mark.parametrize("product", [exact, gathered])
     "of",
     [
         SMALL,
-        Architecture(PUBLISHED, width=3, depth=1),
-        Architecture(PUBLISHED, width=4, depth=5),
-        Architecture(((6, 2, 1), (6, 2, 3), (5, 2, 1)), width=8, depth=0),
+        ResidualShape(PUBLISHED, width=3, depth=1),
+        ResidualShape(PUBLISHED, width=4, depth=5),
+        ResidualShape(((6, 2, 1), (6, 2, 3), (5, 2, 1)), width=8, depth=0),
     ],
     ids=["published", "narrow", "deep", "no blocks"],
 )
-def test_predictions_and_gradients_are_those_of_the_plain_model(of: Architecture, batch: int, product: Product) -> None:
+def test_predictions_and_gradients_are_those_of_the_plain_model(
+    of: ResidualShape, batch: int, product: Product
+) -> None:
     p, (matrices, nkm) = parameters(of, 2), codes(of, 2, batch)
     raw, gradients = stacked(of, p, matrices, nkm, product)
     assert raw.shape == (2, batch)
@@ -187,7 +189,7 @@ def test_every_product_is_in_the_precision_asked_for() -> None:
         shapes.append((tuple(x.shape[1:]), tuple(weight.shape[1:])))
         return rounded_bfloat16(x, weight, bias)
 
-    of = Architecture(PUBLISHED, width=8, depth=1)
+    of = ResidualShape(PUBLISHED, width=8, depth=1)
     p, (matrices, nkm) = parameters(of, 2), codes(of, 2, 5)
     raw = predict(of, p, matrices, nkm, counted)
     cells = 5 * 36
@@ -218,7 +220,7 @@ def test_n_k_and_m_each_tell_on_the_prediction() -> None:
 
 
 def test_the_published_network_has_1_027_841_parameters() -> None:
-    of = Architecture(PUBLISHED)
+    of = ResidualShape(PUBLISHED)
     assert (of.width, of.depth, len(of.groups)) == (64, 5, 21)
     stem, embedding = 9 * 64 + 64 + 2 * 36 * 64, (2 + 3 + 5) * 64
     block = 2 * (9 * 64 * 64 + 64 + 2 * 36 * 64)
@@ -245,7 +247,7 @@ def test_initial_values_are_a_function_of_the_seed_alone() -> None:
 
 
 def test_initial_values_are_distributed_as_those_of_pytorchs_own_layers() -> None:
-    of = Architecture(PUBLISHED, width=32, depth=1)
+    of = ResidualShape(PUBLISHED, width=32, depth=1)
     flat = initialise(of, 0)
     sizes = [math.prod(shape) for shape in of.shapes().values()]
     mine = dict(zip(of.shapes(), flat.split(sizes), strict=True))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training.learners.modular_arithmetic import Table, build_table
-from sweeper.training.models.transformer import Architecture, initialise, logits
+from sweeper.training.models.transformer import TransformerShape, initialise, logits
 from sweeper.training.ops.prefixes import Prefixes
 from sweeper.training.parameters import Flat
 from tests.fakes.reference import PlainTransformer
@@ -19,11 +19,11 @@ def table(operation: str, size: int) -> Table:
     return build_table(task, operation)
 
 
-def architecture(of: Table, depth: int, heads: int) -> Architecture:
-    return Architecture(of.vocabulary, of.classes, 4, depth, WIDTH, heads, 4 * WIDTH)
+def architecture(of: Table, depth: int, heads: int) -> TransformerShape:
+    return TransformerShape(of.vocabulary, of.classes, 4, depth, WIDTH, heads, 4 * WIDTH)
 
 
-def parameters(of: Architecture, runs: int) -> torch.Tensor:
+def parameters(of: TransformerShape, runs: int) -> torch.Tensor:
     """Biases, gains and shifts that are not 0 or 1, so that a forgotten one shows."""
     flat = torch.stack([initialise(of, seed) for seed in range(runs)]).double()
     return flat + 0.1 * torch.randn(flat.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
@@ -34,7 +34,7 @@ def drawn(of: Table, runs: int, batch: int) -> torch.Tensor:
 
 
 def stacked(
-    of: Architecture, flat: torch.Tensor, examples: Table, rows: torch.Tensor, share: bool
+    of: TransformerShape, flat: torch.Tensor, examples: Table, rows: torch.Tensor, share: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores [R, B, classes], and the gradient [R, P] of the sum over runs of the mean loss."""
     held = Flat(of.shapes(), flat)
@@ -46,7 +46,7 @@ def stacked(
 
 
 def plain(
-    of: Architecture, row: torch.Tensor, examples: Table, rows: torch.Tensor
+    of: TransformerShape, row: torch.Tensor, examples: Table, rows: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The same of one run, with nn.Module."""
     model = PlainTransformer(of.vocabulary, of.classes, of.depth, of.width, of.heads).double()

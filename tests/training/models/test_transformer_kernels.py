@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.compiled import recorded
 from sweeper.training.cohort import Cohort
-from sweeper.training.learners.modular_arithmetic import Learner
-from sweeper.training.models.transformer import Architecture, initialise, logits
+from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner
+from sweeper.training.models.transformer import TransformerShape, initialise, logits
 from sweeper.training.models.transformer_kernels import StackedTransformer, serves
 from sweeper.training.ops.prefixes import Prefixes
 from sweeper.training.parameters import Flat
@@ -21,12 +21,12 @@ from tests.training.ops.triton.examples import drawn, tokens
 from tests.training.ops.triton.numbers import assert_close, error
 
 
-def architecture(depth: int, width: int = 16) -> Architecture:
-    return Architecture(9, 7, 4, depth, width, 2, 4 * width)
+def architecture(depth: int, width: int = 16) -> TransformerShape:
+    return TransformerShape(9, 7, 4, depth, width, 2, 4 * width)
 
 
 def with_gradients(
-    of: Architecture, flat: torch.Tensor, rows: torch.Tensor, share: bool
+    of: TransformerShape, flat: torch.Tensor, rows: torch.Tensor, share: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Losses [R, B], and gradients [R, P] of a weighted sum of them; by torch's operations in float64."""
     table = tokens(7).to(flat.device)
@@ -71,7 +71,7 @@ class Computed(TorchDispatchMode):
 def test_an_update_is_so_few_kernels_whatever_the_stack(depth: int, kernels: int, runs: int) -> None:
     with recorded() as launches:
         each = [make_run(replicate, depth=depth) for replicate in range(runs)]
-        cohort = Cohort(Learner(task()), each, objective(), CPU, techniques=Techniques(merge=False))
+        cohort = Cohort(ModularArithmeticLearner(task()), each, objective(), CPU, techniques=Techniques(merge=False))
         cohort._advance(1)
         launches.clear()
         with Computed() as computed:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.training.ops import fused, kernels
-from sweeper.training.ops.fused import Scores
+from sweeper.training.ops.fused import ExampleScores
 from sweeper.training.ops.prefixes import Place
 
 TOLERANCE = 2e-5
@@ -362,7 +362,7 @@ def float32(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
 
 def scores(logits: torch.Tensor, target: int) -> tuple[float, float, float]:
     """Loss, hit and saturation of one example."""
-    found: Scores = fused.cross_entropy(logits[None, None].clone(), torch.tensor([[target]]))
+    found: ExampleScores = fused.cross_entropy(logits[None, None].clone(), torch.tensor([[target]]))
     return found.losses.item(), found.hits.item(), found.saturated.item()
 
 

@@ -39,7 +39,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, order=True)
-class Group:
+class CodeGroup:
     """A kind of code: its length n, its dimension k, and which height is asked for.
 
     Raises:
@@ -55,17 +55,17 @@ class Group:
             raise ValueError(f"got {self}; k is from 1 to {SIDE}, n-k as well, and m from 1 to n-k")
 
 
-GROUPS = tuple(Group(*each) for each in PUBLISHED_GROUPS)
+GROUPS = tuple(CodeGroup(*each) for each in PUBLISHED_GROUPS)
 """The 21 of the published experiment."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class CodeSelection:
     """All that the codes depend on."""
 
     per_group: int
     seed: int
-    groups: tuple[Group, ...] = GROUPS
+    groups: tuple[CodeGroup, ...] = GROUPS
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Codes:
         target: float32 [N], log2 h_m of exactly this P.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[CodeGroup, ...]
     matrices: npt.NDArray[np.float32]
     group: Numbers
     target: Targets
@@ -89,7 +89,7 @@ class Codes:
 class Statistics:
     """Of the targets of a group: how many, their mean and standard deviation."""
 
-    group: Group
+    group: CodeGroup
     count: int
     mean: float
     sd: float
@@ -110,7 +110,7 @@ class ReferenceLines:
     within: float
 
 
-def load_or_generate(asked: Asked, progress: Progress | None = None) -> Codes:
+def load_or_generate(asked: CodeSelection, progress: Progress | None = None) -> Codes:
     """The codes from the user's cache; without a whole file there they are made, and kept for the next time.
 
     Processes that ask at the same time wait for the one that makes them. Where the cache cannot be written there is a
@@ -143,7 +143,7 @@ def load_or_generate(asked: Asked, progress: Progress | None = None) -> Codes:
     return found
 
 
-def generate(asked: Asked, progress: Progress | None = None, threads: int | None = None) -> Codes:
+def generate(asked: CodeSelection, progress: Progress | None = None, threads: int | None = None) -> Codes:
     """Make the codes, on all cores of this process unless a number of threads is given.
 
     Numpy works without Python's lock for most of the time: two threads took as long as two processes, which a daemon
@@ -196,12 +196,12 @@ def reference_lines(
     )
 
 
-def cached_at(asked: Asked) -> Path:
+def cached_at(asked: CodeSelection) -> Path:
     """The file that the codes are kept in."""
     return cache_folder() / f"m-height-{hashlib.sha256(_words(asked).encode()).hexdigest()[:16]}.npz"
 
 
-def _draw(group: Group, seed: int, block: int, count: int) -> tuple[npt.NDArray[np.float32], Reals]:
+def _draw(group: CodeGroup, seed: int, block: int, count: int) -> tuple[npt.NDArray[np.float32], Reals]:
     """The first codes of a block: P [count, k, n-k], and their heights [count]."""
     shape = (group.k, group.n - group.k)
     P = _uniform((count, *shape), seed, group, block)
@@ -216,7 +216,7 @@ def _draw(group: Group, seed: int, block: int, count: int) -> tuple[npt.NDArray[
     return P, heights
 
 
-def _uniform(shape: tuple[int, ...], seed: int, group: Group, *place: int) -> npt.NDArray[np.float32]:
+def _uniform(shape: tuple[int, ...], seed: int, group: CodeGroup, *place: int) -> npt.NDArray[np.float32]:
     key = (group.n, group.k, group.m, *place)
     drawn = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key)).uniform(-LARGEST, LARGEST, shape)
     return drawn.astype(np.float32)
@@ -226,17 +226,17 @@ def _group_means(target: Targets, group: Numbers) -> Reals:
     return np.asarray(np.bincount(group, target) / np.maximum(np.bincount(group), 1))
 
 
-def _words(asked: Asked) -> str:
+def _words(asked: CodeSelection) -> str:
     groups = [[each.n, each.k, each.m] for each in asked.groups]
     return json.dumps({"version": DATA_VERSION, "seed": asked.seed, "per_group": asked.per_group, "groups": groups})
 
 
-def _save(codes: Codes, asked: Asked, path: Path) -> None:
+def _save(codes: Codes, asked: CodeSelection, path: Path) -> None:
     with open(path, "wb") as file:
         np.savez(file, asked=np.array(_words(asked)), matrices=codes.matrices, group=codes.group, target=codes.target)
 
 
-def _load(path: Path, asked: Asked) -> Codes | None:
+def _load(path: Path, asked: CodeSelection) -> Codes | None:
     """What is kept, or None: there is no file, it is damaged, or it holds something else."""
     total = asked.per_group * len(asked.groups)
     try:

@@ -12,8 +12,8 @@ from sweeper.tasks.m_height import MHeight
 from sweeper.tasks.task import References
 from sweeper.training.learners.learner import Equipment, Progress, Run, Scores
 from sweeper.training.learners.m_height.bounds import bounded, lower_bounds, violations
-from sweeper.training.learners.m_height.codes import Asked, Codes, Group, load_or_generate, reference_lines
-from sweeper.training.models.residual import Architecture, initialise, predict
+from sweeper.training.learners.m_height.codes import CodeGroup, Codes, CodeSelection, load_or_generate, reference_lines
+from sweeper.training.models.residual import ResidualShape, initialise, predict
 from sweeper.training.parameters import Parameters
 from sweeper.trial import seeds_of
 
@@ -22,11 +22,11 @@ from sweeper.trial import seeds_of
 class Kind:
     """What runs must share to be stacked: the shape of their models, and the weight of the violation term."""
 
-    architecture: Architecture
+    architecture: ResidualShape
     violation: float
 
 
-class Learner:
+class MHeightLearner:
     """Residual networks that learn heights: see `sweeper.training.learners.learner`."""
 
     def __init__(self, task: MHeight):
@@ -38,14 +38,14 @@ class Learner:
         return load_or_generate(self._asked)
 
     @property
-    def _asked(self) -> Asked:
+    def _asked(self) -> CodeSelection:
         per_group = self.task.train_codes + self.task.validation_codes
-        return Asked(per_group, self.task.codes_seed, tuple(Group(*each) for each in self.task.groups))
+        return CodeSelection(per_group, self.task.codes_seed, tuple(CodeGroup(*each) for each in self.task.groups))
 
     def alike(self, run: Run) -> Kind:
         """The architecture and the loss."""
         settings = run.settings
-        architecture = Architecture(self.task.groups, settings.width, settings.depth)
+        architecture = ResidualShape(self.task.groups, settings.width, settings.depth)
         return Kind(architecture, float(dict(settings.model)["violation"]))
 
     def problem(self, runs: Sequence[Run], equipment: Equipment) -> "Heights":

@@ -20,7 +20,7 @@ _SUMS, _PRODUCT, _ACTIVE = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Task:
+class GradientTask:
     """One layer's gradients. Offsets count entries; every line begins at a multiple of 16.
 
     Attributes:
@@ -103,22 +103,22 @@ def _weights(
 
 
 @dataclass(frozen=True)
-class Tables:
+class TaskTables:
     """Tasks and their tiles on the device."""
 
     tasks: torch.Tensor
     places: torch.Tensor
 
 
-def tables(tasks: Sequence[Task], device: torch.device) -> Tables:
+def tables(tasks: Sequence[GradientTask], device: torch.device) -> TaskTables:
     """The tables of a launch; the longest tasks come first, so that none of them is left for the end."""
     ordered = sorted(tasks, key=lambda task: -task.rows)
     places = [[number, *where] for number, task in enumerate(ordered) for where in task.tiles()]
-    return Tables(torch.tensor([task.row() for task in ordered]).to(device), torch.tensor(places).to(device))
+    return TaskTables(torch.tensor([task.row() for task in ordered]).to(device), torch.tensor(places).to(device))
 
 
 def backward(
-    of: Tables, factors: torch.Tensor, slopes: torch.Tensor, sums: torch.Tensor, parameters: torch.Tensor,
+    of: TaskTables, factors: torch.Tensor, slopes: torch.Tensor, sums: torch.Tensor, parameters: torch.Tensor,
     gradients: torch.Tensor, precision: str,
 ) -> None:  # fmt: skip
     """Write every task's gradients.

@@ -15,9 +15,9 @@ import pytest
 from sweeper.training.learners.m_height import codes as module
 from sweeper.training.learners.m_height.codes import (
     GROUPS,
-    Asked,
+    CodeGroup,
     Codes,
-    Group,
+    CodeSelection,
     Statistics,
     cached_at,
     generate,
@@ -27,7 +27,7 @@ from sweeper.training.learners.m_height.codes import (
 )
 from sweeper.training.learners.m_height.heights import Reals, profiles
 
-FEW = Asked(30, 7, (Group(6, 3, 2), Group(5, 3, 1)))
+FEW = CodeSelection(30, 7, (CodeGroup(6, 3, 2), CodeGroup(5, 3, 1)))
 
 
 @pytest.fixture(autouse=True)
@@ -59,11 +59,11 @@ def test_the_published_groups() -> None:
 @pytest.mark.parametrize(("n", "k", "m"), [(14, 7, 2), (11, 4, 2), (9, 0, 1), (9, 9, 1), (9, 4, 6), (9, 4, 0)])
 def test_groups_without_a_place_or_a_height_are_refused(n: int, k: int, m: int) -> None:
     with pytest.raises(ValueError, match=r"k is from 1 to 6, n-k as well, and m from 1 to n-k"):
-        Group(n, k, m)
+        CodeGroup(n, k, m)
 
 
 def test_targets_are_the_heights_of_the_matrices_that_are_kept() -> None:
-    made = generate(Asked(20, 0))
+    made = generate(CodeSelection(20, 0))
     assert (made.matrices.dtype, made.group.dtype, made.target.dtype) == (np.float32, np.int64, np.float32)
     assert made.group.tolist() == [number for number in range(21) for _ in range(20)]
     for number, group in enumerate(made.groups):
@@ -80,7 +80,7 @@ def test_targets_are_the_heights_of_the_matrices_that_are_kept() -> None:
 @pytest.mark.slow
 def test_the_published_means_and_deviations() -> None:
     given = {(9, 4, 2): (7.18, 0.446), (9, 4, 5): (14.5, 1.84), (10, 4, 2): (5.89, 0.93), (10, 6, 4): (16.0, 1.9)}
-    made = generate(Asked(1000, 0, tuple(Group(*each) for each in given)))
+    made = generate(CodeSelection(1000, 0, tuple(CodeGroup(*each) for each in given)))
     for found, (mean, sd) in zip(statistics(made), given.values(), strict=True):
         assert found.count == 1000
         assert found.mean == pytest.approx(mean, abs=0.05 + 3 * sd / np.sqrt(1000)), found
@@ -88,19 +88,19 @@ def test_the_published_means_and_deviations() -> None:
 
 
 def test_a_code_depends_on_seed_group_and_place_alone() -> None:
-    asked = Asked(1100, 3, (Group(5, 2, 1), Group(5, 2, 2)))
+    asked = CodeSelection(1100, 3, (CodeGroup(5, 2, 1), CodeGroup(5, 2, 2)))
     made = generate(asked, threads=1)
     assert same(made, generate(asked, threads=2))
-    fewer = generate(Asked(520, 3, asked.groups[1:]))
+    fewer = generate(CodeSelection(520, 3, asked.groups[1:]))
     assert np.array_equal(fewer.matrices, made.matrices[1100:1620])
     assert np.array_equal(fewer.target, made.target[1100:1620])
     assert len(np.unique(made.matrices.reshape(2200, -1), axis=0)) == 2200
-    assert not np.isin(generate(Asked(520, 4, asked.groups)).matrices[:, 0, 0], made.matrices).any()
+    assert not np.isin(generate(CodeSelection(520, 4, asked.groups)).matrices[:, 0, 0], made.matrices).any()
 
 
 def test_a_code_whose_height_counts_as_infinite_is_drawn_again_alone() -> None:
     # Group and place were found by search; the third block begins at 1000.
-    group, place = Group(10, 5, 5), 239
+    group, place = CodeGroup(10, 5, 5), 239
     first_drawn = module._uniform((500, 5, 5), 0, group, 2)
     assert np.flatnonzero(np.isinf(profiles(first_drawn.astype(np.float64))[:, 4])).tolist() == [place]
     kept, heights = module._draw(group, 0, 2, place + 1)
@@ -112,7 +112,7 @@ def test_a_code_whose_height_counts_as_infinite_is_drawn_again_alone() -> None:
 
 def test_what_was_made_is_there_the_next_time(cache: Path) -> None:
     steps: list[tuple[int, int]] = []
-    asked = Asked(600, 7, FEW.groups)
+    asked = CodeSelection(600, 7, FEW.groups)
     made = load_or_generate(asked, lambda done, total: steps.append((done, total)))
     assert steps == [(500, 1200), (600, 1200), (1100, 1200), (1200, 1200)]
     assert same(made, generate(asked))
@@ -124,11 +124,11 @@ def test_what_was_made_is_there_the_next_time(cache: Path) -> None:
 def test_every_parameter_has_a_file_of_its_own(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     several = [
         FEW,
-        Asked(31, 7, FEW.groups),
-        Asked(30, 8, FEW.groups),
-        Asked(30, 7, FEW.groups[:1]),
-        Asked(30, 7, FEW.groups[::-1]),
-        Asked(30, 7, (Group(6, 3, 1), Group(5, 3, 1))),
+        CodeSelection(31, 7, FEW.groups),
+        CodeSelection(30, 8, FEW.groups),
+        CodeSelection(30, 7, FEW.groups[:1]),
+        CodeSelection(30, 7, FEW.groups[::-1]),
+        CodeSelection(30, 7, (CodeGroup(6, 3, 1), CodeGroup(5, 3, 1))),
     ]
     files = {cached_at(each) for each in several}
     monkeypatch.setattr(module, "DATA_VERSION", 2)
@@ -153,12 +153,12 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "text": lambda path: path.write_text("codes"),
     "pickled": _object_array,
     "an array": lambda path: path.write_bytes(_array_file()),
-    "other codes": lambda path: path.write_bytes(_kept(Asked(30, 8, FEW.groups))),
+    "other codes": lambda path: path.write_bytes(_kept(CodeSelection(30, 8, FEW.groups))),
     "other shape": _other_shape,
 }
 
 
-def _kept(asked: Asked) -> bytes:
+def _kept(asked: CodeSelection) -> bytes:
     load_or_generate(asked)
     return cached_at(asked).read_bytes()
 
@@ -210,10 +210,10 @@ def test_a_file_that_cannot_be_replaced_is_done_without() -> None:
 def test_whoever_is_interrupted_ends_at_once_and_leaves_nothing_behind(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, drawn = Asked(10_000, 7, (Group(9, 4, 2),)), list[int]()
+    asked, drawn = CodeSelection(10_000, 7, (CodeGroup(9, 4, 2),)), list[int]()
     draw = module._draw
 
-    def counted(group: Group, seed: int, block: int, count: int) -> tuple[npt.NDArray[np.float32], Reals]:
+    def counted(group: CodeGroup, seed: int, block: int, count: int) -> tuple[npt.NDArray[np.float32], Reals]:
         drawn.append(block)
         return draw(group, seed, block, count)
 
@@ -228,7 +228,7 @@ def test_whoever_is_interrupted_ends_at_once_and_leaves_nothing_behind(
     assert same(load_or_generate(FEW), generate(FEW))
 
 
-def _ask(asked: Asked, cache: str, start: Barrier, answers: "multiprocessing.Queue[tuple[int, float]]") -> None:
+def _ask(asked: CodeSelection, cache: str, start: Barrier, answers: "multiprocessing.Queue[tuple[int, float]]") -> None:
     """What each of two processes does: says how often it was told of progress, and what it got."""
     os.environ["SWEEPER_CACHE"] = cache  # a server that forks has the environment it was started in
     calls: list[int] = []
@@ -242,7 +242,7 @@ def test_two_processes_at_once_make_the_codes_once() -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     start, answers = context.Barrier(2), context.Queue()
-    asked = Asked(3000, 7, (Group(9, 4, 2),))
+    asked = CodeSelection(3000, 7, (CodeGroup(9, 4, 2),))
     processes = [
         context.Process(target=_ask, args=(asked, os.environ["SWEEPER_CACHE"], start, answers)) for _ in range(2)
     ]

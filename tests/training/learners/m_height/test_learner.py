@@ -11,7 +11,7 @@ import torch
 from sweeper.space import hyperparameters
 from sweeper.tasks.m_height import MHeight
 from sweeper.training.learners.learner import Equipment, Run
-from sweeper.training.learners.m_height.learner import Heights, Learner
+from sweeper.training.learners.m_height.learner import Heights, MHeightLearner
 from sweeper.training.models.residual import predict
 from sweeper.training.ops.matmul import exact
 from sweeper.trial import seeds_of
@@ -26,16 +26,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def learner(groups: tuple[tuple[int, int, int], ...] = GROUPS, train: int = 30, validation: int = 20) -> Learner:
-    return Learner(MHeight(name="m_height", groups=groups, train_codes=train, validation_codes=validation))
+def learner(groups: tuple[tuple[int, int, int], ...] = GROUPS, train: int = 30, validation: int = 20) -> MHeightLearner:
+    return MHeightLearner(MHeight(name="m_height", groups=groups, train_codes=train, validation_codes=validation))
 
 
-def run(of: Learner, replicate: int = 0, **settings: object) -> Run:
+def run(of: MHeightLearner, replicate: int = 0, **settings: object) -> Run:
     flat = {**of.task.all_defaults, "width": 4, "depth": 1, **settings}
     return Run(of.task.operations[0], replicate, hyperparameters.from_flat(flat), seeds_of(replicate))
 
 
-def problem(of: Learner, violation: float = 0.0) -> Heights:
+def problem(of: MHeightLearner, violation: float = 0.0) -> Heights:
     return of.problem([run(of, replicate, **{"model.violation": violation}) for replicate in (0, 1)], EQUIPMENT)
 
 

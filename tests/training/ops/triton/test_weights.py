@@ -13,9 +13,11 @@ def test_gradients_of_weights_biases_and_sums_are_float64s(device: torch.device)
     parameters = make(runs, 9000)
     found = torch.full((runs, 9000), 7.0, device=device)
     tasks = [
-        weights.Task(0, 112, 70, 97, bias=0, a=0, a_line=48, inputs=48, weight=97),
-        weights.Task(g.numel(), 16, 5, 16, bias=5000, a=a.numel(), a_line=80, inputs=80, weight=5016, activated=40),
-        weights.Task(16, 32, 3, 16, bias=8000),
+        weights.GradientTask(0, 112, 70, 97, bias=0, a=0, a_line=48, inputs=48, weight=97),
+        weights.GradientTask(
+            g.numel(), 16, 5, 16, bias=5000, a=a.numel(), a_line=80, inputs=80, weight=5016, activated=40
+        ),
+        weights.GradientTask(16, 32, 3, 16, bias=8000),
     ]
     factors, slopes = (torch.cat([one.flatten(), other.flatten()]) for one, other in ((a, hidden), (g, h)))
     tables = weights.tables(tasks, device)
