@@ -33,6 +33,11 @@ class SweepFolder:
         return self.root / "study.journal"
 
     @property
+    def decisions(self) -> Path:
+        """What `stop: thaw` has decided, a record a line."""
+        return self.root / "decisions.jsonl"
+
+    @property
     def lock(self) -> Path:
         """Held by the launch that is running the sweep."""
         return self.root / "launch.lock"
@@ -73,7 +78,15 @@ class SweepFolder:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that lie directly in the folder."""
-        return (self.space, self.provenance, self.journal, self.lock, self.status, self.stop_request)
+        return (
+            self.space,
+            self.provenance,
+            self.journal,
+            self.decisions,
+            self.lock,
+            self.status,
+            self.stop_request,
+        )
 
     @property
     def folders(self) -> tuple[Path, ...]:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -94,17 +94,17 @@ def scan(root: Path) -> dict[str, Stamp]:
     return {name: files[name] for name in sorted(files) if is_kept(name)}
 
 
-def freeze(root: Path, known: Mapping[str, Stamp], appended: str) -> tuple[dict[str, Stamp], Path]:
+def freeze(root: Path, known: Mapping[str, Stamp], appended: Collection[str]) -> tuple[dict[str, Stamp], Path]:
     """Keep a snapshot of the changed files of a folder.
 
-    Files are only ever replaced, so a hard link keeps the content; the file that is appended to is copied. If two
+    Files are only ever replaced, so a hard link keeps the content; files that are appended to are copied. If two
     scans, before and after, are equal, all files existed together. Pauses between the attempts grow, so that they
     outlast a burst of writing.
 
     Args:
         root: the folder.
         known: files that need not be kept.
-        appended: the name of the one file that is appended to.
+        appended: names of the files that are appended to.
 
     Returns:
         All files of the folder at that instant, and a folder with the new and changed ones, until the next call.
@@ -120,7 +120,7 @@ def freeze(root: Path, known: Mapping[str, Stamp], appended: str) -> tuple[dict[
         try:
             for name, stamp in files.items():
                 if known.get(name) != stamp:
-                    _hold(root / name, frozen / name, by_copy=name == appended)
+                    _hold(root / name, frozen / name, by_copy=name in appended)
         except FileNotFoundError:
             continue
         if scan(root) == files:

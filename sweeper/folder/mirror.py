@@ -168,7 +168,8 @@ class Mirror:
             )
 
     def _push(self) -> None:
-        files, frozen = freeze(self._folder.root, self._there.files, self._folder.journal.name)
+        appended = (self._folder.journal.name, self._folder.decisions.name)
+        files, frozen = freeze(self._folder.root, self._there.files, appended)
         staged = tuple(name for name, stamp in files.items() if self._there.files.get(name) != stamp)
         removed = tuple(name for name in self._there.files if name not in files)
         if not staged and not removed:

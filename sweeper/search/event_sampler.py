@@ -64,13 +64,13 @@ class EventSampler(optuna.samplers.BaseSampler):
         seen: Seen | None = None,
         words: Collection[str] = (),
     ):
-        self._rng = np.random.default_rng(seed)
-        self._random = optuna.samplers.RandomSampler(seed=int(self._rng.integers(2**31)))
+        self._entropy = np.random.SeedSequence(seed).generate_state(4).tolist()
+        self._rng = np.random.default_rng(self._entropy)
+        self._random = optuna.samplers.RandomSampler(seed=self._entropy[0])
         self._startup, self._logs, self._absent, self._seen = startup, logs, absent, seen
         self._words = words
         self._hyper: Hyper | None = None
         self._fitted = 0
-        self._design = self._rng.integers(2**31)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Every parameter that any trial has had, in its newest range, but for those with one value."""
@@ -82,14 +82,16 @@ class EventSampler(optuna.samplers.BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The configuration with the largest expected improvement."""
+        """The configuration with the largest expected improvement; draws follow from the seed and the trials so far."""
         if study.directions != [StudyDirection.MINIMIZE]:
             raise ValueError(f"got the directions {study.directions}; EventSampler minimises one time")
         if not search_space:
             return {}
+        everyone = study._get_trials(deepcopy=False, use_cache=True)
+        self._rng = np.random.default_rng([*self._entropy, len(everyone)])
         trials = [
             each
-            for each in study._get_trials(deepcopy=False, use_cache=True)
+            for each in everyone
             if each.number != trial.number
             and each.state != TrialState.FAIL
             and each.params.keys() & search_space.keys()
@@ -109,12 +111,12 @@ class EventSampler(optuna.samplers.BaseSampler):
 
     def reseed_rng(self) -> None:
         """See Optuna."""
-        self._rng = np.random.default_rng()
+        self._entropy = np.random.SeedSequence().generate_state(4).tolist()
         self._random.reseed_rng()
 
     def _spread(self, encoding: Encoding, place: int) -> dict[str, Any]:
         """The next point of a sequence that fills the space (Sobol's, scrambled)."""
-        sequence = qmc.Sobol(len(encoding.keys), rng=np.random.default_rng(self._design))
+        sequence = qmc.Sobol(len(encoding.keys), rng=np.random.default_rng(self._entropy))
         points = encoding.spread(sequence.random(2 ** int(np.ceil(np.log2(place + 2)))))
         chosen = next((each for each in points[place:] if not self._is_seen(encoding, each)), points[place])
         return self._all_of(encoding, chosen)

@@ -106,7 +106,9 @@ class Suggestions:
             self._sampler = _Tpe(self._distributions, seen, places, n_startup_trials=sampler.startup_trials, seed=seed)
         elif sampler.name == "gp":
             words = [key for key, each in distributions.items() if isinstance(each, CategoricalDistribution)]
-            self._sampler = EventSampler(seed, sampler.startup_trials, logs=True, absent=absent, seen=seen, words=words)
+            self._sampler = EventSampler(
+                sampler.seed, sampler.startup_trials, logs=True, absent=absent, seen=seen, words=words
+            )
             places = max(places, MODELLED)
         self._places, self._newest = places, max(MODELLED, sampler.startup_trials)
         self._known: dict[int, _Known] = {}

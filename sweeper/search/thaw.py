@@ -6,7 +6,7 @@ paused where another promises more; one whose curve says nothing trains on, beca
 is lost by it: a paused trial may always go on.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +36,21 @@ class Replicate:
     curve: Curve
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What the search has fitted to the runs that it knew then: all that the runs themselves do not give back.
+
+    Attributes:
+        hyper: logarithms of the hyperparameters, lengths first; empty before any were fitted.
+        fitted: runs that they were fitted to.
+        learned: (trial, seed) of the curves that were learned from.
+    """
+
+    hyper: tuple[float, ...] = ()
+    fitted: int = 0
+    learned: tuple[tuple[int, int], ...] = ()
+
+
 @dataclass
 class _Trial:
     cells: Numbers
@@ -61,7 +76,8 @@ class Thaw:
     _hyper: Hyper | None = None
     _fitted: int = 0
     _curves: CurveModel | None = None
-    _learned: int = 0
+    _learned: tuple[tuple[int, int], ...] = ()
+    _current: EventGp | None = None
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -70,16 +86,38 @@ class Thaw:
 
     def open(self, number: int, cells: Numbers) -> None:
         """A trial begins; [D] cells."""
+        self._current = None
         self._trials[number] = _Trial(cells)
+        if number < max(self._trials):  # the order of trials is that of their numbers, whatever a restart read first
+            self._trials = dict(sorted(self._trials.items()))
 
     def see(self, number: int, replicates: Sequence[Replicate]) -> None:
         """Take in how far the seeds of a trial are that have begun, from seed 0 on."""
+        self._current = None
         self._trials[number].replicates = tuple(replicates)
+
+    @property
+    def memory(self) -> Memory:
+        """What it has fitted."""
+        return Memory(() if self._hyper is None else tuple(self._hyper.logs.tolist()), self._fitted, self._learned)
+
+    def recall(self, memory: Memory) -> None:
+        """Go on from what an earlier launch had fitted; to be called when every trial has been seen again."""
+        over = {(number, seed): each for number, seed, each in self._over()}
+        if memory.hyper:
+            self._hyper, self._fitted = Hyper.of(np.array(memory.hyper)), memory.fitted
+        if memory.learned and all(pair in over for pair in memory.learned):
+            self._learn_from({pair: over[pair] for pair in memory.learned})
 
     @property
     def begun(self) -> Collection[int]:
         """Trials that have begun."""
         return self._trials.keys()
+
+    @property
+    def measured(self) -> bool:
+        """Whether any seed is over, so that times can be predicted."""
+        return any(each.over for trial in self._trials.values() for each in trial.replicates)
 
     @property
     def starting(self) -> bool:
@@ -114,24 +152,44 @@ class Thaw:
         """
         if not len(waiting) + len(fresh):
             return None
-        self._learn()
-        index = {number: i for i, number in enumerate(self._trials)}
-        runs = self._runs(index)
-        mine = self.places(np.array([trial.cells for trial in self._trials.values()]))
-        if self._hyper is None:
-            self._hyper = Hyper(np.ones(mine.parameter.max() + 1))
-        if len(runs) >= max(self._fitted * (1 + _REFIT), 4):
-            self._hyper, self._fitted = fit(mine, runs, self._hyper, self.replicates), len(runs)
-        process = EventGp(mine, runs, self._hyper, self.replicates)
+        process = self._process()
+        index = self._index
         best = self._incumbent()
         if best is None:
-            best = float(process.of_configurations(mine, np.arange(len(index)))[0].min())
+            best = min(mean for mean, _ in self.expected(list(self._trials)))
         if running:
-            rows = np.isin(runs.configuration, [index[number] for number in running])
-            process = process.believing(rows & (runs.spread > 0))
+            rows = np.isin(process.runs.configuration, [index[number] for number in running])
+            process = process.believing(rows & (process.runs.spread > 0))
         cells = np.array([*(self._trials[number].cells for number in waiting), *fresh])
         known = np.array([*(index[number] for number in waiting), *([-1] * len(fresh))])
         return int(log_improvement(*process.of_configurations(self.places(cells), known), best).argmax())
+
+    def expected(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
+        """Mean and standard deviation of what is predicted of trials: the mean log time of all their seeds."""
+        if not numbers:
+            return []
+        process = self._process()
+        index = self._index
+        cells = np.array([self._trials[number].cells for number in numbers])
+        found = process.of_configurations(self.places(cells), np.array([index[number] for number in numbers]))
+        return [(float(mean), float(deviation)) for mean, deviation in zip(*found, strict=True)]
+
+    def _process(self) -> EventGp:
+        """The process given all that is known."""
+        if self._current is None:
+            self._learn()
+            runs = self._runs(self._index)
+            mine = self.places(np.array([trial.cells for trial in self._trials.values()]))
+            if self._hyper is None:
+                self._hyper = Hyper(np.ones(mine.parameter.max() + 1))
+            if len(runs) >= max(self._fitted * (1 + _REFIT), 4):
+                self._hyper, self._fitted = fit(mine, runs, self._hyper, self.replicates), len(runs)
+            self._current = EventGp(mine, runs, self._hyper, self.replicates)
+        return self._current
+
+    @property
+    def _index(self) -> dict[int, int]:
+        return {number: i for i, number in enumerate(self._trials)}
 
     def _incumbent(self) -> float | None:
         """The least mean log time of a trial all of whose seeds are over."""
@@ -166,11 +224,21 @@ class Thaw:
             return np.zeros(len(replicates)), np.full(len(replicates), np.inf)
         return self._curves.predict([each.curve for each in replicates])
 
+    def _over(self) -> list[tuple[int, int, Replicate]]:
+        """Trial, seed and replicate of those that are over and have a curve."""
+        return [
+            (number, seed, each)
+            for number, trial in self._trials.items()
+            for seed, each in enumerate(trial.replicates)
+            if each.over and len(each.curve.so_far)
+        ]
+
     def _learn(self) -> None:
         """Learn from the curves of runs that are over, once there are more of them."""
-        over = [
-            each for trial in self._trials.values() for each in trial.replicates if each.over and len(each.curve.so_far)
-        ]
-        if self.learn and len(over) >= max(FEWEST, self._learned * (1 + _RELEARN), self._learned + 1):
-            self._curves = CurveModel([each.curve for each in over], [each.log_time for each in over])
-            self._learned = len(over)
+        over = self._over()
+        if self.learn and len(over) >= max(FEWEST, len(self._learned) * (1 + _RELEARN), len(self._learned) + 1):
+            self._learn_from({(number, seed): each for number, seed, each in over})
+
+    def _learn_from(self, runs: Mapping[tuple[int, int], Replicate]) -> None:
+        self._curves = CurveModel([each.curve for each in runs.values()], [each.log_time for each in runs.values()])
+        self._learned = tuple(runs)

@@ -74,7 +74,7 @@ class Outcome:
     Attributes:
         kind: `reached` the event, `censored` before it, `diverged` to a non-finite loss, or `failed`.
         step: update at which it was reached, censored or diverged; 0 for a run that failed at once.
-        why: horizon | cap | race | pruned | stopped for censored; for failed one of the causes above.
+        why: horizon | cap | race | pruned | paused | stopped for censored; for failed one of the causes above.
     """
 
     kind: Kind
@@ -110,6 +110,6 @@ class Ending:
         return self.kind in CUT_SHORT
 
 
-CUT_SHORT = ("capped", "lost", "pruned", "stopped")
+CUT_SHORT = ("capped", "lost", "pruned", "paused", "stopped")
 """Endings of trials that could have trained on: means over their runs are upper bounds."""
 FINISHED = Ending("finished")

@@ -20,6 +20,7 @@ _CENSORED = {
     "capped": "cap",
     "lost": "race",
     "pruned": "pruned",
+    "paused": "paused",
     "stopped": "stopped",
 }
 """How a trial ended -> why those of its runs that neither reached their event nor diverged are censored."""

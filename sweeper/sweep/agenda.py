@@ -46,7 +46,7 @@ class Agenda:
         self._rule = rule
         self._seeds: Counter[str] = Counter()
         unfinished = study.unfinished()
-        self._paused = {each.number: each for each in unfinished if rule.pauses and each.phase == "search"}
+        self._paused = {each.number: each for each in unfinished if each.number in rule.paused}
         self._queue = deque(each for each in unfinished if each.number not in self._paused)
         for proposal in study.opened():
             if proposal.phase == "confirm" and proposal.number in outcomes:

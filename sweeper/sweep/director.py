@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from sweeper.config.model import SweepSpec
 from sweeper.results.checkpoints import Checkpoints
+from sweeper.results.decisions import Decisions
 from sweeper.results.readback import TrialOutcome
 from sweeper.results.rows import TrialRow
 from sweeper.results.summary import TrialSummary, summarise, trial_row
@@ -53,6 +54,7 @@ def open_director(
     checkpoints: Checkpoints,
     outcomes: Mapping[int, TrialOutcome],
     curves: Curves,
+    decisions: Decisions,
     board: Scoreboard,
     broadcast: Broadcast,
     track: Callable[[FinishedTrial], object],
@@ -67,6 +69,7 @@ def open_director(
         checkpoints: the states of trials in training.
         outcomes: what the tables already hold of trials that are over.
         curves: reads the curves that the tables hold.
+        decisions: holds those of `stop: thaw`.
         board: is kept up to date.
         broadcast: for notices and requests to stop.
         track: is called with every trial that is over for good, once it is durable.
@@ -77,7 +80,7 @@ def open_director(
             study.tell(proposal.number, outcomes[proposal.number].value)
     checkpoints.keep({proposal.number for proposal in study.unfinished()})
     known = {n: outcomes[n] for n in study.values() if n in outcomes and study.in_space(n)}
-    rule = rule_of(spec, study, known, curves)
+    rule = rule_of(spec, study, known, curves, decisions)
     agenda = Agenda(spec, space, study=study, rule=rule, outcomes=outcomes, notice=broadcast.notice)
     board.begin(agenda.earlier, agenda.earlier_confirmed, searched_before)
     director = SweepDirector(
@@ -137,6 +140,9 @@ class SweepDirector:
             live = self.board.live[proposal.number] = self._live(proposal)
             out = self._verdict(live) if self._rule.pauses else None
             if out is None:
+                if proposal.phase != "confirm":
+                    self._rule.trains(live)
+                self.board.paused = dict(self._rule.paused)
                 return live.assignment
             self.end(proposal.number, out)  # while it was paused, others have become better than it can
         return None
@@ -155,8 +161,7 @@ class SweepDirector:
         live = self.board.live[number]
         self._watch_devices(ending)
         if ending.kind == "paused":
-            self._restarts.save_for_restart(live)
-            self._pause(live)
+            self._pause(live, ending)
             return
         if is_retried(ending, live.earlier.retries):
             self.requeue(number, ending.why)
@@ -216,9 +221,7 @@ class SweepDirector:
 
     def remember(self, proposals: Iterable[Proposal]) -> None:
         """Let the rule know how far earlier launches have got with trials of the search."""
-        for proposal in proposals:
-            if proposal.phase == "search":
-                self._rule.remember(self._live(proposal))
+        self._rule.remember(self._live(proposal) for proposal in proposals if proposal.phase == "search")
 
     def _stages(self, proposal: Proposal) -> tuple[int, ...]:
         """How many replicates a trial has trained after each of its stages: only the search has several."""
@@ -245,12 +248,18 @@ class SweepDirector:
         self._restarts.save_stage(live)
         ending = self._verdict(live) or self._stopped(live) or FINISHED
         if ending == FINISHED:
-            (self._pause if self._rule.pauses else self._requeue)(live)
+            if self._rule.pauses:
+                self._pause(live, Ending("paused", "between its stages"))
+            else:
+                self._requeue(live)
         return ending
 
-    def _pause(self, live: LiveTrial) -> None:
-        """Let the trial wait until the rule chooses it."""
+    def _pause(self, live: LiveTrial, ending: Ending) -> None:
+        """Let the trial, whose state is saved, wait until the rule chooses it; the tables hold what it has shown."""
+        self._record(live, ending)
+        self._rule.waits(live)
         self._agenda.pause(self.board.live.pop(live.number).proposal)
+        self.board.paused = dict(self._rule.paused)
 
     def _record(self, live: LiveTrial, ending: Ending) -> TrialSummary:
         """Make the trial durable, and let trackers know where it is over for good."""

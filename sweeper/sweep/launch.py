@@ -24,6 +24,7 @@ from sweeper.folder.mirror import mirrored
 from sweeper.monitor.heartbeat import EVERY, Pulse
 from sweeper.report import lines
 from sweeper.results.checkpoints import Checkpoints
+from sweeper.results.decisions import Decisions
 from sweeper.results.readback import curves, searched_seconds, trial_outcomes
 from sweeper.results.schema import tables
 from sweeper.results.writer import Writer
@@ -260,6 +261,7 @@ def _director(
         checkpoints=Checkpoints(folder),
         outcomes=known,
         curves=partial(curves, folder, objective.minimize, objective.event.metric),
+        decisions=Decisions(folder),
         board=board,
         broadcast=broadcast,
         track=track,

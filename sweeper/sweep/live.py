@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from sweeper.results.checkpoints import Checkpoint
@@ -25,6 +26,7 @@ class LiveTrial:
         began: when this start began, on the monotonic clock.
         runs: the runs of all stages so far, watched.
         saved: whether the newest chunk brought a state, so that pausing now loses nothing.
+        started: seconds from the beginning of this start to its first training; None before its first chunk.
     """
 
     proposal: Proposal
@@ -34,23 +36,37 @@ class LiveTrial:
     began: float = field(init=False)
     runs: TrialWatch = field(init=False)
     saved: bool = field(default=False, init=False)
+    started: float | None = field(default=None, init=False)
     _chunks: list[Chunk] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self.began = time.monotonic()
         objective, columns = self.assignment.objective, self.earlier.columns
         self.runs = TrialWatch(
             self.assignment.task.operations, self.whole.replicates, objective.watch, objective.minimize
         )
         self.earlier = replace(self.earlier, columns={}, state=None)
         if columns:
-            self.add(Chunk(columns, self.earlier.device))
+            self._add(Chunk(columns, self.earlier.device))
+        self.began = time.monotonic()
 
     def add(self, chunk: Chunk) -> None:
         """Take in further evaluations."""
+        if self.started is None:
+            self.started = max(time.monotonic() - self.began - self._seconds_in(chunk), 0.0)
         self.saved = chunk.state is not None
+        self._add(chunk)
+
+    def _add(self, chunk: Chunk) -> None:
         self._chunks.append(replace(chunk, state=None))
         self.runs.see(chunk.columns)
+
+    def _seconds_in(self, chunk: Chunk) -> float:
+        """Seconds of training in a chunk: of its slowest run."""
+        before, earlier = self.columns, 0.0
+        if before:
+            same = np.isin(before["replicate"], self.assignment.replicates)
+            earlier = float(before["seconds"][same].max(initial=0.0))
+        return max(float(chunk.columns["seconds"].max(initial=0.0)) - earlier, 0.0)
 
     @property
     def number(self) -> int:
@@ -76,6 +92,11 @@ class LiveTrial:
     def seconds(self) -> float:
         """Time spent on the trial, over all its starts."""
         return self.earlier.seconds + time.monotonic() - self.began
+
+    @property
+    def trained(self) -> float:
+        """Seconds of this start in which it has trained."""
+        return 0.0 if self.started is None else time.monotonic() - self.began - self.started
 
     @property
     def device(self) -> str:

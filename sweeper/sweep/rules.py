@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 
 from sweeper.config.model import SweepSpec
+from sweeper.results.decisions import Decisions
 from sweeper.results.readback import TrialOutcome
 from sweeper.search.study import Study
 from sweeper.sweep.stopping import Asha, Capped, Curves, Never, Raced, StoppingRule
 from sweeper.sweep.thawing import Thawed
 
 
-def rule_of(spec: SweepSpec, study: Study, earlier: Mapping[int, TrialOutcome], curves: Curves) -> StoppingRule:
+def rule_of(
+    spec: SweepSpec, study: Study, earlier: Mapping[int, TrialOutcome], curves: Curves, decisions: Decisions
+) -> StoppingRule:
     """The rule that a sweep asks for, with what the trials of earlier launches have taught it.
 
     Args:
@@ -17,11 +20,12 @@ def rule_of(spec: SweepSpec, study: Study, earlier: Mapping[int, TrialOutcome], 
         study: its trials; how many of the best can still matter.
         earlier: outcomes of the trials of the baselines and the search that lie in the space, by number.
         curves: reads their curves; called where the rule needs them.
+        decisions: holds those of a rule that pauses trials.
     """
     if spec.stop == "none":
         return Never(spec)
     if spec.stop == "asha":
         return Asha(spec, curves)
     if spec.stop == "thaw":
-        return Thawed(spec, study, earlier, curves)
+        return Thawed(spec, study, earlier, curves, decisions)
     return Capped(spec, study.places, earlier) if spec.race is None else Raced(spec, study.places, earlier)

@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from sweeper.results.decisions import PausedTrial
 from sweeper.results.summary import TrialSummary
 from sweeper.search.study import Proposal
 from sweeper.sweep.live import LiveTrial
@@ -75,6 +76,7 @@ class Scoreboard:
 
     Attributes:
         live: the trials in training, by number.
+        paused: the trials that wait, by number.
         finished: the last trials that ended.
         tally: what all of them add up to.
         steps_trained: model updates of this launch.
@@ -87,6 +89,7 @@ class Scoreboard:
 
     def __init__(self) -> None:
         self.live: dict[int, LiveTrial] = {}
+        self.paused: dict[int, PausedTrial] = {}
         self.finished: deque[Finished] = deque(maxlen=_REMEMBERED)
         self.tally = Tally()
         self.steps_trained = 0

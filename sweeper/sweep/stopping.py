@@ -10,12 +10,13 @@ knows of rules.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import pandas as pd
 
 from sweeper.config.model import SweepSpec
+from sweeper.results.decisions import PausedTrial
 from sweeper.results.readback import Observations, TrialOutcome
 from sweeper.results.summary import TrialSummary
 from sweeper.search.pruning import Pruner
@@ -46,8 +47,8 @@ class StoppingRule(Protocol):
         """Take in a trial that is over for good, whatever its phase."""
         ...
 
-    def remember(self, live: LiveTrial) -> None:
-        """Take in a trial that is not over, as an earlier launch left it."""
+    def remember(self, trials: Iterable[LiveTrial]) -> None:
+        """Take in the trials that are not over, as earlier launches left them."""
         ...
 
     def restarted(self, number: int) -> None:
@@ -65,6 +66,19 @@ class StoppingRule(Protocol):
     @property
     def pauses(self) -> bool:
         """Whether trials wait between stages until they are chosen."""
+        ...
+
+    @property
+    def paused(self) -> Mapping[int, PausedTrial]:
+        """Trials that wait, by number, those of earlier launches included."""
+        ...
+
+    def trains(self, live: LiveTrial) -> None:
+        """Take in that a trial of the baselines or the search begins, or goes on."""
+        ...
+
+    def waits(self, live: LiveTrial) -> None:
+        """Take in that a trial waits with its checkpoint from now on."""
         ...
 
     def choose(self, paused: Sequence[int], training: Collection[int], *, new: bool) -> int | Coordinates | None:
@@ -88,6 +102,7 @@ class Never:
 
     def __init__(self, spec: SweepSpec):
         self.stages: tuple[int, ...] = (spec.objective.replicates,)
+        self.paused: Mapping[int, PausedTrial] = {}
 
     def choose(self, paused: Sequence[int], training: Collection[int], *, new: bool) -> int | Coordinates | None:
         """See `StoppingRule`."""
@@ -100,7 +115,13 @@ class Never:
     def finished(self, live: LiveTrial, summary: TrialSummary) -> None:
         """See `StoppingRule`."""
 
-    def remember(self, live: LiveTrial) -> None:
+    def remember(self, trials: Iterable[LiveTrial]) -> None:
+        """See `StoppingRule`."""
+
+    def trains(self, live: LiveTrial) -> None:
+        """See `StoppingRule`."""
+
+    def waits(self, live: LiveTrial) -> None:
         """See `StoppingRule`."""
 
     def restarted(self, number: int) -> None:

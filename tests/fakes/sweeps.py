@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from sweeper.config.loading import Loaded, load
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.results.checkpoints import Checkpoints
+from sweeper.results.decisions import Decisions
 from sweeper.results.readback import curves, searched_seconds, trial_outcomes
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
@@ -78,6 +79,7 @@ class Sweep:
             checkpoints=Checkpoints(self.folder),
             outcomes=known,
             curves=partial(curves, self.folder, asked.minimize, asked.event.metric),
+            decisions=Decisions(self.folder),
             board=Scoreboard(),
             broadcast=Broadcast(),
             track=lambda trial: None,

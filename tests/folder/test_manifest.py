@@ -30,7 +30,7 @@ def test_what_is_frozen_is_what_is_new_and_stays_as_it_was(tmp_path: Path) -> No
     for name in ("a", "deep/b", "study.journal"):
         write_text(tmp_path / name, f"{name} before")
     known = {"a": scan(tmp_path)["a"]}
-    files, frozen = freeze(tmp_path, known, "study.journal")
+    files, frozen = freeze(tmp_path, known, ["study.journal"])
     write_text(tmp_path / "deep/b", "after")
     with open(tmp_path / "study.journal", "a") as journal:
         journal.write(" and after")
@@ -79,7 +79,7 @@ def test_everything_frozen_stood_there_at_one_instant(
     try:
         seen = []
         for _ in range(20):
-            files, frozen = freeze(tmp_path, {}, order[0])
+            files, frozen = freeze(tmp_path, {}, [order[0]])
             sizes = [(frozen / name).stat().st_size for name in order]
             assert sizes == [files[name][0] for name in order]
             assert sizes == sorted(sizes)
@@ -102,7 +102,7 @@ def test_a_folder_that_never_stands_still_is_an_error(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "link", meanwhile)
     with pytest.raises(OSError, match="changed during each of 50 attempts"):
-        freeze(tmp_path, {}, "study.journal")
+        freeze(tmp_path, {}, ["study.journal"])
 
 
 def test_a_manifest_is_read_back_as_it_was_written() -> None:

@@ -109,7 +109,7 @@ def test_what_does_not_apply_is_the_callers_to_say() -> None:
         seen.extend(values)
         return {"period": values["shape"] != "b"}
 
-    found = study(startup=2, absent=absent)
+    found = study(startup=4, absent=absent)
     found.optimize(time_of, n_trials=8)
     assert set(seen) == {"rate", "depth", "shape", "period"}
     assert found.best_value < 2000

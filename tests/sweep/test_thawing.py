@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sweeper.results.decisions import Decisions, paused_trials
 from sweeper.sweep import thawing
 from sweeper.trial import Assignment, Chunk
 from tests.fakes.curves import EVERY, chunk_of, curve
@@ -31,14 +32,23 @@ def time_of(assignment: Assignment, replicate: int) -> int:
     return round((200 + 100 * slower) * (1 + 0.1 * (replicate % 3)) / EVERY) * EVERY
 
 
-def trains(telling: Callable[[float], float], trained: list[tuple[int, int]], kill: int = 0) -> Any:
+def trains(
+    telling: Callable[[float], float],
+    trained: list[tuple[int, int]],
+    kill: int = 0,
+    stop: Callable[[], object] | None = None,
+    breaks: bool = False,
+) -> Any:
     """A training function that can be paused, whose accuracy until the event is what `telling` makes of its time.
 
-    It notes (trial, replicates of the stage) at each chunk, and dies after so many.
+    It notes (trial, replicates of the stage) at each chunk, and after so many dies, or calls `stop`; or it fails where
+    it goes on from a state.
     """
 
     def train(assignment: Assignment) -> Iterator[Chunk]:
         first = 0 if assignment.state is None else json.loads(assignment.state)
+        if first and breaks:
+            raise ValueError("cannot go on")
         for place in range(first, LONG // EVERY, CHUNK):
             curves = []
             for replicate in assignment.replicates:
@@ -52,7 +62,9 @@ def trains(telling: Callable[[float], float], trained: list[tuple[int, int]], ki
                 return
             trained.append((assignment.number, len(assignment.replicates)))
             if len(trained) == kill:
-                raise KeyboardInterrupt
+                if stop is None:
+                    raise KeyboardInterrupt
+                stop()
             yield replace(chunk_of(*curves), state=json.dumps(place + CHUNK).encode())
 
     return train
@@ -97,14 +109,64 @@ def test_silent_curves_pause_nothing(sweep: Sweep) -> None:
     assert pauses(trained) == 0
 
 
-def test_trials_pause_where_curves_speak_and_a_killed_sweep_goes_on_from_its_checkpoints(sweep: Sweep) -> None:
+def test_a_killed_sweep_goes_on_with_the_same_search_from_its_checkpoints(sweep: Sweep, tmp_path: Path) -> None:
+    whole: list[tuple[int, int]] = []
+    (tmp_path / "alone").mkdir()
+    alone = Sweep(tmp_path / "alone", THAW)
+    alone.launch(trains(speaks, whole))
     trained: list[tuple[int, int]] = []
-    with pytest.raises(KeyboardInterrupt):
-        sweep.launch(trains(speaks, trained, kill=60))
+    kills = (20, 62)  # while configurations are only spread, and when trials pause
+    for kill in kills:
+        with pytest.raises(KeyboardInterrupt):
+            sweep.launch(trains(speaks, trained, kill=kill))
+        del trained[kill - 1]  # the chunk that the kill cut off
+        with sweep.folder.decisions.open("a") as file:
+            file.write('{"at":17')  # what a launch was writing when it was killed
     sweep.launch(trains(speaks, trained))
     check_whole(sweep.rows())
     assert pauses(trained) > 0
-    steps = {
-        number: sum(CHUNK * EVERY for each, size in trained if each == number and size == 1) for number, _ in trained
-    }
-    assert max(steps.values()) <= LONG + CHUNK * EVERY  # no training was lost but a chunk that the kill cut off
+    assert trained == whole
+    assert chosen(sweep) == chosen(alone)
+    assert [row["value"] for row in sweep.rows()] == [row["value"] for row in alone.rows()]
+
+
+def chosen(sweep: Sweep) -> list[Any]:
+    """What was chosen, among what, and what was believed by then."""
+    return [
+        (each.trial, each.waiting, each.training, each.opened, each.chosen)
+        for each in Decisions(sweep.folder).read()
+        if each.kind == "chosen"
+    ]
+
+
+def test_the_tables_hold_what_a_paused_trial_has_shown_and_the_journal_what_is_predicted(sweep: Sweep) -> None:
+    director = sweep.open()
+    trained: list[tuple[int, int]] = []
+    sweep.run(trains(speaks, trained, 70, lambda: director.broadcast.stop("enough")), director)
+    waits = paused_trials(Decisions(sweep.folder).read())
+    rows = {row["trial"]: row for row in sweep.rows()}
+    paused = {number for number, row in rows.items() if row["state"] == "paused"}
+    assert paused == waits.keys() == director.board.paused.keys() != set()
+    assert {row["state"] for row in rows.values()} == {"finished", "lost", "paused", "stopped"} - (
+        {"lost", "finished"} - {row["state"] for row in rows.values()}
+    )
+    for number in paused:
+        runs = [row for row in sweep.rows("runs") if row["trial"] == number]
+        assert {(row["outcome"], row["why"]) for row in runs} <= {("censored", "paused"), ("reached", "")}
+        assert rows[number]["failed"] == 0
+        assert waits[number].step == max(row["final_step"] for row in runs)
+    logs = [each.expected for each in waits.values()]
+    assert all(each is not None and 4 < each[0] < 8 and 0 < each[1] < 2 for each in logs)
+    sweep.launch(trains(speaks, trained))
+    check_whole(sweep.rows())
+    assert paused_trials(Decisions(sweep.folder).read()) == {}
+
+
+def test_a_trial_that_fails_when_it_goes_on_is_failed_and_the_others_go_on(sweep: Sweep) -> None:
+    trained: list[tuple[int, int]] = []
+    sweep.launch(trains(speaks, trained, breaks=True))
+    states = [row["state"] for row in sweep.rows()]
+    assert len(states) == 14
+    assert 0 < states.count("failed") < 14
+    assert {row["why"] for row in sweep.rows() if row["state"] == "failed"} == {"error"}
+    assert paused_trials(Decisions(sweep.folder).read()) == {}
