@@ -86,13 +86,14 @@ def ours(folder: Path, trials: int, sampler: str) -> dict[str, Any]:
 
     from sweeper.runners.ray_tune import RayTune  # noqa: PLC0415
     from sweeper.sweep.launch import launch  # noqa: PLC0415
+    from sweeper.sweep.options import LaunchOptions  # noqa: PLC0415
 
     folder.mkdir(parents=True)
     space = folder / "space.yaml"
     space.write_text(QUESTION.format(horizon=HORIZON, sampler=sampler, trials=trials, results=folder / "results"))
     with RayTune(1, 0, logical={"num_cpus": PLACES}), open(os.devnull, "w") as away:
         began, memory = time.perf_counter(), Memory(folder / "results" / "bookkeeping")
-        kept = launch(space, console=Console(file=away), train=nothing)
+        kept = launch(space, options=LaunchOptions(console=Console(file=away), train=nothing))
         seconds = time.perf_counter() - began
     files = sum(path.is_file() for path in kept.root.rglob("*"))
     return {"seconds": seconds, "memory": memory.stop(), "files": files}

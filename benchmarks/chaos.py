@@ -37,6 +37,7 @@ from sweeper.config.loading import load
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from sweeper.trial import Assignment, Chunk
 from tests.fakes.nodes import Nodes
 
@@ -82,10 +83,12 @@ def drive(space: Path, where: str) -> None:
     """One launch: what gets killed. `where` is `ray`, `here` or the address of a cluster."""
     launch(
         space,
-        where="here" if where == "here" else "ray",
-        address=None if where in ("ray", "here") else where,
-        console=Console(width=200),
-        train=partial(traced, space.parent),
+        options=LaunchOptions(
+            where="here" if where == "here" else "ray",
+            address=None if where in ("ray", "here") else where,
+            console=Console(width=200),
+            train=partial(traced, space.parent),
+        ),
     )
 
 

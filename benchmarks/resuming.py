@@ -22,6 +22,7 @@ from rich.console import Console
 
 from benchmarks.bookkeeping import HORIZON, QUESTION, nothing
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from sweeper.training import engine
 from sweeper.training.checkpoint import Pace
 from sweeper.trial import Assignment, Chunk
@@ -61,7 +62,7 @@ def checkpoints(folder: Path, steps: int) -> dict[str, Any]:
     engine.Pace = Watched  # type: ignore[misc]  # to look at it
     Watched.kept.clear()
     began = time.perf_counter()
-    launch(space, where="here", console=Console(file=(folder / "out").open("w")))
+    launch(space, options=LaunchOptions(where="here", console=Console(file=(folder / "out").open("w"))))
     seconds = time.perf_counter() - began
     size = 3 * 3 * 4 * 422_625
     return {
@@ -85,7 +86,9 @@ def drive(space: Path, trials: int) -> None:
     """One launch."""
     with open(os.devnull, "w") as away:
         launch(
-            space, [f"budget.trials={trials}"], console=Console(file=away), train=partial(stamped, space.parent / "t")
+            space,
+            [f"budget.trials={trials}"],
+            LaunchOptions(console=Console(file=away), train=partial(stamped, space.parent / "t")),
         )
 
 

@@ -21,6 +21,7 @@ from sweeper.report.select import choose
 from sweeper.results.query import Answer, Connection, Sweeps, connect, frame, query
 from sweeper.stats.events import Clock
 from sweeper.sweep import launch as launching
+from sweeper.sweep.options import LaunchOptions
 
 _WIDTH = 160
 """Columns of printed output."""
@@ -172,9 +173,9 @@ def load(sweep: str | Path = find.RESULTS) -> Sweep | Folder:
 
 
 def launch(space: str | Path, overrides: list[str] | None = None, **settings: Any) -> Sweep:
-    """Run a sweep, or continue it where it stopped; the arguments are those of `sweeper.sweep.launch.launch`.
+    """Run a sweep, or continue it where it stopped; `settings` are the fields of `sweeper.sweep.options.LaunchOptions`.
 
     Raises:
-        UserError, StorageError, SweepFailed, Interrupted: as documented there.
+        UserError, StorageError, SweepFailed, Interrupted: see `sweeper.sweep.launch.launch`.
     """
-    return Sweep(launching.launch(Path(space), overrides, **settings))
+    return Sweep(launching.launch(Path(space), overrides, LaunchOptions(**settings)))

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sweeper.errors import SweepFailed
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from sweeper.trial import Assignment, Chunk, Train
 from tests.fakes.sweeps import QUESTION
 from tests.fakes.training import always, diverges, fails, follows, learns
@@ -39,7 +40,7 @@ def run(folder: Path, train: Train, **changes: Any) -> tuple[list[dict[str, Any]
     }
     space.write_text(json.dumps(QUESTION | sections | changes))
     console = Console(file=StringIO(), width=160)
-    kept = launch(space, where="here", console=console, train=train)
+    kept = launch(space, options=LaunchOptions(where="here", console=console, train=train))
     assert isinstance(console.file, StringIO)
     rows = sorted(pq.read_table(kept.table("trials")).to_pylist(), key=lambda row: row["trial"])
     assert all(math.isfinite(row["value"]) for row in rows)

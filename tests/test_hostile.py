@@ -21,6 +21,7 @@ import pytest
 
 from sweeper.cli import main as cli
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from tests.fakes import small
 
 SPACES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
@@ -313,7 +314,7 @@ def a_result(root: Path, chance: random.Random, sound: Path) -> None:
 
 def make_sound(root: Path) -> Path:
     """A finished sweep, with a checkpoint beside it as of a trial that is still in training."""
-    launch(small.write(root), ["budget.trials=5"], where="here", console=None)
+    launch(small.write(root), ["budget.trials=5"], LaunchOptions(where="here"))
     (root / "results" / "small" / "checkpoints").mkdir(exist_ok=True)
     return root / "results"
 

@@ -16,6 +16,7 @@ from sweeper.report.page import write
 from sweeper.report.select import choose
 from sweeper.results.query import query
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 
 SPACE = """
 name: heights
@@ -40,7 +41,9 @@ def heights(tmp_path_factory: pytest.TempPathFactory, said: StringIO) -> SweepFo
     with pytest.MonkeyPatch.context() as here:
         here.setenv("SWEEPER_CACHE", str(root / "cache"))
         overrides = [f"results={root / 'results'}"]
-        return launch(root / "space.yaml", overrides, where="here", console=Console(file=said, width=200))
+        return launch(
+            root / "space.yaml", overrides, LaunchOptions(where="here", console=Console(file=said, width=200))
+        )
 
 
 def test_codes_are_made_once_and_what_is_to_be_seen_beside_is_kept(heights: SweepFolder, said: StringIO) -> None:

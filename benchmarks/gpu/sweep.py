@@ -19,6 +19,7 @@ from rich.console import Console
 
 from benchmarks.gpu.section import Record, Setting, record
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from sweeper.training.train import train
 from sweeper.trial import Assignment, Chunk
 
@@ -58,7 +59,7 @@ def measure(setting: Setting) -> Iterator[Record]:
         console = Console(file=StringIO(), width=200)
         with _watched(setting.device, load):
             started = time.time()
-            results = launch(file, console=console, train=partial(noted, events))
+            results = launch(file, options=LaunchOptions(console=console, train=partial(noted, events)))
             ended = time.time()
         happened = [json.loads(line) for line in events.read_text().splitlines()]
         times = {kind: [each["at"] for each in happened if each["kind"] == kind] for kind in ("begin", "chunk", "end")}

@@ -3,7 +3,7 @@
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,9 @@ from sweeper.cli import terminal
 from sweeper.cli.options import Address, Anyway, Grace, Here, Insecure, Overrides, Space, Sweep
 from sweeper.errors import UserError
 from sweeper.sweep.signals import GRACE_S, Signals
+
+if TYPE_CHECKING:
+    from sweeper.sweep.options import LaunchOptions
 
 
 def launch(  # noqa: PLR0917  # options; typer passes them by name
@@ -26,16 +29,7 @@ def launch(  # noqa: PLR0917  # options; typer passes them by name
     with Signals(grace) as signals:  # importing takes seconds
         from sweeper.sweep.launch import launch as run
 
-        run(
-            space,
-            overrides,
-            where="here" if here else "ray",
-            address=address,
-            insecure=insecure,
-            resume=resume,
-            console=terminal.out,
-            signals=signals,
-        )
+        run(space, overrides, _options(signals, here=here, address=address, insecure=insecure, resume=resume))
 
 
 def resume(  # noqa: PLR0917  # options; typer passes them by name
@@ -51,16 +45,22 @@ def resume(  # noqa: PLR0917  # options; typer passes them by name
     with Signals(grace) as signals:  # importing takes seconds
         from sweeper.sweep.launch import resume as run
 
-        run(
-            sweep,
-            overrides,
-            where="here" if here else "ray",
-            address=address,
-            insecure=insecure,
-            resume=anyway,
-            console=terminal.out,
-            signals=signals,
-        )
+        run(sweep, overrides, _options(signals, here=here, address=address, insecure=insecure, resume=anyway))
+
+
+def _options(
+    signals: Signals, *, here: bool, address: str | None, insecure: bool, resume: Literal["anyway"] | None
+) -> "LaunchOptions":
+    from sweeper.sweep.options import LaunchOptions
+
+    return LaunchOptions(
+        where="here" if here else "ray",
+        address=address,
+        insecure=insecure,
+        resume=resume,
+        console=terminal.out,
+        signals=signals,
+    )
 
 
 def check(space: Space, overrides: Overrides = None) -> None:

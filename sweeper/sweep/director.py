@@ -1,39 +1,27 @@
-"""What happens between a sweep's trials: which one starts, when it ends, and what is kept of it, in which order.
+"""The feedback loop of a sweep: which trial starts, when it ends, and in which order its results are kept.
 
-The feedback loop of a sweep: a runner calls `next_trial`; every chunk comes to `report`; `end` first makes curves and
-outcomes durable and *then* tells the study, so that a crash between the two loses nothing: the next launch tells the
-study from the tables. The order of trials is in `agenda`, the rules that end them in `stopping`, second starts in
-`restarts`, and the counts that are shown in `scoreboard`.
+A runner calls `next_trial` and passes every chunk to `report`. `end` first makes curves and outcomes durable and only
+then reports the value to the study, so that a crash between the two loses nothing: the next launch reports the value
+from the tables. The order of trials is in `agenda`, the rules that end them in `stopping`, writing in `recording`,
+second starts in `restarts`, and the counts that are shown in `scoreboard`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any
-
-import numpy.typing as npt
 
 from sweeper.config.model import SweepSpec
-from sweeper.results.checkpoints import Checkpoints
-from sweeper.results.decisions import Decisions
-from sweeper.results.readback import TrialOutcome
-from sweeper.results.rows import TrialRow
-from sweeper.results.summary import TrialSummary, summarise, trial_row
-from sweeper.results.writer import Writer
+from sweeper.results.summary import TrialSummary
 from sweeper.runners.protocol import WAIT, Wait
 from sweeper.search.study import Proposal, Study
-from sweeper.space.hyperparameters import described, identity
-from sweeper.space.space import Space
 from sweeper.stats.events import FINISHED, Ending
 from sweeper.sweep.agenda import Agenda
 from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.live import LiveTrial
+from sweeper.sweep.recording import Recorder
 from sweeper.sweep.restarts import Restarts
 from sweeper.sweep.retries import is_retried
-from sweeper.sweep.rules import rule_of
 from sweeper.sweep.scoreboard import Scoreboard
-from sweeper.sweep.stopping import Curves, StoppingRule
-from sweeper.trackers.protocol import FinishedTrial
+from sweeper.sweep.stopping import StoppingRule
 from sweeper.trial import Assignment, Chunk
 
 CONFIRMATION_REPLICATES = 1000
@@ -45,82 +33,24 @@ _HOPELESS = 3
 """When this many trials have ended and every one failed, something is wrong with the set-up: stop."""
 
 
-def open_director(
-    spec: SweepSpec,
-    space: Space,
-    *,
-    study: Study,
-    writer: Writer,
-    checkpoints: Checkpoints,
-    outcomes: Mapping[int, TrialOutcome],
-    curves: Curves,
-    decisions: Decisions,
-    board: Scoreboard,
-    broadcast: Broadcast,
-    track: Callable[[FinishedTrial], object],
-    searched_before: float = 0.0,
-) -> "SweepDirector":
-    """The director of a launch, which continues what earlier launches left.
-
-    Args:
-        spec, space: the checked question.
-        study: remembers trials.
-        writer: the sweep's tables.
-        checkpoints: the states of trials in training.
-        outcomes: what the tables already hold of trials that are over.
-        curves: reads the curves that the tables hold.
-        decisions: holds those of `stop: thaw`.
-        board: is kept up to date.
-        broadcast: for notices and requests to stop.
-        track: is called with every trial that is over for good, once it is durable.
-        searched_before: seconds of the time budget that earlier launches used.
-    """
-    for proposal in study.unfinished():
-        if proposal.number in outcomes:  # a crash came between tables and study
-            study.tell(proposal.number, outcomes[proposal.number].value)
-    checkpoints.keep({proposal.number for proposal in study.unfinished()})
-    known = {n: outcomes[n] for n in study.values() if n in outcomes and study.in_space(n)}
-    rule = rule_of(spec, study, known, curves, decisions)
-    agenda = Agenda(spec, space, study=study, rule=rule, outcomes=outcomes, notice=broadcast.notice)
-    board.begin(agenda.earlier, agenda.earlier_confirmed, searched_before)
-    director = SweepDirector(
-        spec,
-        space,
-        study=study,
-        writer=writer,
-        agenda=agenda,
-        rule=rule,
-        restarts=Restarts(checkpoints, broadcast.notice),
-        board=board,
-        broadcast=broadcast,
-        track=track,
-    )
-    if rule.pauses:
-        director.remember(study.unfinished())
-    return director
-
-
 class SweepDirector:
     """Directs one launch of a sweep: a `sweeper.runners.protocol.Director`."""
 
     def __init__(
         self,
         spec: SweepSpec,
-        space: Space,
         *,
         study: Study,
-        writer: Writer,
+        recorder: Recorder,
         agenda: Agenda,
         rule: StoppingRule,
         restarts: Restarts,
         board: Scoreboard,
         broadcast: Broadcast,
-        track: Callable[[FinishedTrial], object],
     ):
-        self._spec, self._space, self._limit = spec, space, spec.limit()
-        self._study, self._writer, self._restarts = study, writer, restarts
-        self._agenda, self._rule = agenda, rule
-        self.board, self.broadcast, self._track = board, broadcast, track
+        self._spec, self._study, self._recorder = spec, study, recorder
+        self._agenda, self._rule, self._restarts = agenda, rule, restarts
+        self.board, self.broadcast = board, broadcast
 
     @property
     def stopping(self) -> str:
@@ -170,7 +100,7 @@ class SweepDirector:
             ending = self._end_stage(live)
             if ending == FINISHED:
                 return
-        summary = self._record(live, ending)
+        summary = self._recorder.record(live, ending, self._rule)
         self._close(live, summary)
         del self.board.live[number]
         self.board.add(live.proposal, summary)
@@ -186,7 +116,7 @@ class SweepDirector:
 
     def tick(self) -> None:
         """See `Director`."""
-        self._writer.fold_when_due()
+        self._recorder.fold_when_due()
         if not self.board.out_of_time and self._time_is_up():
             self.board.out_of_time = True
             self._agenda.close_search()
@@ -220,7 +150,7 @@ class SweepDirector:
         return LiveTrial(proposal, assignment, stages[-1], earlier)
 
     def remember(self, proposals: Iterable[Proposal]) -> None:
-        """Let the rule know how far earlier launches have got with trials of the search."""
+        """Give the rule the progress that earlier launches made with trials of the search."""
         self._rule.remember(self._live(proposal) for proposal in proposals if proposal.phase == "search")
 
     def _stages(self, proposal: Proposal) -> tuple[int, ...]:
@@ -256,45 +186,13 @@ class SweepDirector:
 
     def _pause(self, live: LiveTrial, ending: Ending) -> None:
         """Let the trial, whose state is saved, wait until the rule chooses it; the tables hold what it has shown."""
-        self._record(live, ending)
+        self._recorder.record(live, ending, self._rule)
         self._rule.waits(live)
         self._agenda.pause(self.board.live.pop(live.number).proposal)
         self.board.paused = dict(self._rule.paused)
 
-    def _record(self, live: LiveTrial, ending: Ending) -> TrialSummary:
-        """Make the trial durable, and let trackers know where it is over for good."""
-        columns, trained, proposal = live.columns, live.whole, live.proposal
-        if ending.kind == "failed":  # so have the replicates still to come: the value is one of all of them
-            first = trained.replicates[0]
-            trained = replace(trained, replicates=tuple(range(first, first + live.replicates)))
-        summary = summarise(
-            trained,
-            columns=columns,
-            ending=ending,
-            limit=self._limit,
-            started=live.earlier.started,
-            finished=datetime.now(UTC),
-            seconds=live.seconds,
-            device=live.device,
-        )
-        summary = replace(summary, value=self._rule.value(summary))
-        known = self._spec.task.hyperparameters
-        row = trial_row(
-            summary,
-            phase=proposal.phase,
-            name=proposal.name,
-            identity=identity(proposal.settings, self._space.horizon),
-            settings=proposal.settings,
-            known=known,
-            retries=live.earlier.retries,
-        )
-        self._writer.put(columns, [run.row for run in summary.runs], row)
-        if ending.final:
-            self._track(_tracked(proposal, summary, row, columns, known))
-        return summary
-
     def _close(self, live: LiveTrial, summary: TrialSummary) -> None:
-        """Tell the study, the rule and the agenda of a trial that is durable."""
+        """Report a trial that is durable to the study, the rule and the agenda."""
         number, ending = live.number, summary.ending
         self._agenda.ended(number, ending)
         if not ending.final:
@@ -320,25 +218,3 @@ class SweepDirector:
 
 def _confirms(proposal: Proposal) -> bool:
     return proposal.phase == "confirm"
-
-
-def _tracked(
-    proposal: Proposal,
-    summary: TrialSummary,
-    row: TrialRow,
-    columns: Mapping[str, npt.NDArray[Any]],
-    known: Collection[str],
-) -> FinishedTrial:
-    """A trial as trackers see it: of its row the numbers that it came to."""
-    numbers = ("value", "rmst", "rmst_error", "reached", "censored", "diverged", "failed", "steps_trained", "seconds")
-    return FinishedTrial(
-        proposal.number,
-        proposal.phase,
-        proposal.name,
-        summary.ending.kind,
-        {key: value for key, value in described(proposal.settings, known).items() if value is not None},
-        {name: float(value) for name in numbers if (value := getattr(row, name)) is not None},
-        columns,
-        summary.started,
-        summary.finished,
-    )

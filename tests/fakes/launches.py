@@ -14,6 +14,7 @@ from rich.console import Console
 from sweeper.folder.layout import SweepFolder
 from sweeper.monitor import heartbeat
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from sweeper.trial import Assignment, Chunk
 from tests.fakes.curves import chunk_of, curve
 from tests.fakes.sweeps import QUESTION
@@ -70,7 +71,7 @@ class Launch:
 
     def _run(self) -> None:
         try:
-            launch(self._space, where="here", console=self._console, train=self._train)
+            launch(self._space, options=LaunchOptions(where="here", console=self._console, train=self._train))
         except BaseException as error:  # noqa: BLE001  # `join` raises it
             self.raised = error
 

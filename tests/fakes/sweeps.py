@@ -19,7 +19,8 @@ from sweeper.runners.in_process import InProcess
 from sweeper.search.study import Study
 from sweeper.stats.capping import places_that_matter
 from sweeper.sweep.broadcast import Broadcast
-from sweeper.sweep.director import SweepDirector, open_director
+from sweeper.sweep.director import SweepDirector
+from sweeper.sweep.opening import open_director
 from sweeper.sweep.scoreboard import Scoreboard
 from sweeper.trial import Assignment, Chunk, Train
 from tests.fakes.curves import EVERY
@@ -72,8 +73,7 @@ class Sweep:
         known = trial_outcomes(self.folder, loaded.spec.objective.minimize)
         asked = loaded.spec.objective
         return open_director(
-            loaded.spec,
-            loaded.space,
+            loaded,
             study=study,
             writer=writer,
             checkpoints=Checkpoints(self.folder),

@@ -23,6 +23,7 @@ from sweeper.folder.object_store import Store
 from sweeper.monitor import heartbeat
 from sweeper.monitor.status import Watcher, sentence, status, stop, watch
 from sweeper.sweep.launch import resume
+from sweeper.sweep.options import LaunchOptions
 from tests.fakes.ctrl_c import hears_ctrl_c
 from tests.fakes.heartbeats import BEAT, SPACE, beats
 from tests.fakes.launches import in_training, launched, wait_for
@@ -175,7 +176,7 @@ def test_a_stopped_launch_sets_its_trials_down_and_the_next_takes_them_up(tmp_pa
     assert not running.folder.stop_request.exists()
 
     running.go.set()
-    resume(running.address, where="here", console=Console(file=StringIO()), train=running._train)
+    resume(running.address, options=LaunchOptions(where="here", console=Console(file=StringIO()), train=running._train))
     assert states(running.folder) == {0: "finished", 1: "finished", 2: "finished"}
 
 

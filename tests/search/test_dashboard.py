@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from tests.fakes import small
 from tests.fakes.launches import quiet, wait_for
 from tests.fakes.postgres import Server
@@ -76,7 +77,7 @@ def test_the_dashboard_reads_the_journal_of_a_sweep_and_leaves_it_as_it_is(tmp_p
 def test_the_dashboard_reads_a_study_in_postgresql(tmp_path: Path, postgres: Server) -> None:
     name = f"seen-{tmp_path.name}"
     text = small.SPACE.replace("name: small", f"name: {name}\nstorage: {postgres.url}")
-    launch(small.write(tmp_path, text), ["budget.trials=2"], where="here", console=quiet())
+    launch(small.write(tmp_path, text), ["budget.trials=2"], LaunchOptions(where="here", console=quiet()))
     with serving(postgres.url) as address:
         trials = trials_of(address, name)
     assert [(each["number"], each["state"]) for each in trials] == [(0, "Complete"), (1, "Complete")]

@@ -20,6 +20,7 @@ from sweeper.errors import SweepFailed, UserError
 from sweeper.folder.local_copy import local_folder
 from sweeper.results.query import frame
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from sweeper.training import probe
 from sweeper.training.probe import Company, Probe
 from sweeper.training.train import train
@@ -114,7 +115,7 @@ def test_another_launch_on_ray_continues_it(launched: Launched, launched_again: 
     assert provenance[0]["versions"]["torch"]
 
     # The same configurations in this process, without Ray, come to the same outcomes.
-    launch(small.write(tmp_path), where="here", console=quiet())
+    launch(small.write(tmp_path), options=LaunchOptions(where="here", console=quiet()))
     pd.testing.assert_frame_equal(outcomes(tmp_path), outcomes(folder), rtol=1e-4)
 
 
@@ -140,7 +141,7 @@ def test_ctrl_c_keeps_what_was_learned_and_the_next_launch_goes_on(tmp_path: Pat
     assert before["state"].value_counts().to_dict() == {"finished": 1, "stopped": 1}
     assert len(table(tmp_path, "curves").query("trial == 1")) > 0
 
-    launch(space, ["budget.trials=3"], where="here", console=quiet())
+    launch(space, ["budget.trials=3"], LaunchOptions(where="here", console=quiet()))
     after = table(tmp_path, "trials").set_index("trial")
     assert after["state"].to_dict() == {0: "finished", 1: "finished", 2: "finished"}
     assert after.loc[0, "started"] == before.loc[0, "started"]
@@ -173,7 +174,7 @@ def test_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path) -> None:
 
     finished = killed_twice(tmp_path, space, tear)
     with pytest.warns(UserWarning, match="dropped an unfinished last record"):
-        launch(space, where="here", console=quiet())
+        launch(space, options=LaunchOptions(where="here", console=quiet()))
     after = table(tmp_path, "trials").set_index("trial")
     assert sorted(after.index) == [0, 1, 2, 3, 4]
     assert after["identity"].is_unique
@@ -207,8 +208,8 @@ def test_a_trial_that_was_cut_off_goes_on_to_the_same_curve_to_the_last_bit(
         space = small.write(tmp_path / name)
         if cut:
             with pytest.raises(Killed):
-                launch(space, ["budget.trials=1"], where="here", console=quiet(), train=killed)
-        launch(space, ["budget.trials=1"], where="here", console=quiet(), train=noted)
+                launch(space, ["budget.trials=1"], LaunchOptions(where="here", console=quiet(), train=killed))
+        launch(space, ["budget.trials=1"], LaunchOptions(where="here", console=quiet(), train=noted))
         curves.append(table(tmp_path / name, "curves").sort_values(["replicate", "step"], ignore_index=True))
     assert starts == [False, True]
     assert len(curves[0]) > 8
@@ -223,7 +224,7 @@ def test_one_launch_at_a_time_runs_a_sweep(tmp_path: Path) -> None:
     try:
         wait_for((tmp_path / "results" / "small" / "study.journal").exists, process)
         with pytest.raises(UserError, match="another launch is running this sweep"):
-            launch(space, where="here", console=quiet())
+            launch(space, options=LaunchOptions(where="here", console=quiet()))
     finally:
         process.kill()
         process.communicate()
@@ -237,7 +238,7 @@ def always_failing(assignment: Assignment) -> Iterator[Chunk]:
 def test_when_the_first_trials_all_fail_the_sweep_stops_and_shows_the_traceback_once(tmp_path: Path) -> None:
     console = quiet()
     with pytest.raises(SweepFailed, match="every trial failed"):
-        launch(small.write(tmp_path), where="here", console=console, train=always_failing)
+        launch(small.write(tmp_path), options=LaunchOptions(where="here", console=console, train=always_failing))
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert said.count("ZeroDivisionError: a mistake in the user's code") == 1
     trials = table(tmp_path, "trials")
@@ -256,7 +257,7 @@ def broken_device(assignment: Assignment) -> Iterator[Chunk]:
 def test_a_broken_device_ends_the_launch_and_the_next_one_finishes_everything(tmp_path: Path) -> None:
     space = small.write(tmp_path)
     with pytest.raises(SweepFailed) as raised:
-        launch(space, where="here", console=quiet(), train=broken_device)
+        launch(space, options=LaunchOptions(where="here", console=quiet(), train=broken_device))
     assert raised.value.exit_code == 1
     assert str(raised.value) == (
         "3 trials in a row ended because their device failed "
@@ -266,7 +267,7 @@ def test_a_broken_device_ends_the_launch_and_the_next_one_finishes_everything(tm
     trials = table(tmp_path, "trials").sort_values("trial")
     assert list(zip(trials["state"], trials["why"], strict=True)) == [("finished", ""), ("failed", "device failed")]
 
-    launch(space, where="here", console=quiet())
+    launch(space, options=LaunchOptions(where="here", console=quiet()))
     after = table(tmp_path, "trials").sort_values("trial")
     assert list(after["state"]) == ["finished"] * 5
     assert [list(each) for each in after["retries"]] == [[], ["device failed"] * 3, [], [], []]
@@ -276,7 +277,7 @@ def test_a_broken_device_ends_the_launch_and_the_next_one_finishes_everything(tm
 def test_a_trial_that_diverges_is_an_outcome_and_the_sweep_goes_on(tmp_path: Path) -> None:
     wild = "  wild: {batch.max: 24, heads: 1, learning_rate: 100.0, weight_decay: 100.0}\nsampler"
     space = small.write(tmp_path, small.SPACE.replace("sampler", wild, 1))
-    launch(space, ["budget.trials=3"], where="here", console=quiet())
+    launch(space, ["budget.trials=3"], LaunchOptions(where="here", console=quiet()))
     trials = table(tmp_path, "trials").set_index("name")
     assert trials.loc["wild", ["reached", "diverged", "state"]].tolist() == [0, 2, "finished"]
     assert trials["value"].idxmax() == "wild"
@@ -287,7 +288,7 @@ def test_a_trial_that_diverges_is_an_outcome_and_the_sweep_goes_on(tmp_path: Pat
 def test_finalists_and_baselines_are_confirmed_on_fresh_seeds(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE + "confirm: {top: 1, replicates: 3}\n")
     console = quiet()
-    launch(space, ["budget.trials=3"], where="here", console=console)
+    launch(space, ["budget.trials=3"], LaunchOptions(where="here", console=console))
     trials, runs = table(tmp_path, "trials"), table(tmp_path, "runs")
     best = trials[trials["phase"] == "search"].sort_values(["value", "trial"])["trial"].iloc[0]
     confirmed = trials[trials["phase"] == "confirm"]
@@ -302,7 +303,7 @@ def test_finalists_and_baselines_are_confirmed_on_fresh_seeds(tmp_path: Path) ->
 def test_several_operations_train_in_one_trial(tmp_path: Path) -> None:
     task = "operation: [x_plus_y, x_minus_y, permutation], degree: 3"
     space = small.write(tmp_path, small.SPACE.replace("operation: x_plus_y", task))
-    launch(space, ["budget.trials=2"], where="here", console=quiet())
+    launch(space, ["budget.trials=2"], LaunchOptions(where="here", console=quiet()))
     runs, trials = table(tmp_path, "runs"), table(tmp_path, "trials")
     assert runs.groupby("trial")["operation"].nunique().tolist() == [3, 3]
     means = [dict(pairs) for pairs in trials["rmst_by_operation"]]
@@ -313,7 +314,7 @@ def test_several_operations_train_in_one_trial(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("local_ray")
 def test_a_race_on_ray_trains_stages_of_one_trial_one_after_the_other(tmp_path: Path) -> None:
     space = small.write(tmp_path, small.SPACE.replace("replicates: 2", "replicates: 3"))
-    launch(space, ["stop=cap", "race={first: 1, slack: 0.1}", "resources.cpu=4"], console=quiet())
+    launch(space, ["stop=cap", "race={first: 1, slack: 0.1}", "resources.cpu=4"], LaunchOptions(console=quiet()))
     trials, runs, curves = (table(tmp_path, name) for name in ("trials", "runs", "curves"))
     assert sorted(trials["trial"]) == [0, 1, 2, 3, 4]
     assert set(trials["state"]) <= {"finished", "lost", "capped"}
@@ -343,7 +344,9 @@ def test_under_auto_on_ray_the_share_is_measured_and_raised_when_memory_runs_out
     devices.mkdir()
     console = quiet()
     folder = launch(
-        small.write(tmp_path), ["resources.gpu=auto"], console=console, train=partial(crowded_training, devices, 1)
+        small.write(tmp_path),
+        ["resources.gpu=auto"],
+        LaunchOptions(console=console, train=partial(crowded_training, devices, 1)),
     )
     said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     words = (
@@ -366,7 +369,9 @@ def test_under_auto_on_ray_the_share_is_measured_and_raised_when_memory_runs_out
 
 def test_in_one_process_auto_measures_nothing(tmp_path: Path) -> None:
     console = quiet()
-    launch(small.write(tmp_path), ["resources.gpu=auto", "budget.trials=1"], where="here", console=console)
+    launch(
+        small.write(tmp_path), ["resources.gpu=auto", "budget.trials=1"], LaunchOptions(where="here", console=console)
+    )
     assert console.file.getvalue().startswith("small: 1 trial at once")  # type: ignore[attr-defined]
     assert list(table(tmp_path, "trials")["state"]) == ["finished"]
 
@@ -376,16 +381,16 @@ def test_the_time_budget_stops_trials_which_the_next_launch_takes_up(tmp_path: P
     slow = small.SPACE.replace("horizon: 60", "horizon: 600").replace("> 0.3", "> 1.5")
     space = small.write(tmp_path, slow.replace("{trials: 5}", "{trials: 1, hours: 0.0001}"))
     console = quiet()
-    launch(space, where="here", console=console)
+    launch(space, options=LaunchOptions(where="here", console=console))
     assert "the time budget is used up, over all launches" in console.file.getvalue()  # type: ignore[attr-defined]
     assert list(table(tmp_path, "trials")["state"]) == ["stopped"]
-    launch(space, ["budget.hours=1"], where="here", console=quiet())
+    launch(space, ["budget.hours=1"], LaunchOptions(where="here", console=quiet()))
     assert list(table(tmp_path, "trials")["state"]) == ["finished"]
 
 
 def test_results_on_s3_are_those_of_a_local_folder(tmp_path: Path, bucket: str) -> None:
     console = quiet()
-    folder = launch(small.write(tmp_path), [f"results={bucket}/deep"], where="here", console=console)
+    folder = launch(small.write(tmp_path), [f"results={bucket}/deep"], LaunchOptions(where="here", console=console))
     address = f"{bucket}/deep/small"
     assert folder.root.is_relative_to(tmp_path / "cache")
     said = console.file.getvalue()  # type: ignore[attr-defined]
@@ -395,7 +400,7 @@ def test_results_on_s3_are_those_of_a_local_folder(tmp_path: Path, bucket: str) 
     assert sorted(pd.read_parquet(f"{address}/trials")["trial"]) == [0, 1, 2, 3, 4]
 
     shutil.rmtree(tmp_path / "cache")
-    again = launch(small.write(tmp_path), [f"results={bucket}/deep"], where="here", console=console)
+    again = launch(small.write(tmp_path), [f"results={bucket}/deep"], LaunchOptions(where="here", console=console))
     assert again == folder
     said = console.file.getvalue().removeprefix(said)  # type: ignore[attr-defined]
     assert said.startswith(f"downloading {address} to {folder.root}\nsmall: 5 trials from before, 1 trial at once")
@@ -421,7 +426,7 @@ def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
 
         wait_for(some_are_stored, head)
         with pytest.raises(UserError, match=rf"\(process {head.pid}\) is running this sweep"):
-            launch(space, [there], where="here", console=quiet())
+            launch(space, [there], LaunchOptions(where="here", console=quiet()))
     finally:
         os.killpg(head.pid, signal.SIGKILL)
         head.communicate()
@@ -429,14 +434,14 @@ def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
     shutil.rmtree(tmp_path / "another")
 
     console = quiet()
-    launch(space, [there], where="here", console=console)
+    launch(space, [there], LaunchOptions(where="here", console=console))
     assert f"(process {head.pid}), which has not responded for 0.7 s" in console.file.getvalue()  # type: ignore[attr-defined]
     trials = pd.read_parquet(f"{bucket}/small/trials").set_index("trial")
     assert sorted(trials.index) == [0, 1, 2, 3, 4]
     assert trials["identity"].is_unique
     assert {number: trials.loc[number, "started"] for number in stored} == stored
 
-    launch(space, where="here", console=quiet())
+    launch(space, options=LaunchOptions(where="here", console=quiet()))
     runs = pd.read_parquet(f"{bucket}/small/runs").merge(trials.reset_index()[["trial", "identity"]], on="trial")
     undisturbed = outcomes(tmp_path)
     ordered = runs[undisturbed.columns].sort_values(["identity", "replicate"]).reset_index(drop=True)
@@ -447,7 +452,7 @@ def test_when_the_head_and_its_disk_die_another_goes_on_from_s3(
 def test_with_postgresql_a_killed_launch_loses_and_repeats_nothing(tmp_path: Path, postgres: Server) -> None:
     space = small.write(tmp_path, small.SPACE.replace("name: small", "name: small\nstorage: " + postgres.url))
     finished = killed_twice(tmp_path, space)
-    launch(space, where="here", console=quiet())
+    launch(space, options=LaunchOptions(where="here", console=quiet()))
     after = table(tmp_path, "trials").set_index("trial")
     assert sorted(after.index) == [0, 1, 2, 3, 4]
     assert after["identity"].is_unique
@@ -458,22 +463,22 @@ def test_with_postgresql_a_killed_launch_loses_and_repeats_nothing(tmp_path: Pat
 def test_a_database_and_a_folder_that_do_not_belong_together_are_refused(tmp_path: Path, postgres: Server) -> None:
     url = postgres.url
     space = small.write(tmp_path, small.SPACE.replace("name: small", f"name: small-{tmp_path.name}\nstorage: {url}"))
-    folder = launch(space, ["budget.trials=1"], where="here", console=quiet())
+    folder = launch(space, ["budget.trials=1"], LaunchOptions(where="here", console=quiet()))
     name = folder.root.name
     away = folder.root.rename(tmp_path / "away")
     with pytest.raises(UserError) as raised:
-        launch(space, ["budget.trials=2"], where="here", console=quiet())
+        launch(space, ["budget.trials=2"], LaunchOptions(where="here", console=quiet()))
     assert str(raised.value) == (
         f"storage {url}: holds a sweep {name} with 1 trial already, and {folder.root} is new; give this one another "
         "name, or put back the folder that belongs to it"
     )
     shutil.rmtree(folder.root)
     away.rename(folder.root)
-    launch(space, ["budget.trials=2"], where="here", console=quiet())
+    launch(space, ["budget.trials=2"], LaunchOptions(where="here", console=quiet()))
 
     postgres.run(f"update studies set study_name = '{name} of others' where study_name = '{name}'")
     with pytest.raises(UserError) as raised:
-        launch(space, ["budget.trials=3"], where="here", console=quiet())
+        launch(space, ["budget.trials=3"], LaunchOptions(where="here", console=quiet()))
     assert str(raised.value) == (
         f"{folder.root}: its tables hold trial 0, which storage {url} does not; restore the one that belongs to them, "
         "or give this sweep another name"
@@ -482,15 +487,15 @@ def test_a_database_and_a_folder_that_do_not_belong_together_are_refused(tmp_pat
 
 def test_tables_without_their_journal_are_refused(tmp_path: Path) -> None:
     space = small.write(tmp_path)
-    folder = launch(space, ["budget.trials=1"], where="here", console=quiet())
+    folder = launch(space, ["budget.trials=1"], LaunchOptions(where="here", console=quiet()))
     folder.journal.unlink()
     with pytest.raises(UserError, match=f"its tables hold trial 0, which {folder.journal} does not"):
-        launch(space, ["budget.trials=2"], where="here", console=quiet())
+        launch(space, ["budget.trials=2"], LaunchOptions(where="here", console=quiet()))
 
 
 def test_a_changed_storage_is_another_question(tmp_path: Path) -> None:
     space = small.write(tmp_path)
-    launch(space, ["budget.trials=1"], where="here", console=quiet())
+    launch(space, ["budget.trials=1"], LaunchOptions(where="here", console=quiet()))
     with pytest.raises(UserError, match="storage"):
-        launch(space, [f"storage=sqlite:///{tmp_path / 'trials.db'}"], where="here", console=quiet())
+        launch(space, [f"storage=sqlite:///{tmp_path / 'trials.db'}"], LaunchOptions(where="here", console=quiet()))
     assert not (tmp_path / "trials.db").exists()

@@ -16,6 +16,7 @@ from sweeper.environment import provenance
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.sweep.launch import launch, resume
+from sweeper.sweep.options import LaunchOptions
 from sweeper.sweep.resume import locked
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from tests.fakes import small
@@ -48,13 +49,13 @@ def space(tmp_path: Path) -> Path:
 @pytest.fixture
 def begun(space: Path) -> SweepFolder:
     """A sweep of which two trials are finished."""
-    return launch(space, ["budget.trials=2"], where="here", console=quiet())
+    return launch(space, ["budget.trials=2"], LaunchOptions(where="here", console=quiet()))
 
 
 @pytest.mark.slow
 def test_a_raised_budget_continues(space: Path, begun: SweepFolder) -> None:
     before = trials(begun)
-    launch(space, ["budget.trials=3"], where="here", console=quiet())
+    launch(space, ["budget.trials=3"], LaunchOptions(where="here", console=quiet()))
     after = trials(begun)
     assert sorted(after) == [0, 1, 2]
     assert {number: after[number]["finished"] for number in before} == {n: before[n]["finished"] for n in before}
@@ -66,8 +67,7 @@ def test_a_changed_question_is_refused_key_by_key(space: Path, begun: SweepFolde
         launch(
             space,
             ["objective.horizon=80", "fixed.feedforward=2", "search.heads={choice: [1, 2, 4]}", "stop=cap"],
-            where="here",
-            console=quiet(),
+            LaunchOptions(where="here", console=quiet()),
         )
     assert str(raised.value).splitlines() == [
         f"{space}: this is not what {begun.root} began with:",
@@ -87,7 +87,7 @@ def test_changed_code_is_refused_file_by_file(space: Path, begun: SweepFolder, m
     changed = {name: each for name, each in now.items() if name != "trial.py"} | {"training/cohort.py": "f" * 12}
     monkeypatch.setattr(provenance, "code", lambda own: changed)
     with pytest.raises(UserError) as raised:
-        launch(space, where="here", console=quiet())
+        launch(space, options=LaunchOptions(where="here", console=quiet()))
     first, *lines, last = str(raised.value).splitlines()
     assert (first, last) == (f"{space}: this is not what {begun.root} began with:", WAYS_OUT)
     assert sorted(lines) == [
@@ -111,7 +111,7 @@ def test_a_sweep_of_the_older_layout_continues_with_one_sentence(space: Path, be
     code = dict.fromkeys(old, "0123456789ab") | {"torch": launched["code"]["torch"]}
     begun.provenance.write_text(json.dumps([launched | {"code": code}]))
     before, console = trials(begun), quiet()
-    launch(space, [f"budget.trials={len(before) + 1}"], where="here", console=console)
+    launch(space, [f"budget.trials={len(before) + 1}"], LaunchOptions(where="here", console=console))
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert said.count("began with a version of sweeper whose files lay elsewhere") == 1
     assert "continuing although" not in said
@@ -119,12 +119,12 @@ def test_a_sweep_of_the_older_layout_continues_with_one_sentence(space: Path, be
     assert {number: after[number] for number in before} == before
     assert len(after) == len(before) + 1
     again = quiet()
-    launch(space, [f"budget.trials={len(after)}"], where="here", console=again)
+    launch(space, [f"budget.trials={len(after)}"], LaunchOptions(where="here", console=again))
     assert "lay elsewhere" not in again.file.getvalue()  # type: ignore[attr-defined]
 
     begun.provenance.write_text(json.dumps([launched | {"code": code | {"torch": "0.0"}}]))
     with pytest.raises(UserError, match=r'code: torch: began with "0\.0"'):
-        launch(space, where="here", console=quiet())
+        launch(space, options=LaunchOptions(where="here", console=quiet()))
 
 
 def test_all_that_decides_an_outcome_or_a_value_lies_in_folders_that_are_hashed() -> None:
@@ -142,7 +142,7 @@ def test_all_that_decides_an_outcome_or_a_value_lies_in_folders_that_are_hashed(
 def test_anyway_goes_on_with_another_space_and_says_so(space: Path, begun: SweepFolder) -> None:
     before, console = trials(begun), quiet()
     more = ["search.heads={choice: [4, 2, 1]}", "budget.trials=7", "fixed.warmup_steps=6"]
-    launch(space, more, where="here", resume="anyway", console=console)
+    launch(space, more, LaunchOptions(where="here", resume="anyway", console=console))
     after = trials(begun)
     assert {number: after[number] for number in before} == before
     assert sorted(after) == list(range(7))
@@ -154,7 +154,7 @@ def test_anyway_goes_on_with_another_space_and_says_so(space: Path, begun: Sweep
     *_, last = json.loads(begun.provenance.read_text())
     assert [line.partition(":")[0] for line in last["changed"]] == ["search.heads.choice", "fixed.warmup_steps"]
     # From now on this is the question.
-    launch(space, more, where="here", console=quiet())
+    launch(space, more, LaunchOptions(where="here", console=quiet()))
 
 
 def test_a_sweep_goes_on_where_its_folder_was_moved_to(
@@ -165,12 +165,12 @@ def test_a_sweep_goes_on_where_its_folder_was_moved_to(
     moved = SweepFolder(tmp_path / "elsewhere" / "results" / "renamed")
     moved.root.parent.mkdir(parents=True)
     shutil.move(begun.root, moved.root)
-    assert resume(str(moved.root), ["budget.trials=3"], where="here", console=quiet()) == moved
+    assert resume(str(moved.root), ["budget.trials=3"], LaunchOptions(where="here", console=quiet())) == moved
     monkeypatch.chdir(tmp_path / "elsewhere")
     changed = ["budget.trials=4", "fixed.warmup_steps=6"]
     with pytest.raises(UserError, match="continue all the same with --resume anyway"):
-        resume("renamed", changed, where="here", console=quiet())
-    resume("renamed", changed, where="here", resume="anyway", console=quiet())
+        resume("renamed", changed, LaunchOptions(where="here", console=quiet()))
+    resume("renamed", changed, LaunchOptions(where="here", resume="anyway", console=quiet()))
     after = trials(moved)
     assert sorted(after) == [0, 1, 2, 3]
     assert {number: after[number] for number in before} == before
@@ -181,15 +181,16 @@ def test_what_cannot_be_resumed(tmp_path: Path, begun: SweepFolder, monkeypatch:
     monkeypatch.chdir(tmp_path)
     for nothing in ("nobody", "nobody/here", str(begun.root / "trials")):
         with pytest.raises(UserError, match="no sweep here; give the folder that `sweeper launch` named"):
-            resume(nothing, where="here", console=quiet())
+            resume(nothing, options=LaunchOptions(where="here", console=quiet()))
     for damage in ("", "{", "[1]", "[" * 100_000):
         begun.provenance.write_text(damage)
         with pytest.raises(UserError, match=r"provenance\.json: damaged .*; move it away to continue without it"):
-            resume("small", where="here", console=quiet())
+            resume("small", options=LaunchOptions(where="here", console=quiet()))
     begun.provenance.unlink()
+    shutil.rmtree(begun.root / "checkpoints", ignore_errors=True)  # there if training was slow
     (begun.root / "checkpoints").symlink_to(tmp_path)
     with pytest.raises(UserError, match="checkpoints: a link; a sweep's folder has none"):
-        resume("small", where="here", console=quiet())
+        resume("small", options=LaunchOptions(where="here", console=quiet()))
 
 
 def test_somebody_who_only_looks_whether_it_runs_keeps_no_launch_away(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sweeper.environment import provenance
 from sweeper.errors import SpecError, UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from sweeper.tasks.m_height import MHeight
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.tasks.registry import SavedTask, is_import_path, task_type
@@ -234,7 +235,7 @@ def test_what_is_remembered_says_what_the_task_said(task: Task) -> None:
 def swept(folder: Folder) -> SweepFolder:
     """A sweep over a task whose module is then nowhere."""
     module = folder.module("dots", DOTS)
-    launched = launch(folder.space("'dots:Dots'"), where="here")
+    launched = launch(folder.space("'dots:Dots'"), options=LaunchOptions(where="here"))
     assert module.with_suffix(".imported").read_text() == "again\n"
     module.rename(folder.path / "moved.txt")
     shutil.rmtree(folder.path / "__pycache__", ignore_errors=True)
@@ -266,7 +267,7 @@ def test_reading_runs_no_code_of_the_task(swept: SweepFolder, folder: Folder) ->
 
 def test_going_on_needs_the_module(swept: SweepFolder, folder: Folder) -> None:
     with pytest.raises(SpecError, match="this Python has no module dots; install it"):
-        launch(folder.path / "space.yaml", where="here")
+        launch(folder.path / "space.yaml", options=LaunchOptions(where="here"))
 
 
 @pytest.mark.slow

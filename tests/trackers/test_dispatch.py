@@ -10,6 +10,7 @@ import pytest
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from sweeper.trackers import dispatch
 from tests.fakes import small
 from tests.fakes.launches import launched, quiet, wait_for
@@ -130,7 +131,7 @@ def test_a_missing_package_is_reported_before_the_sweep_starts(tmp_path: Path, m
     monkeypatch.setitem(dispatch.NEEDS, "wandb", "a_package_that_is_missing")
     space = small.write(tmp_path)
     with pytest.raises(UserError) as raised:
-        launch(space, ["trackers=wandb"], where="here", console=quiet())
+        launch(space, ["trackers=wandb"], LaunchOptions(where="here", console=quiet()))
     assert str(raised.value) == (
         "trackers: wandb needs a package that is not installed; run pip install 'grokking-sweeper[wandb]'"
     )
@@ -167,7 +168,9 @@ def test_a_server_that_is_away_neither_harms_nor_delays_a_sweep(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         console = quiet()
-        launch(small.write(tmp_path), ["trackers=mlflow", "budget.trials=3"], where="here", console=console)
+        launch(
+            small.write(tmp_path), ["trackers=mlflow", "budget.trials=3"], LaunchOptions(where="here", console=console)
+        )
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert sorted(table(tmp_path, "trials")["trial"]) == [0, 1, 2]
     assert said.count("mlflow failed and receives no further trials: ") == 1

@@ -1,0 +1,120 @@
+"""A launch's director, put together from what earlier launches left in the folder and in the study."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+
+from sweeper.config.loading import Loaded
+from sweeper.environment import provenance
+from sweeper.folder.layout import SweepFolder
+from sweeper.results.checkpoints import Checkpoints
+from sweeper.results.decisions import Decisions
+from sweeper.results.readback import TrialOutcome, curves, searched_seconds, trial_outcomes
+from sweeper.results.writer import Writer
+from sweeper.search.study import Study
+from sweeper.sweep.agenda import Agenda
+from sweeper.sweep.broadcast import Broadcast
+from sweeper.sweep.director import SweepDirector
+from sweeper.sweep.recording import Recorder
+from sweeper.sweep.restarts import Restarts
+from sweeper.sweep.resume import check_tables_match_study
+from sweeper.sweep.rules import rule_of
+from sweeper.sweep.scoreboard import Scoreboard
+from sweeper.sweep.stopping import Curves
+from sweeper.trackers.protocol import FinishedTrial
+
+
+def director_of(
+    folder: SweepFolder,
+    loaded: Loaded,
+    study: Study,
+    *,
+    writer: Writer,
+    board: Scoreboard,
+    broadcast: Broadcast,
+    track: Callable[[FinishedTrial], object],
+) -> SweepDirector:
+    """The director, which continues from the tables in the folder.
+
+    Args:
+        folder, loaded, study: the sweep's.
+        writer, board, broadcast, track: see `open_director`.
+
+    Raises:
+        UserError: the tables and the study belong to different sweeps.
+    """
+    objective = loaded.spec.objective
+    known = trial_outcomes(folder, objective.minimize)
+    check_tables_match_study(folder, known, study)
+    return open_director(
+        loaded,
+        study=study,
+        writer=writer,
+        checkpoints=Checkpoints(folder),
+        outcomes=known,
+        curves=partial(curves, folder, objective.minimize, objective.event.metric),
+        decisions=Decisions(folder),
+        board=board,
+        broadcast=broadcast,
+        track=track,
+        searched_before=0.0 if loaded.spec.budget.hours is None else _searched_before(folder),
+    )
+
+
+def open_director(
+    loaded: Loaded,
+    *,
+    study: Study,
+    writer: Writer,
+    checkpoints: Checkpoints,
+    outcomes: Mapping[int, TrialOutcome],
+    curves: Curves,
+    decisions: Decisions,
+    board: Scoreboard,
+    broadcast: Broadcast,
+    track: Callable[[FinishedTrial], object],
+    searched_before: float = 0.0,
+) -> SweepDirector:
+    """The director of a launch, which continues what earlier launches left.
+
+    Args:
+        loaded: the checked space.
+        study: remembers trials.
+        writer: the sweep's tables.
+        checkpoints: the states of trials in training.
+        outcomes: what the tables already hold of trials that are over.
+        curves: reads the curves that the tables hold.
+        decisions: holds those of `stop: thaw`.
+        board: is kept up to date.
+        broadcast: for notices and requests to stop.
+        track: is called with every trial that is over for good, once it is durable.
+        searched_before: seconds of the time budget that earlier launches used.
+    """
+    spec, space = loaded.spec, loaded.space
+    for proposal in study.unfinished():
+        if proposal.number in outcomes:  # a crash came between tables and study
+            study.tell(proposal.number, outcomes[proposal.number].value)
+    checkpoints.keep({proposal.number for proposal in study.unfinished()})
+    known = {n: outcomes[n] for n in study.values() if n in outcomes and study.in_space(n)}
+    rule = rule_of(spec, study, known, curves, decisions)
+    agenda = Agenda(spec, space, study=study, rule=rule, outcomes=outcomes, notice=broadcast.notice)
+    board.begin(agenda.earlier, agenda.earlier_confirmed, searched_before)
+    director = SweepDirector(
+        spec,
+        study=study,
+        recorder=Recorder(spec, writer, track),
+        agenda=agenda,
+        rule=rule,
+        restarts=Restarts(checkpoints, broadcast.notice),
+        board=board,
+        broadcast=broadcast,
+    )
+    if rule.pauses:
+        director.remember(study.unfinished())
+    return director
+
+
+def _searched_before(folder: SweepFolder) -> float:
+    """Seconds of the time budget that earlier launches used."""
+    launched = [datetime.fromisoformat(each["launched"]) for each in provenance.launches(folder) if "launched" in each]
+    return searched_seconds(folder, launched)
