@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from sweeper.config.model import Objective, Precision
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.tasks.registry import task_type
 from sweeper.tasks.task import Task
+
+Alone = Literal["stack", "process"]
+"""What a trial may have to itself in an engine of several."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Assignment:
         cpu: cores this trial may use.
         precision: of matrix products.
         state: training state to resume from, as an earlier chunk carried it; None to start from step 0.
+        alone: what it has to itself in an engine of several trials, because one that it shared failed.
     """
 
     number: int
@@ -51,6 +55,7 @@ class Assignment:
     cpu: float
     precision: Precision = "float32"
     state: bytes | None = None
+    alone: Alone | None = None
 
     def to_json(self) -> str:
         """Serialise the assignment without its state, to cross process boundaries."""
@@ -63,6 +68,7 @@ class Assignment:
                 "replicates": self.replicates,
                 "cpu": self.cpu,
                 "precision": self.precision,
+                **({"alone": self.alone} if self.alone else {}),
             }
         )
 
@@ -78,6 +84,7 @@ class Assignment:
             replicates=tuple(fields["replicates"]),
             cpu=fields["cpu"],
             precision=fields["precision"],
+            alone=fields.get("alone"),
         )
 
 
@@ -108,6 +115,10 @@ class Chunk:
 
 class UnusableStateError(Exception):
     """Training cannot resume from the given state."""
+
+
+class BesideOthersError(Exception):
+    """A stack that several trials share has failed; which of them is to blame is unknown. `__cause__` is the error."""
 
 
 def join(chunks: list[Chunk]) -> dict[str, npt.NDArray[Any]]:

@@ -8,17 +8,21 @@ sees whole, consistent files, whenever it looks. docs/decisions/0003-parts-rewri
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import dataset
 from pyarrow.fs import LocalFileSystem
 
 from sweeper.errors import UserError, damaged
 from sweeper.folder.layout import TABLES, SweepFolder, write_atomically
 from sweeper.results.schema import SCHEMA_VERSION, known
+
+if TYPE_CHECKING:
+    from pyarrow import dataset  # it imports pandas: a second, which a new sweep does not spend
 
 METADATA = b"sweeper"
 """The key of what the writer notes in the metadata of a file: at least the schema version, as JSON."""
@@ -28,9 +32,6 @@ _ALWAYS = {
     "curves": ["trial", "operation", "replicate", "step", "examples", "seconds"],
 }
 """Columns that every row has: footers of Parquet carry no checksum, and a damaged one may give rows without."""
-_LAYOUT = dataset.ParquetFileFormat(
-    default_fragment_scan_options=dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
-)
 
 
 class Parts:
@@ -105,19 +106,21 @@ class Parts:
         return self._folder / f"part-{part:05d}.parquet"
 
 
-def table(folder: SweepFolder, name: str) -> dataset.Dataset:
+def table(folder: SweepFolder, name: str) -> "dataset.Dataset":
     """One table as an Arrow dataset over the parts there are now; without any, an empty one.
 
     Raises:
         UserError: a part is damaged.
     """
+    from pyarrow import dataset  # noqa: PLC0415
+
     parts = _readable(folder, name)
     if not parts:
         return dataset.dataset(known()[name].empty_table())
-    return dataset.dataset([str(part) for part in parts], schema=_common(parts, name), format=_LAYOUT)
+    return dataset.dataset([str(part) for part in parts], schema=_common(parts, name), format=_layout())
 
 
-def joined(folders: Mapping[str, SweepFolder], name: str) -> dataset.Dataset:
+def joined(folders: Mapping[str, SweepFolder], name: str) -> "dataset.Dataset":
     """One table of several sweeps as one dataset, with the name that each has here in the column `sweep`, the first.
 
     Columns that a sweep's task does not have are null in its rows.
@@ -125,16 +128,27 @@ def joined(folders: Mapping[str, SweepFolder], name: str) -> dataset.Dataset:
     Raises:
         UserError: a part is damaged, or a column has types in two sweeps that do not go together.
     """
-    here = LocalFileSystem()
+    from pyarrow import dataset  # noqa: PLC0415
+
+    here, layout = LocalFileSystem(), _layout()
     parts = {sweep: _readable(folder, name) for sweep, folder in folders.items()}
     fragments = [
-        _LAYOUT.make_fragment(str(part), here, partition_expression=dataset.field("sweep") == sweep)
+        layout.make_fragment(str(part), here, partition_expression=dataset.field("sweep") == sweep)
         for sweep, mine in parts.items()
         for part in mine
     ]
     everything = {part: schema for mine in parts.values() for part, schema in mine.items()}
     schema = pa.schema([pa.field("sweep", pa.string()), *_common(everything, name)])
-    return dataset.FileSystemDataset(fragments, schema, _LAYOUT, here)
+    return dataset.FileSystemDataset(fragments, schema, layout, here)
+
+
+@cache
+def _layout() -> Any:
+    """Parquet whose pages are checked as they are read."""
+    from pyarrow import dataset  # noqa: PLC0415
+
+    checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+    return dataset.ParquetFileFormat(default_fragment_scan_options=checked)
 
 
 def _readable(folder: SweepFolder, name: str) -> dict[Path, pa.Schema]:
@@ -167,6 +181,9 @@ def rows(folder: SweepFolder, name: str, columns: list[str]) -> pa.Table:
     Raises:
         UserError: a part is damaged.
     """
+    schema = known()[name]
+    if not _paths(folder.table(name)) and set(columns) <= set(schema.names):
+        return schema.empty_table().select(columns)
     try:
         found = table(folder, name).to_table(columns)
         found.validate(full=True)

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.parts import rows
 from sweeper.stats.events import COLUMN, Clock, Ending
 from sweeper.stats.objective import Observation
+
+if TYPE_CHECKING:
+    import pandas as pd  # a second, which a launch that reads no curves does not spend
 
 Observations = Mapping[str, Sequence[Observation]]
 """Operation -> the outcome of each run, by replicate."""
@@ -61,7 +62,7 @@ def trial_outcomes(folder: SweepFolder, clock: Clock) -> dict[int, TrialOutcome]
     }
 
 
-def curves(folder: SweepFolder, clock: Clock, metric: str, others: Sequence[str] = ()) -> pd.DataFrame:
+def curves(folder: SweepFolder, clock: Clock, metric: str, others: Sequence[str] = ()) -> "pd.DataFrame":
     """Every evaluation of the baselines and the search: trial, phase, operation, replicate, step, clock, metric,
     and others.
 

@@ -82,7 +82,8 @@ class TrialRow:
     ]
     why: Annotated[
         str,
-        "For `failed`: `error`, `out of memory`, `out of host memory`, `node lost`, `worker killed`, `device "
+        "For `failed`: `error`, `error beside others`, `out of memory`, `out of memory beside others`, "
+        "`out of host memory`, `node lost`, `worker killed`, `device "
         "failed` or `unusable checkpoint` ([failures](failures.md)). For `capped` and `lost`: the bound and the "
         "value that it exceeded. For `pruned`: the rule, the metric and the step. For `stopped`: by what. Otherwise "
         "empty.",

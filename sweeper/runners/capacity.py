@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeper.stats.events import OUT_OF_MEMORY, Ending
+from sweeper.stats.events import CROWDED, OUT_OF_MEMORY, Ending
 
 Nodes = Sequence[Mapping[str, float]]
 """What each node has, as in `{"CPU": 8.0, "GPU": 2.0}`."""
@@ -46,7 +46,7 @@ class Capacity:
 
         Trials that ran out of memory together raise the share once.
         """
-        if not self.growing or not 0 < had < 1 or ending.why != OUT_OF_MEMORY:
+        if not self.growing or not 0 < had < 1 or ending.why not in (OUT_OF_MEMORY, CROWDED):
             return False
         self.gpu = max(self.gpu, min(2 * had, 1.0))
         return True

@@ -13,10 +13,11 @@ caller may rely on:
 
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from sweeper.stats.events import DEVICE_FAILED, ERROR, OUT_OF_MEMORY, UNUSABLE_STATE, Ending
-from sweeper.trial import Assignment, Chunk, OpenEngine, Train, UnusableStateError
+from sweeper.stats.events import BESIDE_OTHERS, DEVICE_FAILED, ERROR, OUT_OF_MEMORY, UNUSABLE_STATE, Ending
+from sweeper.trial import Assignment, BesideOthersError, Chunk, OpenEngine, Train, UnusableStateError
 
 Wait = Literal["wait"]
 WAIT: Wait = "wait"
@@ -88,7 +89,7 @@ class TrainsTogether(Runner, Protocol):
     """A runner whose trials on a device can train in one process there."""
 
     def train_together(self, open_engine: OpenEngine) -> None:
-        """From now on let them, in the engine that this makes, and the training function rest."""
+        """From now on let them, in the engine that this makes, but for those that need their own process."""
         ...
 
 
@@ -104,15 +105,20 @@ def ending_of(error: BaseException) -> Ending:
     """The ending of a trial whose training function raised."""
     if isinstance(error, EndedError):
         return error.ending
+    if isinstance(error, BesideOthersError):
+        ending = ending_of(error.__cause__ or error)
+        return replace(ending, why=BESIDE_OTHERS) if ending.why == ERROR else ending
     names = {cls.__name__ for cls in type(error).__mro__}
     detail = "".join(traceback.format_exception(error))
-    # CUDA and cuBLAS say it in their own words where torch did not ask for the memory itself.
-    without_memory = ("CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
-    if "OutOfMemoryError" in names or isinstance(error, MemoryError) or str(error).startswith(without_memory):
+    text = str(error)
+    # CUDA and cuBLAS say it in their own words where torch did not ask for the memory itself; for a CPU torch does.
+    without_memory = text.startswith(("CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED"))
+    without_memory = without_memory or (isinstance(error, RuntimeError) and "DefaultCPUAllocator: " in text)
+    if "OutOfMemoryError" in names or isinstance(error, MemoryError) or without_memory:
         return Ending("failed", OUT_OF_MEMORY, detail)
     if isinstance(error, UnusableStateError):
         return Ending("failed", UNUSABLE_STATE, detail)
     # torch is not imported here, and older versions raise a plain RuntimeError.
-    if "AcceleratorError" in names or (isinstance(error, RuntimeError) and "CUDA error: " in str(error)):
+    if "AcceleratorError" in names or (isinstance(error, RuntimeError) and "CUDA error: " in text):
         return Ending("failed", DEVICE_FAILED, detail)
     return Ending("failed", ERROR, detail)

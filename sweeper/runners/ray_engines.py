@@ -3,10 +3,12 @@
 Ray Tune schedules every trial with its share, as ever; a trial's worker is then only its ear and mouth. The first trial
 on a device finds no engine there and has one started, by a registry that the sweep owns: what it starts ends with it,
 and it ends with the sweep, however that ends. A trial whose worker is lost is let go when nobody has fetched its chunks
-for a while; one whose engine is lost goes on from its checkpoint in the next.
+for a while; one whose engine is lost goes on from its checkpoint in the next. Where memory runs out beside others, the
+engine holds half as many from then on, and the rest wait. A trial that needs its own process trains in its worker.
 """
 
 import asyncio
+import math
 import os
 import queue
 import threading
@@ -23,37 +25,52 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.runners.protocol import EndedError, ending_of
 from sweeper.runners.tune_adapters import cause_of
-from sweeper.stats.events import DEVICE_FAILED, FINISHED, Ending
+from sweeper.stats.events import CROWDED, DEVICE_FAILED, FINISHED, OUT_OF_MEMORY, WORKER_KILLED, Ending
 from sweeper.trial import Assignment, Chunk, Engine, OpenEngine, Train
 
 _FETCH_SECONDS = 5.0
 """How long a worker waits for a chunk before it asks again."""
 _SILENCE_SECONDS = 300.0
 """After which a trial that nobody fetches chunks of is let go."""
+_LAST_SECONDS = 10.0
+"""After which a process whose device has failed ends, if nobody has ended it."""
+_LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
+"""What calls to an engine that is gone raise."""
+_Wanted = tuple[str, bytes | None]
+"""A trial that is to train: its assignment as text, and its state."""
 
 
 @contextmanager
-def serving(open_engine: OpenEngine) -> Iterator[Train]:
-    """Within the block, a training function for Ray's workers that trains on the engine of the worker's device."""
-    registry: Any = ray.remote(Registry).options(num_cpus=0, max_restarts=-1).remote(open_engine)
+def serving(open_engine: OpenEngine, alone: Train) -> Iterator[Train]:
+    """Within the block, a training function for Ray's workers that trains on the engine of the worker's device.
+
+    Args:
+        open_engine: makes the engine.
+        alone: trains those that need a process of their own.
+    """
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    registry: Any = ray.remote(Registry).options(**options).remote(open_engine)
     try:
-        yield partial(train, registry)
+        yield partial(train, registry, alone)
     finally:
         ray.kill(registry)
 
 
-def train(registry: Any, assignment: Assignment) -> Iterator[Chunk]:
+def train(registry: Any, alone: Train, assignment: Assignment) -> Iterator[Chunk]:
     """Train a trial on the engine of the device that Ray gave this worker.
 
     Raises:
         EndedError: the trial ended in another way than by being over.
     """
+    if assignment.alone == "process":
+        yield from alone(assignment)
+        return
     node, gpus = ray.get_runtime_context().get_node_id(), ray.get_gpu_ids()
     gpu = str(gpus[0]) if gpus else ""
     host = ray.get(registry.host.remote(node, gpu))
     try:
         yield from _chunks(host, assignment)
-    except ray.exceptions.RayActorError as error:
+    except _LOST as error:
         ray.get(registry.forget.remote(node, gpu, host))
         raise EndedError(Ending("failed", cause_of(error), str(error))) from None
     except EndedError as ended:
@@ -108,7 +125,10 @@ class Host:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         self._open = open_engine
         self._tickets = count()
-        self._commands: queue.SimpleQueue[tuple[int, tuple[str, bytes | None] | None]] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[tuple[int, _Wanted | None]] = queue.SimpleQueue()
+        self._engine: Engine | None = None
+        self._waiting: dict[int, _Wanted] = {}
+        self._most = math.inf
         self._said: dict[int, asyncio.Queue[Chunk | Ending]] = {}
         self._fetched: dict[int, float] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -139,39 +159,66 @@ class Host:
 
     def _run(self) -> None:
         """Train whatever there is, for good. Without this thread nobody would train: the process ends with it."""
-        engine: Engine | None = None
         try:
             while True:
-                idle = engine is None or not len(engine)
-                while idle or not self._commands.empty():
-                    engine = self._obey(engine, *self._commands.get())
-                    idle = engine is None or not len(engine)
-                assert engine is not None, "it is not idle"
-                for ticket, event in engine.step():
-                    if isinstance(event, BaseException):
-                        self._say(ticket, ending_of(event))
-                    else:
-                        self._say(ticket, FINISHED if event is None else event)
-                for ticket, fetched in list(self._fetched.items()):
-                    if time.monotonic() - fetched > _SILENCE_SECONDS:
-                        engine.remove(ticket)
+                while not self._commands.empty() or not self._training:
+                    self._obey(*self._commands.get())
+                    self._begin()
+                self._train()
+                self._begin()
         finally:
             os._exit(1)
 
-    def _obey(self, engine: Engine | None, ticket: int, what: tuple[str, bytes | None] | None) -> Engine | None:
-        """Admit a trial or remove one."""
-        if what is None:
-            if engine is not None:
-                engine.remove(ticket)
-            return engine
-        text, state = what
-        try:
-            assignment = replace(Assignment.from_json(text), number=ticket, state=state)
-            engine = engine or self._open(assignment.cpu, assignment.precision)
-            engine.admit(assignment)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # of the user's code or torch: an outcome
-            self._say(ticket, ending_of(error))
-        return engine
+    @property
+    def _training(self) -> int:
+        """How many trials are in the engine."""
+        return 0 if self._engine is None else len(self._engine)
+
+    def _obey(self, ticket: int, wanted: _Wanted | None) -> None:
+        """Let a trial wait for its place, or let it go."""
+        if wanted is not None:
+            self._waiting[ticket] = wanted
+        elif self._waiting.pop(ticket, None) is None and self._engine is not None:
+            self._engine.remove(ticket)
+
+    def _begin(self) -> None:
+        """Admit those that wait, as many as memory is known to suffice for."""
+        while self._waiting and self._training < self._most:
+            ticket, beside = next(iter(self._waiting)), self._training
+            text, state = self._waiting.pop(ticket)
+            try:
+                assignment = replace(Assignment.from_json(text), number=ticket, state=state)
+                self._engine = self._engine or self._open(assignment.cpu, assignment.precision)
+                self._engine.admit(assignment)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # of the user's code or torch: an outcome
+                self._end(ticket, error, beside)
+
+    def _train(self) -> None:
+        """Let the engine train for a moment."""
+        assert self._engine is not None, "it trains"
+        beside = self._training - 1
+        for ticket, event in self._engine.step():
+            if isinstance(event, BaseException):
+                self._end(ticket, event, beside)
+            else:
+                self._say(ticket, FINISHED if event is None else event)
+        for ticket, fetched in list(self._fetched.items()):
+            if time.monotonic() - fetched > _SILENCE_SECONDS:
+                del self._fetched[ticket]
+                self._engine.remove(ticket)
+                self._say(ticket, Ending("failed", WORKER_KILLED, "nobody fetched its chunks"))
+
+    def _end(self, ticket: int, error: BaseException, beside: int) -> None:
+        """Say how a trial ended that raised something, with so many others in the engine."""
+        ending = ending_of(error)
+        if ending.why == OUT_OF_MEMORY and beside:
+            ending = replace(ending, why=CROWDED)
+            self._most = max(min(self._most, (beside + 1) // 2), 1)
+        self._say(ticket, ending)
+        if ending.why == DEVICE_FAILED:
+            # Its worker ends this process. To the others that is a lost engine: one device has failed, not several.
+            time.sleep(_LAST_SECONDS)
+            os._exit(1)
 
     def _say(self, ticket: int, what: Chunk | Ending) -> None:
         def put() -> None:

@@ -39,9 +39,13 @@ machine.have_a_home()
 
 import ray  # noqa: E402  # Ray reads its settings when it is imported
 from ray import tune  # noqa: E402
+from ray.air._internal import usage  # noqa: E402
 
 from sweeper.runners import connection, lost_workers, ray_engines, scratch  # noqa: E402  # these import ray too
 from sweeper.runners.tune_adapters import Adapter, Clock, Scheduler, Searcher, TrialActor  # noqa: E402
+
+# For statistics of usage, which are off, Tune imports wandb and MLflow wherever they are installed: seconds.
+usage.tag_callbacks = lambda callbacks: False
 
 _LOOK_EVERY_S = 2
 _NO_LIMIT = 10**9
@@ -130,7 +134,7 @@ class RayTune:
         self._capacity.gpu, self._capacity.growing = share, share > 0
 
     def train_together(self, open_engine: OpenEngine) -> None:
-        """From now on let the trials on a device train in one engine there, and the training function rest."""
+        """See `TrainsTogether`."""
         self._open_engine = open_engine
 
     def run(self, train: Train, director: Director) -> None:
@@ -138,7 +142,9 @@ class RayTune:
         with ExitStack() as starting:
             starting.enter_context(_STARTING)
             adapter = Adapter(director, self._capacity, starting.close)
-            together = nullcontext(train) if self._open_engine is None else ray_engines.serving(self._open_engine)
+            together = (
+                nullcontext(train) if self._open_engine is None else ray_engines.serving(self._open_engine, train)
+            )
             with together as function:
                 self._fit(function, adapter)
         if adapter.error is not None:

@@ -12,7 +12,6 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import qmc
 
 from sweeper.search.encoding import Encoding
 from sweeper.search.event_gp import EventGp, Hyper, Numbers, RunTimes, fit, log_improvement
@@ -116,6 +115,8 @@ class EventSampler(optuna.samplers.BaseSampler):
 
     def _spread(self, encoding: Encoding, place: int) -> dict[str, Any]:
         """The next point of a sequence that fills the space (Sobol's, scrambled)."""
+        from scipy.stats import qmc  # noqa: PLC0415  # seconds to import
+
         sequence = qmc.Sobol(len(encoding.keys), rng=np.random.default_rng(self._entropy))
         points = encoding.spread(sequence.random(2 ** int(np.ceil(np.log2(place + 2)))))
         chosen = next((each for each in points[place:] if not self._is_seen(encoding, each)), points[place])

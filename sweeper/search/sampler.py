@@ -9,19 +9,20 @@ import heapq
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState
-from scipy.special import log_ndtr
 
 from sweeper.config.model import Sampler
-from sweeper.search.event_sampler import Absent, EventSampler
 from sweeper.space.space import Coordinates
 from sweeper.stats import capping
+
+if TYPE_CHECKING:
+    from sweeper.search.event_sampler import Absent
 
 Seen = Callable[[Coordinates], bool]
 """Whether coordinates mean a configuration that has been run, or is running."""
@@ -32,9 +33,19 @@ MODELLED = 250
 """Newest trials that TPE models, besides the best ones; at twice as many it forgets the others."""
 
 
-# The log of the normal distribution function: Optuna's own works through arrays in Python, one number at a time, which
-# is a third of what a suggestion costs. tests/search/test_sampler.py compares the two.
-_truncnorm._log_ndtr = cast(Any, log_ndtr)
+def _log_ndtr(x: Any) -> Any:
+    """The log of the normal distribution function.
+
+    Optuna's own works through arrays in Python, one number at a time, which is a third of what a suggestion costs.
+    tests/search/test_sampler.py compares the two.
+    """
+    from scipy.special import log_ndtr  # noqa: PLC0415  # half a second, which the first trial does not wait for
+
+    _truncnorm._log_ndtr = cast(Any, log_ndtr)
+    return log_ndtr(x)
+
+
+_truncnorm._log_ndtr = cast(Any, _log_ndtr)
 
 
 class _Tpe(optuna.samplers.TPESampler):
@@ -96,7 +107,7 @@ class Suggestions:
         places: int,
         earlier: int = 0,
         *,
-        absent: Absent | None = None,
+        absent: "Absent | None" = None,
     ):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         seed = int(np.random.SeedSequence([sampler.seed, earlier]).generate_state(1)[0])
@@ -106,6 +117,8 @@ class Suggestions:
             self._sampler = _Tpe(self._distributions, seen, places, n_startup_trials=sampler.startup_trials, seed=seed)
         elif sampler.name == "gp":
             words = [key for key, each in distributions.items() if isinstance(each, CategoricalDistribution)]
+            from sweeper.search.event_sampler import EventSampler  # noqa: PLC0415  # scipy takes a second to import
+
             self._sampler = EventSampler(
                 sampler.seed, sampler.startup_trials, logs=True, absent=absent, seen=seen, words=words
             )

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 ERROR = "error"
 OUT_OF_MEMORY = "out of memory"
+CROWDED = "out of memory beside others"
+BESIDE_OTHERS = "error beside others"
 NODE_LOST = "node lost"
 WORKER_KILLED = "worker killed"
 HOST_MEMORY = "out of host memory"

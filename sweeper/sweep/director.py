@@ -19,7 +19,7 @@ from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.live import LiveTrial
 from sweeper.sweep.recording import Recorder
 from sweeper.sweep.restarts import Restarts
-from sweeper.sweep.retries import is_retried
+from sweeper.sweep.retries import alone, is_retried
 from sweeper.sweep.scoreboard import Scoreboard
 from sweeper.sweep.stopping import StoppingRule
 from sweeper.trial import Assignment, Chunk
@@ -146,7 +146,12 @@ class SweepDirector:
         earlier = self._restarts.load(everything)
         before = len(earlier.trained)
         upto = next(stage for stage in stages if stage > before)
-        assignment = replace(everything, replicates=everything.replicates[before:upto], state=earlier.state)
+        assignment = replace(
+            everything,
+            replicates=everything.replicates[before:upto],
+            state=earlier.state,
+            alone=alone(earlier.retries),
+        )
         return LiveTrial(proposal, assignment, stages[-1], earlier)
 
     def remember(self, proposals: Iterable[Proposal]) -> None:

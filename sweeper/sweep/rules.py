@@ -7,7 +7,6 @@ from sweeper.results.decisions import Decisions
 from sweeper.results.readback import TrialOutcome
 from sweeper.search.study import Study
 from sweeper.sweep.stopping import Asha, Capped, Curves, Never, Raced, StoppingRule
-from sweeper.sweep.thawing import Thawed
 
 
 def rule_of(
@@ -27,5 +26,7 @@ def rule_of(
     if spec.stop == "asha":
         return Asha(spec, curves)
     if spec.stop == "thaw":
+        from sweeper.sweep.thawing import Thawed  # noqa: PLC0415  # scipy takes a second to import
+
         return Thawed(spec, study, earlier, curves, decisions)
     return Capped(spec, study.places, earlier) if spec.race is None else Raced(spec, study.places, earlier)

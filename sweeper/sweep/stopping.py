@@ -11,9 +11,7 @@ knows of rules.
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sweeper.config.model import SweepSpec
 from sweeper.results.decisions import PausedTrial
@@ -27,7 +25,10 @@ from sweeper.stats.events import CUT_SHORT, Ending
 from sweeper.stats.racing import StagedCap, stages
 from sweeper.sweep.live import LiveTrial
 
-Curves = Callable[..., pd.DataFrame]
+if TYPE_CHECKING:
+    import pandas as pd
+
+Curves: TypeAlias = "Callable[..., pd.DataFrame]"
 """Reads the curves of earlier launches (`sweeper.results.readback.curves`); takes the names of further columns."""
 
 
@@ -236,7 +237,7 @@ class Asha(Never):
         self._pruner.ended(number, math.nan, stopped=True)
 
 
-def _heights(curves: pd.DataFrame, rungs: list[int]) -> Iterator[tuple[int, int, float]]:
+def _heights(curves: "pd.DataFrame", rungs: list[int]) -> Iterator[tuple[int, int, float]]:
     """Number, step and score of each trial of the search where it passed a rung: the mean of its runs, as live."""
     for number, rows in curves[curves["phase"] == "search"].groupby("trial"):
         runs = rows.pivot(index="step", columns=["operation", "replicate"], values="metric").ffill()

@@ -10,10 +10,9 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from sweeper.config.model import SweepSpec
 from sweeper.results.decisions import Decision, Decisions, PausedTrial, paused_trials
@@ -29,6 +28,9 @@ from sweeper.stats.events import COLUMN, CUT_SHORT, Ending
 from sweeper.stats.objective import Observation
 from sweeper.sweep.live import LiveTrial
 from sweeper.sweep.stopping import Capped, Curves
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SHARE = 0.03
 """The most of training time that starting paused trials again may take."""
@@ -294,7 +296,7 @@ class Thawed(Capped):
     def _evaluations(self, live: LiveTrial) -> tuple[int, ...]:
         return tuple(live.runs.run(*each).evaluations for each in _pairs(live))
 
-    def _recall(self, number: int, trial: TrialOutcome, rows: pd.DataFrame) -> None:
+    def _recall(self, number: int, trial: TrialOutcome, rows: "pd.DataFrame") -> None:
         """Take in a trial that the tables hold."""
         if not self._open(number):
             return

@@ -18,7 +18,7 @@ from sweeper.training.cohort import Cohort
 from sweeper.training.device import name_of, prepare
 from sweeper.training.learners.learner import Learner, Run
 from sweeper.training.learners.registry import learner_of
-from sweeper.trial import Assignment, Chunk, Columns, UnusableStateError, seeds_of
+from sweeper.trial import Assignment, BesideOthersError, Chunk, Columns, UnusableStateError, seeds_of
 
 CHUNK_SECONDS = 1.0
 """How long to train between two chunks: long enough to keep bookkeeping cheap, short enough to be stopped soon."""
@@ -89,7 +89,8 @@ class StackedEngine:
 
         Raises:
             UnusableStateError: the assignment's state is of another version, or damaged.
-            Exception: whatever torch or the task raises. The trial is then not in the engine, all others are.
+            BesideOthersError: it trains, but not in the stack of others.
+        Exception: whatever torch or the task raises. The trial is then not in the engine, all others are.
         """
         text = assignment.task.model_dump_json()
         learner = self._learners[text] if text in self._learners else learner_of(assignment.task)
@@ -110,7 +111,7 @@ class StackedEngine:
     def step(self) -> list[tuple[int, Event]]:
         """Train one stack up to its next evaluation, and give what its trials have to say: number and event.
 
-        What a stack raises ends all the trials in it, and no other.
+        What a stack raises ends all the trials in it, and no other; as a BesideOthersError where there are several.
         """
         if not self._turns:
             return []
@@ -125,7 +126,7 @@ class StackedEngine:
             self._turns.remove(turn)
             for number in sharing:
                 del self._tenants[number]
-            return [(number, error) for number in sharing]
+            return [(number, error if len(sharing) == 1 else _shared(error)) for number in sharing]
         turn.cost += (time.perf_counter() - began) / max(len(sharing), 1)
         owners = np.array(turn.cohort.trials)
         for number in sharing:
@@ -176,14 +177,14 @@ class StackedEngine:
         )
         if state is not None:
             _restore(cohort, state)
-        key = cohort.shared_by
+        key = None if assignment.alone else cohort.shared_by
         for turn in self._turns:
             if key is not None and turn.key == key and len(turn.cohort.trials) + len(cohort.trials) <= self._runs:
                 try:
                     turn.cohort.join(cohort)
-                except Exception:
+                except (Exception, SystemExit) as error:
                     self._leave(assignment.number)
-                    raise
+                    raise _shared(error) from error
                 return
         self._turns.append(_Turn(cohort, key, min((turn.cost for turn in self._turns), default=0.0)))
 
@@ -197,6 +198,13 @@ class StackedEngine:
 def open_engine(cpu: float, precision: Precision) -> StackedEngine:
     """The engine of this process's device."""
     return StackedEngine(prepare(cpu, precision))
+
+
+def _shared(error: BaseException) -> BesideOthersError:
+    """What several trials have raised together."""
+    shared = BesideOthersError(f"{type(error).__name__}: {error}")
+    shared.__cause__ = error
+    return shared
 
 
 def _restore(cohort: Cohort, state: dict[str, Any]) -> None:

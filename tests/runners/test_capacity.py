@@ -3,7 +3,7 @@
 import pytest
 
 from sweeper.runners.capacity import Capacity
-from sweeper.stats.events import FINISHED, NODE_LOST, OUT_OF_MEMORY, Ending
+from sweeper.stats.events import CROWDED, FINISHED, NODE_LOST, OUT_OF_MEMORY, Ending
 
 OUT = Ending("failed", OUT_OF_MEMORY)
 
@@ -52,7 +52,7 @@ def test_slots_follow_the_nodes() -> None:
 def test_trials_that_run_out_of_memory_together_raise_the_share_once_and_a_whole_gpu_is_the_end() -> None:
     capacity = Capacity(lambda: [{"CPU": 8, "GPU": 1}], 1, 0.25, growing=True)
     assert capacity.grant_more_memory(0.25, OUT) and capacity.gpu == 0.5
-    assert capacity.grant_more_memory(0.25, OUT) and capacity.gpu == 0.5
+    assert capacity.grant_more_memory(0.25, Ending("failed", CROWDED)) and capacity.gpu == 0.5
     assert capacity.grant_more_memory(0.5, OUT) and (capacity.gpu, capacity.slots) == (1, 1)
     assert capacity.grant_more_memory(0.25, OUT) and capacity.gpu == 1
     assert not capacity.grant_more_memory(1, OUT)

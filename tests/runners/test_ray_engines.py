@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from sweeper.space import hyperparameters
-from sweeper.stats.events import FINISHED
+from sweeper.stats.events import FINISHED, Ending
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
-from sweeper.training.engine import open_engine
 from sweeper.training.train import train
 from sweeper.trial import Assignment, Chunk, join
 from tests.fakes import engines
@@ -32,10 +31,12 @@ def curves(chunks: list[Chunk]) -> dict[str, list[object]]:
 def test_trials_come_out_as_if_each_had_trained_in_a_process_of_its_own() -> None:
     from sweeper.runners.ray_tune import RayTune
 
-    director = Recording(trials=5, make=assignment)
+    director = Recording(trials=5, make=assignment, cap={1: 2})
     with RayTune(cpu=1, gpu=0.5) as runner:
-        runner.train_together(open_engine)
+        runner.train_together(engines.eager)
         runner.run(engines.never, director)
-    assert director.endings == {number: [FINISHED] for number in range(6)}
+    capped = {1: [Ending("capped", "enough")]}
+    assert director.endings == {number: [FINISHED] for number in range(6)} | capped
+    assert len(director.chunks[1]) == 2, "its place went to another"
     for number in (0, 5):
         assert curves(director.chunks[number]) == curves(list(train(assignment(number))))

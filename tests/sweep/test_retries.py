@@ -7,7 +7,7 @@ import pytest
 from sweeper.stats import events
 from sweeper.stats.events import FINISHED, OUT_OF_MEMORY, Ending
 from sweeper.sweep import retries
-from sweeper.sweep.retries import DEAD_DEVICE, RETRIES, is_retried
+from sweeper.sweep.retries import DEAD_DEVICE, RETRIES, alone, is_retried
 
 CAUSES = {value for name, value in vars(events).items() if name.isupper() and isinstance(value, str) and name[0] != "_"}
 TIMES = {1: "", 2: "twice", 10: "ten times"}
@@ -22,8 +22,8 @@ def table(text: str) -> dict[str, str]:
 
 def test_the_causes_are_these() -> None:
     assert sorted(CAUSES) == [
-        *("device failed", "error", "node lost", "out of host memory", "out of memory"),
-        *("unusable checkpoint", "worker killed"),
+        *("device failed", "error", "error beside others", "node lost", "out of host memory", "out of memory"),
+        *("out of memory beside others", "unusable checkpoint", "worker killed"),
     ]
     assert RETRIES.keys() < CAUSES
 
@@ -59,6 +59,21 @@ def test_a_trial_is_started_again_as_often_as_the_table_says(cause: str) -> None
 )
 def test_no_other_ending_starts_a_trial_again(ending: Ending) -> None:
     assert not is_retried(ending, [])
+
+
+@pytest.mark.parametrize(
+    ("causes", "what"),
+    [
+        ("", None),
+        ("worker killed", None),
+        ("worker killed, out of host memory, node lost, out of memory beside others", None),
+        ("worker killed, error beside others, worker killed", "process"),
+        ("out of host memory, node lost, out of host memory", "process"),
+        ("error beside others, worker killed", "stack"),
+    ],
+)
+def test_a_trial_whose_company_came_to_harm_has_its_last_try_alone(causes: str, what: str | None) -> None:
+    assert alone(causes.split(", ")) == what
 
 
 def test_only_what_may_work_elsewhere_is_left_to_the_next_launch() -> None:

@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 import torch
 
+from sweeper.runners.protocol import ending_of
 from sweeper.space import hyperparameters
+from sweeper.stats.events import BESIDE_OTHERS, ERROR, OUT_OF_MEMORY
 from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from sweeper.training import checkpoint, engine
 from sweeper.training.cohort import Cohort
 from sweeper.training.engine import StackedEngine
 from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner
 from sweeper.training.train import train
-from sweeper.trial import Assignment, Chunk, UnusableStateError, join
+from sweeper.trial import Assignment, BesideOthersError, Chunk, UnusableStateError, join
+from tests.fakes.fragile import RAISES, Fragile
 from tests.fakes.runs import CPU, make_run, objective, task
+from tests.fakes.tasks import named
 
 HORIZON = 30
 RISING = {"batch.shape": "linear", "batch.min": 4, "batch.max": 12, "batch.every": 1, "batch.period": 15}
@@ -169,8 +173,9 @@ def test_a_join_that_fails_takes_the_newcomer_out_again(monkeypatch: pytest.Monk
     together.admit(TRIALS[0])
     with monkeypatch.context() as patch:
         patch.setattr("sweeper.training.adamw.AdamW.join", out_of_memory)
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(BesideOthersError) as raised:
             together.admit(TRIALS[1])
+    assert isinstance(raised.value.__cause__, torch.OutOfMemoryError)
     assert together.stacks == [{0}]
     assert content(run(together, {})[0]) == alone(TRIALS[0])
 
@@ -187,12 +192,40 @@ def test_what_a_stack_raises_ends_its_trials_and_no_others(monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr("sweeper.training.cohort.Cohort._advance", out_of_memory)
         run(together, chunks, 1)
-    assert [(number, type(event)) for number in chunks for event in chunks[number]] == [
+    assert [(number, type(event.__cause__)) for number in chunks for event in chunks[number]] == [
         (0, torch.OutOfMemoryError),
         (1, torch.OutOfMemoryError),
     ]
     run(together, chunks)
     assert content(chunks[3]) == alone(other)
+
+
+def test_of_trials_that_raised_together_the_guilty_one_alone_raises_again() -> None:
+    def fragile(number: int, rate: float, **changes: Any) -> Assignment:
+        settings = hyperparameters.from_flat({"batch.max": 8, "warmup_steps": 0, "learning_rate": rate})
+        asked = objective(horizon=20, evaluate_every=5, until="val_loss < 0")
+        task = named(Fragile, most=4)
+        return Assignment(number, hyperparameters.canonical_form(settings, 20), task, asked, (0, 1), 1, **changes)
+
+    trials, together = [fragile(0, RAISES), fragile(1, 0.01)], StackedEngine(CPU)
+    for trial in trials:
+        together.admit(trial)
+    assert together.stacks == [{0, 1}]
+    assert [
+        (number, ending_of(event).why) for number, event in together.step() if isinstance(event, BaseException)
+    ] == [
+        (0, BESIDE_OTHERS),
+        (1, BESIDE_OTHERS),
+    ]
+    for trial in trials:
+        together.admit(replace(trial, alone="stack"))
+    assert together.stacks == [{0}, {1}]
+    chunks = run(together, {})
+    assert [ending_of(event).why for event in chunks[0]] == [ERROR]
+    assert content(chunks[1]) == alone(trials[1])
+    for trial in (fragile(number, 0.01) for number in range(3)):
+        together.admit(trial)
+    assert {ending_of(event).why for _, event in together.step() if isinstance(event, BaseException)} == {OUT_OF_MEMORY}
 
 
 def test_joined_cohorts_of_any_batches_differ_by_rounding_alone() -> None:
