@@ -34,17 +34,11 @@ class Written:
     figures: tuple[Path, ...]
 
 
-def html(found: ReportData, refresh: int | None = None) -> str:
-    """The report as HTML.
-
-    Args:
-        found: its content.
-        refresh: seconds after which the browser reloads the page; None for never.
-    """
-    data = _packed(found.explorer) if found.explorer and refresh is None else ""
+def html(found: ReportData) -> str:
+    """The report as HTML."""
+    data = _packed(found.explorer) if found.explorer else ""
     return _template().render(
         report=found,
-        refresh=refresh,
         data=data,
         scripts=_scripts() if data else (),
         style=Markup(_file("explorer.css")) if data else "",

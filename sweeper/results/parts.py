@@ -19,19 +19,13 @@ from pyarrow.fs import LocalFileSystem
 
 from sweeper.errors import UserError, damaged
 from sweeper.folder.layout import TABLES, SweepFolder, write_atomically
-from sweeper.results.schema import SCHEMA_VERSION, known
+from sweeper.results.schema import SCHEMA_VERSION, known, never_null
 
 if TYPE_CHECKING:
     from pyarrow import dataset  # it imports pandas: a second, which a new sweep does not spend
 
 METADATA = b"sweeper"
 """The key of what the writer notes in the metadata of a file: at least the schema version, as JSON."""
-_ALWAYS = {
-    "trials": ["trial", "phase", "name", "state", "runs", "reached", "rmst", "value"],
-    "runs": ["trial", "operation", "replicate", "outcome"],
-    "curves": ["trial", "operation", "replicate", "step", "examples", "seconds"],
-}
-"""Columns that every row has: footers of Parquet carry no checksum, and a damaged one may give rows without."""
 
 
 class Parts:
@@ -156,7 +150,7 @@ def _readable(folder: SweepFolder, name: str) -> dict[Path, pa.Schema]:
     parts = _paths(folder.table(name))
     if name != "curves":
         for part in parts:
-            _complete(_read(part, _ALWAYS[name]), part, _ALWAYS[name])
+            _complete(_read(part, never_null(name)), part, never_null(name))
     return {part: _schema(part).remove_metadata() for part in parts}
 
 
@@ -170,6 +164,7 @@ def _common(parts: Mapping[Path, pa.Schema], name: str) -> pa.Schema:
 
 
 def _complete(found: pa.Table, path: Path, columns: Iterable[str]) -> None:
+    """Raise UserError for rows without a value there: a damaged footer, which has no checksum, may give such rows."""
     for column in columns:
         if column not in found.column_names or found[column].null_count:
             raise damaged(path, f"rows without {column}")
@@ -189,7 +184,7 @@ def rows(folder: SweepFolder, name: str, columns: list[str]) -> pa.Table:
         found.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise damaged(folder.table(name), error) from None
-    _complete(found, folder.table(name), [column for column in columns if column in _ALWAYS[name]])
+    _complete(found, folder.table(name), [column for column in columns if column in never_null(name)])
     return found
 
 

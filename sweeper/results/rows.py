@@ -185,7 +185,10 @@ class RunRow:
 
 @dataclass(frozen=True, kw_only=True)
 class CurveRow:
-    """A row of `curves`: one evaluation of one run. It is declared only: `curves` is written column by column."""
+    """A row of `curves`: one evaluation of one run. It is declared only: `curves` is written column by column.
+
+    A loop of the user's own logs no norms.
+    """
 
     trial: Annotated[int, "The trial that the run belongs to."]
     operation: Annotated[str, "The operation that it learns."]
@@ -196,14 +199,16 @@ class CurveRow:
     scores: OfTask
     batch_size: Annotated[np.int32, "Examples in the last update's batch."]
     learning_rate: Annotated[np.float32, "Learning rate of the last update."]
-    gradient_norm: Annotated[np.float32, "L2 norm of the last update's gradient."]
-    weight_norm: Annotated[np.float32, "L2 norm of all parameters."]
+    gradient_norm: Annotated[np.float32 | None, "L2 norm of the last update's gradient."]
+    weight_norm: Annotated[np.float32 | None, "L2 norm of all parameters."]
     last_layer_norm: Annotated[
-        np.float32,
+        np.float32 | None,
         "L2 norm of the output layer's weights alone: its spikes are the slingshots of Thilak et al. 2022, "
         "arXiv:2206.04817.",
     ]
-    weight_norm_blocks: Annotated[tuple[np.float32, ...], "L2 norm of each block's parameters, first block first."]
+    weight_norm_blocks: Annotated[
+        tuple[np.float32, ...] | None, "L2 norm of each block's parameters, first block first."
+    ]
     diagnostics: OfTask
 
 

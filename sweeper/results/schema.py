@@ -78,6 +78,14 @@ def known() -> Mapping[str, pa.Schema]:
     return {table: pa.unify_schemas([each.schemas[table] for each in found]) for table in TABLES}
 
 
+def never_null(table: str) -> list[str]:
+    """The columns of a table, those of its task aside, that have a value in every row."""
+    row = _ROWS[table]
+    hints = get_type_hints(row, include_extras=True)
+    named = [each.name for each in fields(row) if get_origin(hints[each.name]) is Annotated]
+    return [name for name in named if type(None) not in get_args(get_args(hints[name])[0])]
+
+
 def _columns(row: type, of_task: Mapping[str, list[Column]]) -> Iterator[Column]:
     """The columns of a table, in order.
 

@@ -1,4 +1,4 @@
-"""How many trials fit at once, and what happens to a trial that runs out of memory because it shares a GPU."""
+"""How many trials fit at once, and how large a share of a GPU each gets."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from sweeper.stats.events import CROWDED, OUT_OF_MEMORY, Ending
 
 Nodes = Sequence[Mapping[str, float]]
-"""What each node has, as in `{"CPU": 8.0, "GPU": 2.0}`."""
+"""The resources of each node, as in `{"CPU": 8.0, "GPU": 2.0}`."""
 
 
 @dataclass
 class Capacity:
-    """What nodes have and what one trial takes of it.
+    """The resources of the nodes, and those of one trial.
 
     Attributes:
-        nodes: says what there is at the moment: nodes join and leave.
+        nodes: returns those there are at the moment: nodes join and leave.
         cpu: cores for each trial.
         gpu: GPUs for each trial that is started from now on; a fraction shares a device.
         growing: whether `gpu` grows when memory runs out.
@@ -30,21 +30,25 @@ class Capacity:
     def slots(self) -> int:
         """How many trials fit at once: a fraction of a GPU never spans two, and a trial never spans two nodes.
 
-        Where trials with a smaller share still run, fewer of them than slots are enough to know that a trial with the
-        present share fits: a full device has at least as many trials on it as it has slots.
+        While trials with a smaller share still run, fewer trials than slots still mean that one with the present share
+        fits: a full device holds at least as many trials as it has slots.
         """
         return sum(self._on(node, self.gpu) for node in self.nodes())
 
     @property
     def most_on_a_gpu(self) -> int:
-        """The most trials that one GPU's part of the cores is enough for; 0 where no trial finds a GPU and cores."""
+        """The most trials that one GPU's part of the cores is enough for; 0 if no node has a GPU and cores for a trial."""
         fitting = [node for node in self.nodes() if self._on(node, 1)]
         return max((max(math.floor(self._by_cpu(node) / math.floor(node["GPU"])), 1) for node in fitting), default=0)
 
     def grant_more_memory(self, had: float, ending: Ending) -> bool:
-        """Whether a trial with a share that ended so is to be trained again; new trials then get twice that share.
+        """Double the share of a GPU if a trial ran out of memory. Returns whether the trial must train again.
 
-        Trials that ran out of memory together raise the share once.
+        Several trials that run out of memory together double the share once.
+
+        Args:
+            had: the trial's share of a GPU.
+            ending: how it ended.
         """
         if not self.growing or not 0 < had < 1 or ending.why not in (OUT_OF_MEMORY, CROWDED):
             return False

@@ -1,8 +1,8 @@
 """A Ray to run on: one on this machine that nobody else can reach, or a cluster that demands a token.
 
-Whoever can give commands to a Ray runs code on its machines. What Ray 2.60 does about it: `ray.init` listens on every
-network, behind a token; `ray start` demands one only where it finds one; and a client that calls where nothing answers
-waits for minutes. Hence the questions that are asked here first.
+Anybody who can send commands to a Ray cluster can run code on its machines. In Ray 2.60 `ray.init` listens on every
+network, behind a token; `ray start` demands a token only if it finds one; and a client waits for minutes where nothing
+answers. Hence the checks here, before a connection.
 """
 
 import atexit
@@ -75,7 +75,7 @@ def join(address: str | None, insecure: bool, logical: dict[str, Any], imports: 
 
 
 def leave() -> None:
-    """Use it no longer. A Ray that somebody else of this process started stays."""
+    """Stop using this process's Ray; it ends with its last user if `join` started it."""
     with _users.lock:
         if _users.count:
             _users.count -= 1
@@ -91,7 +91,7 @@ def _forget_files() -> None:
 
 
 def start_here(scratch: Path, logical: dict[str, Any], imports: Sequence[str] = ()) -> None:
-    """Start Ray on this machine, reachable from this machine alone, and with a token all the same: others log in here.
+    """Start Ray on this machine, reachable from this machine alone; with a token, because other users may log in here.
 
     Args:
         scratch: the folder for Ray's files; short, because paths of sockets are limited to 107 bytes.
@@ -102,7 +102,15 @@ def start_here(scratch: Path, logical: dict[str, Any], imports: Sequence[str] = 
     resources = {"num_cpus": machine.cores(), **logical}
     early = {"preload_python_modules": list(imports)} if resources["num_cpus"] <= _MOST_WARM else {}
     logging.getLogger("ray").setLevel(logging.ERROR)
-    with _loopback(), _nothing_packed(), _signals_left_alone(), _own_token(), _own_modules():
+    with (
+        _loopback(),
+        _nothing_packed(),
+        _signals_left_alone(),
+        # Not the token of a cluster.
+        _environment("RAY_AUTH_TOKEN_PATH", str(_token_file())),
+        # Workers import modules as they start, before Ray gives them this process's path.
+        _environment("PYTHONPATH", os.pathsep.join(folder or os.getcwd() for folder in sys.path)),
+    ):
         _authenticate("token")
         ray.init(
             address="local",
@@ -121,19 +129,19 @@ def connect(address: str, insecure: bool) -> None:
 
     Raises:
         UserError: nothing answers there, the token is not the cluster's, this machine is not one of its nodes, or
-            anybody who can reach it could give it commands and `insecure` does not say that this is well.
+            anybody who can reach it could send it commands and `insecure` is not set.
     """
     where = f"--address {address}"
     with _loopback(), _signals_left_alone():
         found = _resolved(address, where)
-        mode: _Mode = "disabled" if _lets_in(found, "disabled", where) else "token"
+        mode: _Mode = "disabled" if _accepts(found, "disabled", where) else "token"
         if mode == "token":
-            _have_its_token(found, where)
+            _check_token(found, where)
         nodes = GcsClient(address=found).get_all_node_info(
             timeout=_PATIENCE_S, state_filter=GcsNodeInfo.GcsNodeState.ALIVE
         )
         if mode == "disabled" and not insecure:
-            _refuse_what_others_reach(sorted({each.node_manager_address for each in nodes.values()}), where)
+            _refuse_open_hosts(sorted({each.node_manager_address for each in nodes.values()}), where)
         if not {each.hex() for each in nodes} & services.find_node_ids():
             raise UserError(
                 f"{where}: this machine is not a node of that cluster, and a sweep is directed from one; "
@@ -149,7 +157,7 @@ _AS_A_JOB = "ray job submit --address http://HEAD:8265 -- sweeper launch SPACE -
 
 
 def _resolved(address: str, where: str) -> str:
-    """The host:port that is meant; raises UserError where nobody listens."""
+    """The host:port of the cluster. Raises UserError if nothing listens there."""
     if address.startswith("ray://"):
         raise UserError(
             f"{where}: Ray Client is not supported: a sweep would end with its connection; run it there: {_AS_A_JOB}"
@@ -168,7 +176,7 @@ def _resolved(address: str, where: str) -> str:
     return found
 
 
-def _lets_in(address: str, mode: _Mode, where: str) -> bool:
+def _accepts(address: str, mode: _Mode, where: str) -> bool:
     """Whether the cluster takes commands from a client in this mode."""
     _authenticate(mode)
     try:
@@ -176,11 +184,11 @@ def _lets_in(address: str, mode: _Mode, where: str) -> bool:
     except ray.exceptions.AuthenticationError as error:
         return "InvalidAuthToken" not in str(error)
     except ray.exceptions.RpcError as error:
-        raise UserError(f"{where}: what answers at {address} is not a Ray cluster ({error})") from None
+        raise UserError(f"{where}: the server at {address} is not a Ray cluster ({error})") from None
     return True
 
 
-def _have_its_token(address: str, where: str) -> None:
+def _check_token(address: str, where: str) -> None:
     remedy = (
         "copy ~/.ray/auth_token of its head to this machine, for your eyes alone, or name it in RAY_AUTH_TOKEN_PATH"
     )
@@ -191,7 +199,7 @@ def _have_its_token(address: str, where: str) -> None:
         found = False
     if not found:
         raise UserError(f"{where}: the cluster demands a token, and {_token_source()} holds none; {remedy}")
-    if not _lets_in(address, "token", where):
+    if not _accepts(address, "token", where):
         raise UserError(f"{where}: the cluster demands a token, and that in {_token_source()} is another; {remedy}")
 
 
@@ -202,14 +210,13 @@ def _token_source() -> str:
     return os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
 
 
-def _refuse_what_others_reach(hosts: list[str], where: str) -> None:
+def _refuse_open_hosts(hosts: list[str], where: str) -> None:
     open_hosts = [host for host in hosts if not _is_loopback(host)]
     if open_hosts:
         raise UserError(
-            f"{where}: this cluster takes commands without a token: whoever reaches {', '.join(open_hosts)} can run "
-            "code there and read what you keep there; start it with one (`ray get-auth-token --generate`, the file on "
-            "every node, RAY_AUTH_MODE=token for every `ray start`; docs/cluster.md), or go on all the same with "
-            "--insecure"
+            f"{where}: this cluster takes commands without a token: anybody who reaches {', '.join(open_hosts)} can "
+            "run code and read files there; start it with one (`ray get-auth-token --generate`, the file on every "
+            "node, RAY_AUTH_MODE=token for every `ray start`; docs/cluster.md), or continue with --insecure"
         )
 
 
@@ -221,7 +228,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _authenticate(mode: _Mode) -> None:
-    """Talk with a token or without from now on; Ray reads its settings and the token once unless it is told."""
+    """Use a token from now on, or none; Ray caches its settings and the token, so both are reset."""
     os.environ["RAY_AUTH_MODE"] = mode
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
@@ -229,7 +236,7 @@ def _authenticate(mode: _Mode) -> None:
 
 @contextmanager
 def _loopback() -> Iterator[None]:
-    """Let Ray mean 127.0.0.1 where it says so, as it does on macOS: otherwise it takes an address others can reach."""
+    """Keep Ray on 127.0.0.1, as on macOS; otherwise it listens on an address that others can reach."""
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
@@ -263,29 +270,16 @@ def _nothing_packed() -> Iterator[None]:
 
 
 @contextmanager
-def _own_token() -> Iterator[None]:
-    """Let Ray read, and pass on to what it starts, a token that is not the one for a cluster."""
-    before = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_file())
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable, which the processes that start within the block inherit."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        del os.environ["RAY_AUTH_TOKEN_PATH"]
+        del os.environ[name]
         if before is not None:
-            os.environ["RAY_AUTH_TOKEN_PATH"] = before
-
-
-@contextmanager
-def _own_modules() -> Iterator[None]:
-    """Let workers find modules where this process does from their start; Ray tells them later, before a trial."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-    try:
-        yield
-    finally:
-        del os.environ["PYTHONPATH"]
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+            os.environ[name] = before
 
 
 @cache

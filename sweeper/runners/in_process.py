@@ -11,14 +11,14 @@ class InProcess:
     slots = 1
 
     def run(self, train: Train, director: Director) -> None:
-        """Train what the director asks for until it has no more."""
+        """Train the director's trials until it has no more."""
         while True:
             director.tick()
             assignment = director.next_trial()
             if assignment is None:
                 return
             if assignment == WAIT:
-                raise RuntimeError("the director waits, but nothing is running that could change its mind")
+                raise RuntimeError("the director waits, but no trial is running")
             director.end(assignment.number, self._train(train, assignment, director))
 
     def _train(self, train: Train, assignment: Assignment, director: Director) -> Ending:

@@ -1,7 +1,7 @@
 """A worker that Ray's memory monitor kills is a lost trial: without this, Tune (2.60) ends the whole run for it.
 
-Ray raises `OutOfMemoryError` in the driver then. Tune's actor manager knows lost actors and errors of tasks, which this
-is neither, and raises "Caught unexpected exception" out of `fit`, whatever the retries.
+Ray raises `OutOfMemoryError` in the driver then. Tune's actor manager expects lost actors and errors of tasks; this is
+neither, and it raises "Caught unexpected exception" out of `fit`, whatever the retries.
 """
 
 import inspect
@@ -16,14 +16,14 @@ _METHODS = ("_actor_start_failed", "_actor_task_failed")
 
 
 class LostWorkerError(ray.exceptions.RayActorError):
-    """The loss of an actor as Tune knows it; `cause` is what Ray raised."""
+    """The loss of an actor in the form that Tune handles; `cause` is Ray's exception."""
 
     def __init__(self, cause: Exception):
         super().__init__(error_msg=str(cause))
         self.cause = cause
 
 
-def are_lost_trials() -> None:
+def make_them_lost_trials() -> None:
     """Make every error of Ray's own in a call to an actor the loss of that actor, where Tune is as we know it."""
     for name in _METHODS:
         method = getattr(RayActorManager, name, None)

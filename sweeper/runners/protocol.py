@@ -1,14 +1,13 @@
 """The seam between a sweep and the machines it runs on.
 
-A runner asks a `Director` what to train, hands it every chunk, and tells it how each trial ended; it decides nothing
-itself. Every runner passes the same conformance suite, tests/runners/test_conformance.py, which says in code what a
-caller may rely on:
+A runner gets trials from a `Director`, passes it every chunk, and reports how each trial ended; all decisions are the
+director's. Every runner passes the same conformance suite, tests/runners/test_conformance.py, which checks:
 
-- `next_trial` is called only when there is room to start the trial, and from one thread;
-- every chunk of a trial reaches `report`, in order; when `report` says stop, the trial trains no further;
-- `end` is called exactly once for every trial that was started, after its last `report`, whatever became of it; or
-  `requeue` instead, and then the trial has not been started at all;
-- `run` returns when nothing is running and `next_trial` has said that nothing will ever start again.
+- `next_trial` is called from one thread, and only when there is a free slot for the trial;
+- every chunk of a trial reaches `report`, in order; when `report` returns an ending, the trial trains no further;
+- for every trial that was started either `end` is called exactly once, after its last `report`, or `requeue`, which
+  undoes the start;
+- `run` returns when nothing is running and `next_trial` has returned None.
 """
 
 import traceback
@@ -25,27 +24,27 @@ Answer = TypeVar("Answer")
 
 
 class Director(Protocol):
-    """What a runner talks to."""
+    """Decides which trials a runner trains, and when each ends."""
 
     def next_trial(self) -> Assignment | Wait | None:
-        """The next trial to start; WAIT when there may be one later; None when there will be none."""
+        """The next trial to start; WAIT if there may be one later; None if there will be none."""
         ...
 
     @property
     def stopping(self) -> str:
-        """Why nothing more is to start; empty where that is not so."""
+        """Why no further trial may start; empty if trials may."""
         ...
 
     def report(self, number: int, chunk: Chunk) -> Ending | None:
-        """Take in a chunk; an ending (capped or stopped) when the trial is to train no further."""
+        """Receive a chunk. Returns an ending if the trial must stop, such as capped or stopped; otherwise None."""
         ...
 
     def end(self, number: int, ending: Ending) -> None:
-        """Take in how a trial ended."""
+        """Receive how a trial ended."""
         ...
 
     def requeue(self, number: int, why: str) -> None:
-        """Take back a trial that stopped through no fault of its own. `next_trial` gives it once more."""
+        """Take back a trial that stopped through no fault of its own. `next_trial` returns it again."""
         ...
 
     def tick(self) -> None:
@@ -68,19 +67,19 @@ class Runner(Protocol):
 
 @runtime_checkable
 class SharesGpus(Runner, Protocol):
-    """A runner that can find out, before it runs, which share of a GPU trials are to get."""
+    """A runner on which the share of a GPU for each trial can be measured before it runs."""
 
     @property
     def most_on_a_gpu(self) -> int:
-        """The most trials that one GPU's part of the cores is enough for; 0 where no trial finds a GPU and cores."""
+        """The most trials that one GPU's part of the cores is enough for; 0 if no node has a GPU and cores for a trial."""
         ...
 
     def on_a_gpu(self, function: Callable[[], Answer]) -> Answer:
-        """Call a function in a worker that has a whole GPU, where `most_on_a_gpu` is not 0."""
+        """Call a function in a worker that has a whole GPU. Requires that `most_on_a_gpu` is not 0."""
         ...
 
     def share_gpus(self, share: float) -> None:
-        """From now on give each trial this share of a GPU, and twice the share where a trial runs out of memory."""
+        """Give each trial this share of a GPU from now on, and twice the share after one runs out of memory."""
         ...
 
 
@@ -89,7 +88,7 @@ class TrainsTogether(Runner, Protocol):
     """A runner whose trials on a device can train in one process there."""
 
     def train_together(self, open_engine: OpenEngine) -> None:
-        """From now on let them, in the engine that this makes, but for those that need their own process."""
+        """Train them in the engine that this opens, from now on, except those that need a process of their own."""
         ...
 
 
@@ -111,7 +110,7 @@ def ending_of(error: BaseException) -> Ending:
     names = {cls.__name__ for cls in type(error).__mro__}
     detail = "".join(traceback.format_exception(error))
     text = str(error)
-    # CUDA and cuBLAS say it in their own words where torch did not ask for the memory itself; for a CPU torch does.
+    # Messages of CUDA and cuBLAS when they, and not torch, allocate memory, and torch's own for memory of the CPU.
     without_memory = text.startswith(("CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED"))
     without_memory = without_memory or (isinstance(error, RuntimeError) and "DefaultCPUAllocator: " in text)
     if "OutOfMemoryError" in names or isinstance(error, MemoryError) or without_memory:

@@ -1,10 +1,11 @@
 """One engine process on each GPU: the trials that Ray places there train in it together.
 
-Ray Tune schedules every trial with its share, as ever; a trial's worker is then only its ear and mouth. The first trial
-on a device finds no engine there and has one started, by a registry that the sweep owns: what it starts ends with it,
-and it ends with the sweep, however that ends. A trial whose worker is lost is let go when nobody has fetched its chunks
-for a while; one whose engine is lost goes on from its checkpoint in the next. Where memory runs out beside others, the
-engine holds half as many from then on, and the rest wait. A trial that needs its own process trains in its worker.
+Ray Tune schedules every trial with its share as before, but a trial's worker only relays its chunks. The first trial on
+a device has an engine started by a registry that the sweep owns: engines end with the registry, and the registry with
+the sweep, however that ends. If a worker is lost, its trial is removed after its chunks have not been fetched for a
+while; if an engine is lost, its trials continue from their checkpoints in the next one. If memory runs out with several
+trials, the engine holds half as many from then on, and the others wait. A trial that needs a process of its own trains
+in its worker.
 """
 
 import asyncio
@@ -29,13 +30,13 @@ from sweeper.stats.events import CROWDED, DEVICE_FAILED, FINISHED, OUT_OF_MEMORY
 from sweeper.trial import Assignment, Chunk, Engine, OpenEngine, Train
 
 _FETCH_SECONDS = 5.0
-"""How long a worker waits for a chunk before it asks again."""
+"""How long a worker waits for a chunk before it requests it again."""
 _SILENCE_SECONDS = 300.0
-"""After which a trial that nobody fetches chunks of is let go."""
+"""A trial is removed after its chunks have not been fetched for so long."""
 _LAST_SECONDS = 10.0
 """After which a process whose device has failed ends, if nobody has ended it."""
 _LOST = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
-"""What calls to an engine that is gone raise."""
+"""Errors of calls to an engine that is gone."""
 _Wanted = tuple[str, bytes | None]
 """A trial that is to train: its assignment as text, and its state."""
 
@@ -129,7 +130,7 @@ class Host:
         self._engine: Engine | None = None
         self._waiting: dict[int, _Wanted] = {}
         self._most = math.inf
-        self._said: dict[int, asyncio.Queue[Chunk | Ending]] = {}
+        self._events: dict[int, asyncio.Queue[Chunk | Ending]] = {}
         self._fetched: dict[int, float] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -139,7 +140,7 @@ class Host:
             self._loop = asyncio.get_running_loop()
             threading.Thread(target=self._run, daemon=True).start()
         ticket = next(self._tickets)
-        self._said[ticket], self._fetched[ticket] = asyncio.Queue(), time.monotonic()
+        self._events[ticket], self._fetched[ticket] = asyncio.Queue(), time.monotonic()
         self._commands.put((ticket, (text, state)))
         return ticket
 
@@ -147,22 +148,22 @@ class Host:
         """The next chunk of a trial, or how it ended; None if there is nothing yet."""
         self._fetched[ticket] = time.monotonic()
         try:
-            return await asyncio.wait_for(self._said[ticket].get(), _FETCH_SECONDS)
+            return await asyncio.wait_for(self._events[ticket].get(), _FETCH_SECONDS)
         except TimeoutError:
             return None
 
     async def remove(self, ticket: int) -> None:
         """Let a trial go."""
-        self._said.pop(ticket, None)
+        self._events.pop(ticket, None)
         self._fetched.pop(ticket, None)
         self._commands.put((ticket, None))
 
     def _run(self) -> None:
-        """Train whatever there is, for good. Without this thread nobody would train: the process ends with it."""
+        """Train all admitted trials, forever. If this thread ends, the process must end too: nothing would train."""
         try:
             while True:
                 while not self._commands.empty() or not self._training:
-                    self._obey(*self._commands.get())
+                    self._carry_out(*self._commands.get())
                     self._begin()
                 self._train()
                 self._begin()
@@ -174,15 +175,15 @@ class Host:
         """How many trials are in the engine."""
         return 0 if self._engine is None else len(self._engine)
 
-    def _obey(self, ticket: int, wanted: _Wanted | None) -> None:
-        """Let a trial wait for its place, or let it go."""
+    def _carry_out(self, ticket: int, wanted: _Wanted | None) -> None:
+        """Queue a trial, or remove it."""
         if wanted is not None:
             self._waiting[ticket] = wanted
         elif self._waiting.pop(ticket, None) is None and self._engine is not None:
             self._engine.remove(ticket)
 
     def _begin(self) -> None:
-        """Admit those that wait, as many as memory is known to suffice for."""
+        """Admit queued trials, as many as memory suffices for."""
         while self._waiting and self._training < self._most:
             ticket, beside = next(iter(self._waiting)), self._training
             text, state = self._waiting.pop(ticket)
@@ -201,29 +202,29 @@ class Host:
             if isinstance(event, BaseException):
                 self._end(ticket, event, beside)
             else:
-                self._say(ticket, FINISHED if event is None else event)
+                self._emit(ticket, FINISHED if event is None else event)
         for ticket, fetched in list(self._fetched.items()):
             if time.monotonic() - fetched > _SILENCE_SECONDS:
                 del self._fetched[ticket]
                 self._engine.remove(ticket)
-                self._say(ticket, Ending("failed", WORKER_KILLED, "nobody fetched its chunks"))
+                self._emit(ticket, Ending("failed", WORKER_KILLED, "nobody fetched its chunks"))
 
     def _end(self, ticket: int, error: BaseException, beside: int) -> None:
-        """Say how a trial ended that raised something, with so many others in the engine."""
+        """Report how a trial ended that raised an exception, with so many others in the engine."""
         ending = ending_of(error)
         if ending.why == OUT_OF_MEMORY and beside:
             ending = replace(ending, why=CROWDED)
             self._most = max(min(self._most, (beside + 1) // 2), 1)
-        self._say(ticket, ending)
+        self._emit(ticket, ending)
         if ending.why == DEVICE_FAILED:
             # Its worker ends this process. To the others that is a lost engine: one device has failed, not several.
             time.sleep(_LAST_SECONDS)
             os._exit(1)
 
-    def _say(self, ticket: int, what: Chunk | Ending) -> None:
+    def _emit(self, ticket: int, event: Chunk | Ending) -> None:
         def put() -> None:
-            if ticket in self._said:
-                self._said[ticket].put_nowait(what)
+            if ticket in self._events:
+                self._events[ticket].put_nowait(event)
 
         assert self._loop is not None, "there is a ticket"
         self._loop.call_soon_threadsafe(put)

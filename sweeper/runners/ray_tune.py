@@ -1,7 +1,7 @@
 """Trains trials on Ray Tune: many at once, each with its share of a GPU, on one machine or a cluster.
 
-A fresh `Tuner` runs at every launch: the study, not Tune's snapshots, remembers trials. What Tune sees of a sweep is in
-`tune_adapters`. docs/decisions/0002-ray-tune-behind-a-director.md says why.
+A fresh `Tuner` runs at every launch: the study, not Tune's snapshots, holds the trials. Tune's view of a sweep is in
+`tune_adapters`. The reasons are in docs/decisions/0002-ray-tune-behind-a-director.md.
 """
 
 import logging
@@ -24,7 +24,7 @@ from sweeper.trial import OpenEngine, Train
 _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # A trial that asks for no GPU sees none, rather than all of them.
+    # A trial without a GPU sees none, rather than all of them.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -60,9 +60,9 @@ class RayTune:
         cpu: cores for each trial.
         gpu: GPUs for each trial; a fraction shares a device. `share_gpus` may still change it.
         address: a running cluster's address, or `auto`; None starts Ray on this machine.
-        insecure: whether a cluster will do that takes commands from anybody who can reach it.
-        logical: `num_cpus` and `num_gpus` to pretend to have, for a Ray that is started here.
-        imports: modules that workers of a Ray that is started here import before they have a trial.
+        insecure: whether to accept a cluster that takes commands from anybody who can reach it.
+        logical: `num_cpus` and `num_gpus` to pretend to have, if Ray is started here.
+        imports: modules that workers import before their first trial, if Ray is started here.
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class RayTune:
             raise
         self._joined = True
         if self.slots < 1:
-            asked = f"{self._capacity.cpu:g} CPU and {self._capacity.gpu:g} GPU"
+            needed = f"{self._capacity.cpu:g} CPU and {self._capacity.gpu:g} GPU"
             remedy = "lower resources.cpu or resources.gpu, as in --set resources.gpu=0"
-            message = f"resources: a trial asks for {asked}; {_available()}; {remedy}"
+            message = f"resources: a trial needs {needed}; {_available()}; {remedy}"
             self.__exit__(None, None, None)
             raise UserError(message)
         return self
@@ -121,7 +121,7 @@ class RayTune:
     def on_a_gpu(self, function: Callable[[], Answer]) -> Answer:
         """See `SharesGpus`."""
 
-        # Ended after its call, the worker leaves no CUDA context behind.
+        # The worker ends after its call, and leaves no CUDA context behind.
         @ray.remote(num_cpus=self._capacity.cpu, num_gpus=1, max_retries=0, max_calls=1)
         def call() -> Answer:
             return function()
@@ -138,7 +138,7 @@ class RayTune:
         self._open_engine = open_engine
 
     def run(self, train: Train, director: Director) -> None:
-        """Train what the director asks for until it has no more. Raises what the director raised."""
+        """Train the director's trials until it has no more. Raises the director's exceptions."""
         with ExitStack() as starting:
             starting.enter_context(_STARTING)
             adapter = Adapter(director, self._capacity, starting.close)
@@ -173,16 +173,16 @@ class RayTune:
             ),
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        lost_workers.are_lost_trials()
+        lost_workers.make_them_lost_trials()
         tuner.fit()
 
     def _resources(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """What a trial of this configuration gets."""
+        """The cores and the share of a GPU for a trial of this configuration."""
         return tune.PlacementGroupFactory([{"CPU": self._capacity.cpu, "GPU": config["gpu"]}])
 
 
 class _Nodes:
-    """What each node has; looks again when it has not looked for a while: nodes join and leave."""
+    """The resources of each node, read again after a while: nodes join and leave."""
 
     def __init__(self) -> None:
         self._found: Nodes = ()

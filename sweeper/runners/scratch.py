@@ -1,6 +1,6 @@
-"""Temporary folders of this process, and an end to those that killed processes left.
+"""Temporary folders of this process; those that killed processes left are removed.
 
-Each is locked as long as its process lives, and a lock dies with its process: a folder that can be locked is nobody's.
+Each is locked while its process lives, and a lock ends with its process: a folder that can be locked is abandoned.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from typing import IO
 _PREFIX = "sweeper-"
 _LOCK = "lock"
 _YOUNG_SECONDS = 3600
-"""A folder without a lock may be a second old, and about to get one."""
+"""A younger folder without a lock may be about to get one."""
 _locks: dict[Path, IO[bytes]] = {}
 
 

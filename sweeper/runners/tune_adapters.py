@@ -1,7 +1,7 @@
-"""What Ray Tune sees of a sweep: a trainable, a searcher and a scheduler, all of them thin adapters to one `Director`.
+"""Ray Tune's view of a sweep: a trainable, a searcher and a scheduler, all of them thin adapters to one `Director`.
 
-Tune swallows what a searcher or a scheduler raises and makes a failed trial of it; so the first exception is kept here
-and raised again when the run is over.
+Tune turns an exception of a searcher or a scheduler into a failed trial; so the first exception is kept here and raised
+again when the run is over.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from sweeper.stats.events import DEVICE_FAILED, ERROR, FINISHED, HOST_MEMORY, NO
 from sweeper.trial import Assignment, Chunk, Train
 
 _REMEMBERED = 50
-"""Trials that Tune may have before those that ended are forgotten."""
+"""Trials that Tune may hold before those that ended are removed."""
 
 
 class TrialActor(tune.Trainable):
@@ -38,7 +38,7 @@ class TrialActor(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """Let go of the training function: what it has begun elsewhere ends with it."""
+        """Close the training function's generator, which ends its work in other processes."""
         self._chunks = None
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ class TrialActor(tune.Trainable):
         self._text, self._state = config["assignment"], config["state"]
 
     def step(self) -> dict[str, Any]:
-        """Train for one chunk; what the training function raises is an outcome."""
+        """Train for one chunk. An exception of the training function is the trial's outcome."""
         try:
             if self._chunks is None:
                 state = None if self._state is None else ray.get(self._state)
@@ -83,10 +83,10 @@ class Adapter:
         self._shares: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles what it is handed when the Tuner is made; the director stays in this process
+        return {}  # Tune pickles its searcher when the Tuner is made; the director stays in this process
 
     def guarded(self, call: Callable[[], Any], otherwise: Any) -> Any:
-        """What the call returns; `otherwise` once anything has gone wrong."""
+        """The result of the call; `otherwise` after the first exception."""
         if self.error is not None:
             return otherwise
         try:
@@ -96,10 +96,10 @@ class Adapter:
             return otherwise
 
     def next_trial(self, trial_id: str) -> dict[str, Any] | Wait | None:
-        """See `Director`; a trial as Tune's configuration: the assignment, and the share of a GPU that it gets."""
+        """See `Director`; the trial as Tune's configuration: its assignment and its share of a GPU."""
         self._begun()
         if not self.assigned:
-            self.tick()  # Tune may ask for minutes without a round of its loop where there is no room at all
+            self.tick()  # without a free slot, Tune may call this for minutes without a round of its loop
         if len(self.assigned) >= self._capacity.slots and self.error is None and not self._director.stopping:
             return WAIT
         assignment = self.guarded(self._director.next_trial, None)
@@ -111,18 +111,18 @@ class Adapter:
         return {"assignment": assignment.to_json(), "state": state, "gpu": self._capacity.gpu}
 
     def report(self, number: int, chunk: Chunk) -> Ending | None:
-        """See `Director`; stops the trial once anything has gone wrong."""
+        """See `Director`; stops the trial after the first exception."""
         ending: Ending | None = self.guarded(lambda: self._director.report(number, chunk), Ending("stopped"))
         return ending
 
     def end(self, trial_id: str, ending: Ending) -> None:
-        """Tell the director once how a trial ended, whichever of Tune's roads the news takes."""
+        """Report once how a trial ended: Tune calls several hooks for one ending."""
         number = self.assigned.pop(trial_id, None)
         if number is None:
             return
-        had = self._shares.pop(trial_id)
-        if self._capacity.grant_more_memory(had, ending):
-            why = f"out of memory with {had:g} GPU; it and those after it get {self._capacity.gpu:g}"
+        share = self._shares.pop(trial_id)
+        if self._capacity.grant_more_memory(share, ending):
+            why = f"out of memory with {share:g} GPU; it and those after it get {self._capacity.gpu:g}"
             self.guarded(lambda: self._director.requeue(number, why), None)
         else:
             self.guarded(lambda: self._director.end(number, ending), None)
@@ -132,10 +132,10 @@ class Adapter:
         self.guarded(self._director.tick, None)
 
     def forget(self, trials: list[Any]) -> None:
-        """Let go of trials that have ended: Tune keeps 30 kB of each, and looks through all of them in every round.
+        """Remove trials that have ended: Tune keeps 30 kB of each, and looks through all of them in every round.
 
         Args:
-            trials: Tune's own list, the last of which stays: Tune asks whether there was any.
+            trials: Tune's own list; the last one stays, because Tune checks that there was one.
         """
         if len(trials) < _REMEMBERED or self.controller is None:
             return
@@ -147,46 +147,46 @@ class Adapter:
 
 
 class Searcher(search.Searcher):
-    """Asks the director for trials."""
+    """Gets trials from the director."""
 
     def __init__(self, adapter: Adapter):
         super().__init__()
         self._adapter = adapter
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
-        """Ask the director for a trial."""
+        """The next trial of the director."""
         config = self._adapter.next_trial(trial_id)
         if config is None:
             return search.Searcher.FINISHED
         return None if config == WAIT else config
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the scheduler hears it first."""
+        """Nothing: the scheduler is called first."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study remembers."""
+        """Nothing: the study holds the trials."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: every launch is a fresh Tuner."""
 
 
 class Scheduler(schedulers.FIFOScheduler):
-    """Hands chunks to the director and stops the trials it has done with."""
+    """Passes chunks to the director and stops the trials that it ends."""
 
     def __init__(self, adapter: Adapter):
         super().__init__()  # type: ignore[no-untyped-call]  # ray
         self._adapter = adapter
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Nothing but to know the controller."""
+        """Keep the controller, for `Adapter.forget`."""
         self._adapter.controller = tune_controller
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Hand a chunk to the director; stop the trial when it says so."""
+        """Pass a chunk to the director; stop the trial if the director ends it."""
         number = self._adapter.assigned.get(trial.trial_id)
         if number is None:
             return str(self.STOP)
-        trial.config["state"] = None  # it has arrived: let it go
+        trial.config["state"] = None  # it has arrived and need not be held
         ending = self._adapter.report(number, result.pop("chunk"))
         if ending is None:
             return str(self.CONTINUE)
@@ -208,9 +208,9 @@ class Scheduler(schedulers.FIFOScheduler):
 
 
 class Clock(progress_reporter.TrialProgressCallback):
-    """Lets the director look at the time in every round of Tune's loop.
+    """Calls `tick` in every round of Tune's loop.
 
-    It stands where Tune would put its own reporter, which says nothing at our verbosity and holds every trial.
+    It takes the place of Tune's own reporter, which prints nothing at our verbosity and holds every trial.
     """
 
     def __init__(self, adapter: Adapter):
@@ -219,13 +219,13 @@ class Clock(progress_reporter.TrialProgressCallback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Nothing: the scheduler hears it."""
+        """Nothing: the scheduler does it."""
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Nothing: the scheduler hears it."""
+        """Nothing: the scheduler does it."""
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Nothing: the scheduler hears it."""
+        """Nothing: the scheduler does it."""
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """One round of Tune's loop is over."""
@@ -242,7 +242,7 @@ def _loss(trial: Any) -> Ending:
 
 
 def cause_of(error: Exception) -> str:
-    """Which of the causes in `sweeper.sweep.retries` an error of Tune's is."""
+    """The cause, of those in `sweeper.sweep.retries`, that an error of Tune's stands for."""
     reason = error.cause if isinstance(error, LostWorkerError) else error
     if isinstance(reason, BrokenWorkerError):
         return DEVICE_FAILED
@@ -250,10 +250,10 @@ def cause_of(error: Exception) -> str:
         return HOST_MEMORY
     if not isinstance(reason, ray.exceptions.RayError) or isinstance(reason, ray.exceptions.RayTaskError):
         return ERROR
-    if getattr(reason, "actor_init_failed", False):  # our own `setup` raised: what the worker imports, for one
+    if getattr(reason, "actor_init_failed", False):  # our own `setup` raised, at an import for example
         return ERROR
-    # A connection that closed, and no word of a dead process from its node, which sends one within a second.
+    # The connection closed, and the node, which reports a dead process within a second, reported none.
     if isinstance(reason, ray.exceptions.ActorUnavailableError):
         return NODE_LOST
-    # Ray tells the two apart in words alone.
+    # Only the text of Ray's error distinguishes the two.
     return NODE_LOST if "node has died" in str(reason) or "preempted" in str(reason) else WORKER_KILLED

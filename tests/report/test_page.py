@@ -70,11 +70,6 @@ def test_nothing_is_fetched_and_everything_has_words(real: ReportData) -> None:
     assert elements.all("html") == [{"lang": "en"}]
 
 
-def test_only_a_page_that_is_watched_asks_again() -> None:
-    assert 'http-equiv="refresh"' not in page.html(MADE_UP)
-    assert '<meta http-equiv="refresh" content="5">' in page.html(MADE_UP, refresh=5)
-
-
 def test_the_write_up_says_the_same_in_markdown() -> None:
     assert page.markdown(MADE_UP) == (
         "# made-up\n\nWhich configuration is the fastest?\n\n## Verdict\n\n"

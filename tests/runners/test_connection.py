@@ -165,10 +165,9 @@ def test_a_cluster_is_used_with_its_token_and_without_one_only_where_nobody_else
     demands = f"--address {locked.address}: the cluster demands a token, and"
     host = unlocked.address.partition(":")[0]
     refused = (
-        f"--address {unlocked.address}: this cluster takes commands without a token: whoever reaches {host} can run "
-        "code there and read what you keep there; start it with one (`ray get-auth-token --generate`, the file on "
-        "every node, RAY_AUTH_MODE=token for every `ray start`; docs/cluster.md), or go on all the same with "
-        "--insecure"
+        f"--address {unlocked.address}: this cluster takes commands without a token: anybody who reaches {host} can "
+        "run code and read files there; start it with one (`ray get-auth-token --generate`, the file on every "
+        "node, RAY_AUTH_MODE=token for every `ray start`; docs/cluster.md), or continue with --insecure"
     )
     assert answers(cases, tmp_path) == [
         "3 places, token",

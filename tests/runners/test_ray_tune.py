@@ -86,7 +86,7 @@ def test_a_trial_that_fits_nowhere_is_an_error_that_names_what_there_is() -> Non
     with pytest.raises(UserError) as raised, RayTune(cpu=1, gpu=3):
         pass
     assert str(raised.value) == (
-        "resources: a trial asks for 1 CPU and 3 GPU; this machine has 8 CPU and 2 GPU; "
+        "resources: a trial needs 1 CPU and 3 GPU; this machine has 8 CPU and 2 GPU; "
         "lower resources.cpu or resources.gpu, as in --set resources.gpu=0"
     )
 

@@ -45,7 +45,7 @@ def add_norm(
         bias, gain, shift: [R, width].
     """
     if triton.serve(x) or kernels.serve(x):
-        return _norm_for(x).apply(x, residual, bias, gain, shift)  # type: ignore[no-any-return,no-untyped-call]
+        return _AddNorm.apply(x, residual, bias, gain, shift)  # type: ignore[no-any-return,no-untyped-call]
     normal = F.layer_norm(x + residual + bias[:, None], x.shape[-1:], eps=_EPSILON)
     return torch.addcmul(shift[:, None], normal, gain[:, None])
 
@@ -53,7 +53,7 @@ def add_norm(
 def norm(x: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """LayerNorm(x) * gain + shift: x [R, n, width], gain and shift [R, width]."""
     if triton.serve(x) or kernels.serve(x):
-        return _norm_for(x).apply(x, None, None, gain, shift)  # type: ignore[no-any-return,no-untyped-call]
+        return _AddNorm.apply(x, None, None, gain, shift)  # type: ignore[no-any-return,no-untyped-call]
     return torch.addcmul(shift[:, None], F.layer_norm(x, x.shape[-1:], eps=_EPSILON), gain[:, None])
 
 
@@ -199,9 +199,16 @@ class _AddNorm(torch.autograd.Function):
         shift: torch.Tensor,
     ) -> torch.Tensor:
         x, residual = x.contiguous(), None if residual is None else residual.contiguous()
-        y, scale = torch.empty_like(x), x.new_empty(x.shape[:2])
-        normal = torch.empty_like(x) if residual is None else residual.detach()
-        kernels.call("add_norm", x, residual, bias, gain, shift, gain.stride(0), y, normal, scale, *x.shape)
+        y = torch.empty_like(x)
+        ctx.by_triton = triton.serve(x)
+        if ctx.by_triton:
+            from sweeper.training.ops.triton import norm  # noqa: PLC0415  # Triton may be missing
+
+            normal, scale = norm.forward(x, residual, bias, gain, shift, y)
+        else:
+            scale = x.new_empty(x.shape[:2])
+            normal = torch.empty_like(x) if residual is None else residual.detach()
+            kernels.call("add_norm", x, residual, bias, gain, shift, gain.stride(0), y, normal, scale, *x.shape)
         ctx.save_for_backward(gain)
         ctx.normal, ctx.scale = normal, scale
         return y
@@ -211,48 +218,18 @@ class _AddNorm(torch.autograd.Function):
         (gain,) = ctx.saved_tensors
         dy, normal = dy.contiguous(), ctx.normal
         runs, rows, width = normal.shape
-        dx, sums = torch.empty_like(normal), normal.new_empty(runs, 3, width)
-        kernels.call("add_norm_backward", dy, normal, ctx.scale, gain, gain.stride(0), dx, sums, runs, rows, width)
-        added = ctx.needs_input_grad[1]
-        return dx, dx if added else None, sums[:, 2] if added else None, sums[:, 0], sums[:, 1]
+        if ctx.by_triton:
+            from sweeper.training.ops.triton import norm  # noqa: PLC0415
 
-
-class _NormOnGPU(torch.autograd.Function):
-    """`_AddNorm` by Triton's kernels."""
-
-    @staticmethod
-    def forward(  # noqa: PLR0917  # autograd passes them so
-        ctx: Any,
-        x: torch.Tensor,
-        residual: torch.Tensor | None,
-        bias: torch.Tensor | None,
-        gain: torch.Tensor,
-        shift: torch.Tensor,
-    ) -> torch.Tensor:
-        from sweeper.training.ops.triton import norm  # noqa: PLC0415  # Triton may be missing
-
-        x, residual = x.contiguous(), None if residual is None else residual.contiguous()
-        y = torch.empty_like(x)
-        ctx.normal, ctx.scale = norm.forward(x, residual, bias, gain, shift, y)
-        ctx.save_for_backward(gain)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        from sweeper.training.ops.triton import norm  # noqa: PLC0415
-
-        (gain,) = ctx.saved_tensors
-        runs, rows, width = ctx.normal.shape
-        parts = dy.new_empty(runs, norm.parts(rows, width), 3 * width)
-        dx = norm.backward(dy.contiguous(), ctx.normal, ctx.scale, gain, parts)
-        dgain, dshift, dbias = torch.split(parts.sum(1), width, dim=1)
+            parts = dy.new_empty(runs, norm.parts(rows, width), 3 * width)
+            dx = norm.backward(dy, normal, ctx.scale, gain, parts)
+            dgain, dshift, dbias = torch.split(parts.sum(1), width, dim=1)
+        else:
+            dx, sums = torch.empty_like(normal), normal.new_empty(runs, 3, width)
+            kernels.call("add_norm_backward", dy, normal, ctx.scale, gain, gain.stride(0), dx, sums, runs, rows, width)
+            dgain, dshift, dbias = sums.unbind(1)
         added = ctx.needs_input_grad[1]
         return dx, dx if added else None, dbias if added else None, dgain, dshift
-
-
-def _norm_for(x: torch.Tensor) -> type[torch.autograd.Function]:
-    """Whose kernels serve this tensor."""
-    return _NormOnGPU if triton.serve(x) else _AddNorm
 
 
 class _Spread(torch.autograd.Function):
