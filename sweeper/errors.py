@@ -63,7 +63,7 @@ class StorageError(SweeperError):
 
 
 class Interrupted(SweeperError):
-    """Ctrl-C, or another signal that asks a launch to end; finished work is kept."""
+    """Ctrl-C, or another signal that ends a launch; finished work is kept."""
 
     exit_code = 130
 

@@ -142,15 +142,15 @@ class Engine(Protocol):
     def __len__(self) -> int: ...
 
     def admit(self, assignment: Assignment) -> None:
-        """Begin a trial, or go on with it from its state; raises what ends it at once."""
+        """Begin a trial, or continue it from its state. Raises an exception if it cannot train."""
         ...
 
     def remove(self, number: int) -> None:
-        """Let a trial go, if it is still there."""
+        """Remove a trial, if it is still there."""
         ...
 
     def step(self) -> Sequence[tuple[int, Chunk | BaseException | None]]:
-        """Train for a moment: of some trials their next chunk, the exception that ended them, or None at their end."""
+        """Train for a moment. Returns trials with their next chunk, the exception that ended them, or None if over."""
         ...
 
 

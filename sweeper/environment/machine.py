@@ -1,4 +1,4 @@
-"""What this machine has, found without importing torch or ray."""
+"""The resources of this machine, found without importing torch or ray."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def cores() -> int:
 
 
 def _allotted(environment: Mapping[str, str]) -> list[int]:
-    """What SLURM allotted to this step; nothing outside of SLURM."""
+    """The resources that SLURM allotted to this step; none outside of SLURM."""
     names = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE") if "SLURM_JOB_ID" in environment else ()
     found = [environment[name] for name in names if environment.get(name, "").isdecimal()]
     return [int(each) for each in found[:1]]
@@ -69,7 +69,7 @@ def _limit(group: Path) -> Iterator[tuple[float, float]]:
 
 
 def have_a_home() -> None:
-    """Name a home folder that does not exist where there is none: Ray and torch ask for one when they are imported."""
+    """Set HOME to a folder that does not exist if there is none: Ray and torch need one when they are imported."""
     try:
         Path.home()
     except RuntimeError:

@@ -31,7 +31,7 @@ _IMPORTED: dict[type, str] = {}
 
 
 def collect(space: Path, own: type) -> dict[str, Any]:
-    """What is known about this launch, as plain data.
+    """Facts about this launch, as plain data.
 
     Args:
         space: its space.yaml.
@@ -78,7 +78,7 @@ def versions() -> dict[str, str | None]:
 
 
 def code(own: type) -> dict[str, str]:
-    """What outcomes depend on besides the space.yaml: file -> hash of its content, and torch's version.
+    """The code that outcomes depend on: file -> hash of its content, and torch's version.
 
     Of a user's own task it is the file of its class, and none of those that this one imports.
 
@@ -145,7 +145,7 @@ def _git(folder: Path) -> dict[str, Any] | None:
 
 
 def _run(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None where there is no git or no repository."""
+    """The output of git; None without git or a repository."""
     command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20, check=False)

@@ -34,7 +34,7 @@ class SweepFolder:
 
     @property
     def decisions(self) -> Path:
-        """What `stop: thaw` has decided, a record a line."""
+        """The decisions of `stop: thaw`, a record a line."""
         return self.root / "decisions.jsonl"
 
     @property

@@ -116,7 +116,7 @@ def _file(name: str) -> str:
 
 
 def _digest(script: str) -> str:
-    """What the page's content security policy allows to run: this script and no other."""
+    """The digest with which the page's content security policy allows this script and no other."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 

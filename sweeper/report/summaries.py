@@ -86,8 +86,8 @@ def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[in
     if not trials:
         return {}
     first = _first_confirmations(folder)
-    asked = {*trials, *(trial for trial, before in first.items() if before in trials)}
-    wanted = ", ".join(str(int(trial)) for trial in sorted(asked))
+    needed = {*trials, *(trial for trial, before in first.items() if before in trials)}
+    wanted = ", ".join(str(int(trial)) for trial in sorted(needed))
     rows = frame(
         folder,
         f"""

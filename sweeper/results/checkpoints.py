@@ -29,7 +29,7 @@ class Checkpoint:
         trained: replicates that are over; those after them are in training, or next.
         columns: the curve so far, as `sweeper.trial.join` makes it.
         device: where it was trained.
-        state: what training gave to go on from (`Chunk.state`); None between two stages of a race.
+        state: training state to resume from (`Chunk.state`); None between two stages of a race.
         started: when the trial was first started, UTC.
         seconds: time spent on the trial so far.
         retries: why it has been started again, each time.

@@ -196,7 +196,7 @@ def _usual(logs: Floats) -> float:
 
 
 def explanations(curve: Curve, found: Inversion, near_zero: float) -> tuple[Explanation, ...]:
-    """What the inversion could have been, in the order of `Explanation`; none, one or several.
+    """Possible explanations of the inversion, in the order of `Explanation`; none, one or several.
 
     A check whose column is missing does not apply. "Around" is from five evaluations before its start to five after its
     end: smoothing may have moved it by as many.

@@ -15,7 +15,7 @@ from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results.parts import fingerprint, joined, table
 
 Answer: TypeAlias = pa.Table
-"""What a query gives: an Arrow table."""
+"""The result of a query: an Arrow table."""
 
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection

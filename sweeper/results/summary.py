@@ -78,7 +78,7 @@ def summarise(
     """A trial's summary from its curves.
 
     Args:
-        assignment: what was trained.
+        assignment: the trial.
         columns: the trial's curves, as `sweeper.trial.join` makes them; empty when it failed at once.
         ending: how it ended.
         limit: where the restricted mean is restricted, on the objective's clock.

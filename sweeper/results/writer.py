@@ -43,7 +43,7 @@ class Writer:
 
     Raises:
         UserError: the folder holds tables or pending trials of another schema version, or damaged ones.
-        StorageError: what was pending could not be folded; it still is.
+        StorageError: pending trials could not be folded; they stay pending.
     """
 
     def __init__(

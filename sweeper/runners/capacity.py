@@ -37,7 +37,7 @@ class Capacity:
 
     @property
     def most_on_a_gpu(self) -> int:
-        """The most trials that one GPU's part of the cores is enough for; 0 if no node has a GPU and cores for a trial."""
+        """The most trials that one GPU's part of the cores is enough for; 0 if no node fits a trial."""
         fitting = [node for node in self.nodes() if self._on(node, 1)]
         return max((max(math.floor(self._by_cpu(node) / math.floor(node["GPU"])), 1) for node in fitting), default=0)
 

@@ -71,7 +71,7 @@ class SharesGpus(Runner, Protocol):
 
     @property
     def most_on_a_gpu(self) -> int:
-        """The most trials that one GPU's part of the cores is enough for; 0 if no node has a GPU and cores for a trial."""
+        """The most trials that one GPU's part of the cores is enough for; 0 if no node fits a trial."""
         ...
 
     def on_a_gpu(self, function: Callable[[], Answer]) -> Answer:

@@ -85,12 +85,12 @@ def _chunks(host: Any, assignment: Assignment) -> Iterator[Chunk]:
     ticket = ray.get(host.admit.remote(assignment.to_json(), state))
     try:
         while True:
-            said: Chunk | Ending | None = ray.get(host.fetch.remote(ticket))
-            if isinstance(said, Chunk):
-                yield said
-            elif said is not None and said != FINISHED:
-                raise EndedError(said)
-            if said == FINISHED or (isinstance(said, Chunk) and said.last):
+            event: Chunk | Ending | None = ray.get(host.fetch.remote(ticket))
+            if isinstance(event, Chunk):
+                yield event
+            elif event is not None and event != FINISHED:
+                raise EndedError(event)
+            if event == FINISHED or (isinstance(event, Chunk) and event.last):
                 return
     finally:
         host.remove.remote(ticket)

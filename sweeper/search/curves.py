@@ -37,7 +37,7 @@ def marks(evaluations: int) -> npt.NDArray[np.int64]:
 
 
 def features(signals: Numbers, at: npt.NDArray[np.int64], shares: Sequence[int]) -> Numbers:
-    """What curves look like at some marks.
+    """Features of curves at some marks.
 
     Args:
         signals: [..., operations, E, S], what was logged at each evaluation; after a run's end its last value.

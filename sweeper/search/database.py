@@ -19,7 +19,7 @@ from sweeper.search.storage import Description, Storage, one_line
 _PATIENCE_SECONDS = 10
 """How long a server may take to answer."""
 _TABLES = "Optuna's tables"
-"""What the lock is about under which they are created."""
+"""The key of the lock under which they are created."""
 
 
 class Database(Storage):
@@ -131,9 +131,9 @@ def _parsed(url: str) -> URL:
 
 
 def _options(url: URL) -> dict[str, Any]:
-    """What the driver is told beside the URL."""
-    asked = "connect_timeout" in url.query or "PGCONNECT_TIMEOUT" in os.environ
-    return {"connect_timeout": _PATIENCE_SECONDS} if url.drivername == "postgresql+psycopg" and not asked else {}
+    """Arguments of the driver beside the URL."""
+    given = "connect_timeout" in url.query or "PGCONNECT_TIMEOUT" in os.environ
+    return {"connect_timeout": _PATIENCE_SECONDS} if url.drivername == "postgresql+psycopg" and not given else {}
 
 
 def _key(subject: str) -> int:

@@ -23,7 +23,7 @@ def recorded(parameter: Choice | Int | Float) -> BaseDistribution:
 
 
 def drawn(parameter: Choice | Int | Float) -> BaseDistribution:
-    """What the sampler draws.
+    """The distribution that the sampler draws from.
 
     Of a choice the index, which has an order where its values are numbers in order. Whole numbers and steps are drawn
     as real numbers, half a step wider on both sides, and rounded: Optuna's densities of whole numbers take ten times as
@@ -42,7 +42,7 @@ def drawn(parameter: Choice | Int | Float) -> BaseDistribution:
 
 
 def stepped(parameter: Choice | Int | Float) -> BaseDistribution:
-    """What the sampler by Gaussian process draws: whole numbers as they are, of a choice the index."""
+    """The distribution for the Gaussian process: whole numbers as they are, a choice as its index."""
     if not isinstance(parameter, Choice):
         return recorded(parameter)
     return IntDistribution(0, len(parameter.choice) - 1) if in_order(parameter.choice) else drawn(parameter)
@@ -64,7 +64,7 @@ def rounded(parameter: Choice | Int | Float, value: Any) -> Any:
 
 
 def label(parameter: Choice | Int | Float, coordinate: Any) -> Any:
-    """What the record holds of a coordinate: of a choice its value, which people can read."""
+    """A coordinate as the record holds it: a choice by its value, which people can read."""
     return _labels(parameter)[coordinate] if isinstance(parameter, Choice) else coordinate
 
 

@@ -88,7 +88,7 @@ class Places:
 
 @dataclass(frozen=True)
 class RunTimes:
-    """What is known of N runs.
+    """The times of N runs, as far as they are known.
 
     Attributes:
         configuration: [N], index into the places.
@@ -119,7 +119,7 @@ class EventGp:
 
     Args:
         places: of the configurations that have runs.
-        runs: what is known of them.
+        runs: their times.
         hyper: hyperparameters.
         replicates: seeds 0, 1, ... whose mean is wanted of a configuration; a configuration's mean over all of them is
             known once they are over.

@@ -170,7 +170,7 @@ class EventSampler(optuna.samplers.BaseSampler):
         return self._all_of(encoding, chosen)
 
     def _runs(self, trials: Sequence[FrozenTrial], configuration: npt.NDArray[np.int64]) -> tuple[RunTimes, int]:
-        """What the trials say, and on how many common seeds they ran."""
+        """The times of the trials' runs, and the number of common seeds."""
         over = np.array([each.state == TrialState.COMPLETE for each in trials])
         time = np.array([self._time(each) for each in trials])
         labels = [each.user_attrs.get(SEED) for each in trials]

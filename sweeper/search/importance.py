@@ -27,7 +27,7 @@ _SHARE, _BEST = 0.1, 5
 
 @dataclass(frozen=True)
 class Importances:
-    """What the parameters have to do with being among the best.
+    """The importance of parameters for being among the best trials.
 
     Attributes:
         shares: parameter -> its share of all importance, the largest first; they add up to 1.
@@ -49,8 +49,8 @@ def importances(
 
     Args:
         parameters: key -> parameter.
-        trials: the values of the parameters that apply to a trial, and what the sampler was told. Trials that lie
-            outside the space, as a baseline may, are left out.
+        trials: the values of the parameters that apply to a trial, and the value reported to the sampler. Trials
+            outside the space, such as some baselines, are left out.
 
     Returns None for fewer than `FEWEST` trials, and where no trials are better than the others.
     """

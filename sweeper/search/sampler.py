@@ -1,6 +1,6 @@
 """Which coordinates next: Optuna's samplers over the space's fixed coordinates, in memory.
 
-The sampler is told coordinates and values and nothing else; what survives a crash is the study's business
+The sampler gets coordinates and values and nothing else; the study keeps what must survive a crash
 (`sweeper.search.study`). So a suggestion costs no write, and the sampler may forget: TPE weighs old results less and
 less, and models the best and the newest ones alone, so that asking stays fast after 10,000 trials.
 """
@@ -88,15 +88,15 @@ class _Known:
 
 
 class Suggestions:
-    """A stream of coordinates that learns from what it is told.
+    """A stream of coordinates that learns from the values of earlier ones.
 
     Args:
         distributions: of every coordinate.
         sampler: which one, its seed and its start-up trials.
-        seen: tells coordinates that are not worth asking for.
+        seen: whether coordinates have been run, so that they are not drawn again.
         places: how many of the best trials TPE may call good at most (see `capping`).
         earlier: trials that earlier launches opened: a reopened stream must not repeat itself.
-        absent: tells where coordinates do not apply; for the Gaussian process, which draws `dimensions.stepped` ones.
+        absent: where coordinates do not apply; for the Gaussian process, which draws `dimensions.stepped` ones.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Suggestions:
         self._study = self._empty()
 
     def ask(self) -> tuple[int, Coordinates]:
-        """The next coordinates, and the handle under which their value may be told."""
+        """The next coordinates, and the handle under which their value may be reported."""
         trial = self._study.ask(self._distributions)
         handle = self._take_in(trial.params)
         self._numbers[handle] = trial.number
@@ -163,14 +163,14 @@ class Suggestions:
         self._study.tell(self._numbers.pop(handle), state=TrialState.FAIL)
 
     def forget(self, handle: int) -> Coordinates:
-        """Take back what was told of coordinates: their trial runs again. Returns the coordinates."""
+        """Take back the value of coordinates: their trial runs again. Returns the coordinates."""
         known = self._known[handle]
         known.value = None
         self._rebuild([each for each in self._numbers if each != handle] + [handle])
         return self._named(known)
 
     def coordinates(self, handle: int) -> Coordinates:
-        """What was asked or added under a handle."""
+        """The coordinates of a handle."""
         return self._named(self._known[handle])
 
     def _take_in(self, coordinates: Coordinates, value: float | None = None) -> int:
@@ -197,7 +197,7 @@ class Suggestions:
             self._rebuild(kept)
 
     def _worth(self, handles: Collection[int]) -> list[int]:
-        """What is worth keeping: once they are many, what runs, the best and the newest alone."""
+        """The trials to keep: once they are many, those that run, the best and the newest."""
         if len(handles) <= 2 * self._newest:
             return list(handles)
         finished = [(known.value, handle) for handle, known in self._known.items() if known.value is not None]

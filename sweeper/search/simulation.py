@@ -84,10 +84,10 @@ class RecordedTrial:
 
 @dataclass(frozen=True)
 class Question:
-    """What all trials of a sweep have in common.
+    """The question that all trials of a sweep share.
 
     Attributes:
-        event: what runs wait for.
+        event: of the objective.
         limit: where the restricted mean is restricted, on the objective's clock.
         horizon: steps in a run.
         every: steps between evaluations.

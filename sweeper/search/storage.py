@@ -1,6 +1,6 @@
 """Where a sweep's trials are recorded, so that they survive a killed driver: an Optuna storage.
 
-Two records a trial, each written whole or not at all: one when it opens, one when it is told. What is read back is
+Two records a trial, each written whole or not at all: one when it opens, one with its value. What is read back is
 checked: a record that is damaged, or somebody else's, is refused in words.
 """
 
@@ -37,11 +37,11 @@ _LONGEST_REASON = 200
 
 
 class Description(BaseModel):
-    """What a trial runs.
+    """The configuration and the purpose of a trial.
 
     Attributes:
         number: the trial's number in the study.
-        phase: what it is for.
+        phase: its purpose.
         name: see `sweeper.search.study.Proposal`.
         settings: canonical hyperparameters, all of them: a default may be another one by the time they are read.
         space: of the space that the coordinates are in.
@@ -102,7 +102,7 @@ class Storage(ABC):
 
     @abstractmethod
     def _forget(self, trial_id: int) -> None:
-        """Let go of what Optuna keeps of a trial in memory, and nobody asks for."""
+        """Free the data of a trial that Optuna keeps in memory and nothing reads."""
 
     @abstractmethod
     def close(self) -> None:
@@ -240,7 +240,7 @@ def _recorded(trial: FrozenTrial, number: int) -> StoredTrial:
 
 
 def _kind(distribution: BaseDistribution) -> tuple[Any, ...]:
-    """What two distributions must share to stand under one name in Optuna."""
+    """A key that two distributions must share to have one name in Optuna."""
     if isinstance(distribution, CategoricalDistribution):
         return CategoricalDistribution, distribution.choices
     return type(distribution), getattr(distribution, "log", None)

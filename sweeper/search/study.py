@@ -1,4 +1,4 @@
-"""The Optuna study behind a sweep: remembers every trial, survives a killed driver, and asks the sampler for more.
+"""The Optuna study behind a sweep: remembers every trial, survives a killed driver, and gets new ones from the sampler.
 
 The record (`sweeper.search.storage`) is the truth about trials. A trial's parameters there are its coordinates in the
 space; the configuration that it really ran and its phase are beside them. Configurations that lie outside the space, as
@@ -41,7 +41,7 @@ class Proposal:
     Attributes:
         number: the trial's number in the study.
         settings: canonical hyperparameters.
-        phase: what it is for.
+        phase: its purpose.
         name: the baseline's name; of a confirmation the number of the trial it repeats, of a search trial that of the
             capped trial it takes up again; otherwise empty.
     """
@@ -93,10 +93,10 @@ class Study:
             number = self._remember(trial.description)
             if trial.value is not None:
                 self._values[number] = trial.value
-        self._teach([trials[number] for number in self._numbers.values()])
+        self._load_history([trials[number] for number in self._numbers.values()])
 
     def unfinished(self) -> list[Proposal]:
-        """Trials that a dead driver left running, to be taken up again."""
+        """Trials that an earlier launch left unfinished."""
         return [self._proposal(number) for number in range(len(self._opened)) if number not in self._values]
 
     def opened(self) -> list[Proposal]:
@@ -130,8 +130,8 @@ class Study:
     def suggest(self) -> Proposal | None:
         """The sampler's next configuration that has not been run; None when there is none left.
 
-        A configuration already run is answered from the record, and the sampler asked for another. It is not told the
-        value once more: copies of the best trials would crowd out the others on its good side.
+        If a configuration has been run, the sampler draws another. Its value is not reported a second time: copies of
+        the best trials would crowd out the others on the sampler's good side.
         """
         for _ in range(0 if self._in_order else _STUBBORN):
             handle, drawn = self._suggestions.ask()
@@ -173,7 +173,7 @@ class Study:
         return Proposal(number, settings, phase, name)
 
     def reopen(self, proposal: Proposal) -> Proposal:
-        """Open a finished trial's configuration once more, under a new number; the sampler forgets what it was told."""
+        """Open a finished trial's configuration once more, under a new number; the sampler forgets its value."""
         handle = self._handles.pop(proposal.number, None)
         coordinates = None if handle is None else self._rounded(self._suggestions.forget(handle))
         number = self._open(coordinates, proposal.settings, proposal.phase, str(proposal.number))
@@ -186,7 +186,7 @@ class Study:
         return self._numbers.get(self._identity(settings))
 
     def tell(self, number: int, value: float) -> None:
-        """Record a trial's value; telling it again changes nothing."""
+        """Record a trial's value and report it to the sampler; a second time it does nothing."""
         if number in self._values:
             return
         self._storage.tell(number, value)
@@ -215,8 +215,8 @@ class Study:
         opened = self._opened[number]
         return Proposal(number, Hyperparameters.model_validate_json(opened.settings), opened.phase, opened.name)
 
-    def _teach(self, trials: Iterable[StoredTrial]) -> None:
-        """Tell the sampler of trials of earlier launches."""
+    def _load_history(self, trials: Iterable[StoredTrial]) -> None:
+        """Report the trials of earlier launches to the sampler."""
         placed = [(trial, self._place(trial)) for trial in trials]
         known = {trial.description.number: (place, trial.value) for trial, place in placed if place is not None}
         self._handles = dict(zip(known, self._suggestions.load(known.values()), strict=True))
@@ -264,7 +264,7 @@ class Study:
         return self._identity(self._space.settings(self._space.decode(coordinates)))
 
     def _rounded(self, drawn: Coordinates) -> Coordinates:
-        """What the sampler draws as real numbers made whole again (see `dimensions.drawn`)."""
+        """Coordinates with the numbers rounded that the sampler draws as real ones (see `dimensions.drawn`)."""
         return {key: dimensions.rounded(parameter, drawn[key]) for key, parameter in self._space.parameters.items()}
 
     def _absent(self, drawn: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.bool_]]:
@@ -280,7 +280,7 @@ class Study:
         return {key: ~applies for key, applies in self._space.applicable(values).items()}
 
     def _seen(self, drawn: Coordinates) -> bool:
-        """Whether what these coordinates mean has been run. In small spaces the sampler asks of the same ones often."""
+        """Whether the configuration at these coordinates has been run. In small spaces samplers repeat themselves."""
         return self._identity_at(*self._rounded(drawn).values()) in self._numbers
 
 

@@ -5,7 +5,7 @@ few; and TPE, which splits trials into a good side and a bad side and looks at n
 2011, "Algorithms for hyper-parameter optimization"; Optuna's `_split_trials`). Let m, the `places`, be at least as
 many as any of them ever takes. The m-th best value, the cap, can only fall as trials finish. So a trial whose lower
 bound exceeds the cap now is beyond the m best for good: neither the incumbent, nor a finalist, nor ever on the good
-side. What it would have scored does not matter, as long as what is told in its place exceeds the cap too.
+side. Its real value does not matter, as long as the value reported in its place exceeds the cap too.
 """
 
 import bisect

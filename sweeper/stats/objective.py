@@ -1,4 +1,4 @@
-"""From the outcomes of a trial's runs to one number: restricted mean time to the event, and what a sampler is told.
+"""From the outcomes of a trial's runs to one number: restricted mean time to the event, and the value to minimise.
 
 Time to the event is right-censored at a limit. RMST(limit), the restricted mean survival time (Royston and Parmar 2013,
 doi:10.1186/1471-2288-13-152), is the mean of min(T, limit): finite whatever was censored, and the area under the
@@ -19,7 +19,7 @@ SHORTEST = 1e-9
 
 @dataclass(frozen=True)
 class Observation:
-    """What the objective needs to know of one run.
+    """One run for the objective.
 
     Attributes:
         time: on the objective's clock: when the event was reached; otherwise how long it had not been.
@@ -65,7 +65,7 @@ def limit_of(clock: Clock, horizon: int, largest_batch: int, horizon_seconds: fl
 
 
 def value(by_operation: Mapping[str, Sequence[Observation]], event: Event, limit: float) -> float:
-    """What the sampler is told, to be minimised: the mean over operations of log RMST.
+    """The value reported to the sampler, which minimises it: the mean over operations of log RMST.
 
     A run that did not reach the event counts as the limit and up to one percent more, the more the further its best
     metric stayed away: a trial none of whose runs reached it ranks after every trial whose runs all did, and a region

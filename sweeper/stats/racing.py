@@ -18,7 +18,7 @@ def stages(first: int, replicates: int) -> tuple[int, ...]:
 
 
 class StagedCap:
-    """What a trial must keep up with, stage by stage.
+    """The cap on a trial's value after each stage: the leader's value there, with some slack.
 
     Args:
         stages: numbers of replicates, the last of them all; a single stage is the lossless cap alone.
@@ -53,7 +53,7 @@ class StagedCap:
         return bound > self.cap(stage)
 
     def reported_value(self, value: float, stage: int) -> float:
-        """What the sampler is told of a trial that was out after some stage: as far behind as it was then.
+        """The value reported to the sampler for a trial that was out after some stage: as far behind as it was then.
 
         A value of fewer replicates is not comparable with one of all; the difference to the leader's, on common seeds,
         is.

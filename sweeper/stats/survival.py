@@ -1,4 +1,4 @@
-"""What a group of runs says about time to an event, on any clock (steps, examples, seconds).
+"""Time to an event in a group of runs, on any clock (steps, examples, seconds).
 
 Kaplan and Meier's curve with its interval, its median, the area under it, and the share of runs that reached the event.
 """

@@ -28,13 +28,13 @@ _CENSORED = {
 
 @dataclass(slots=True)
 class Watch:
-    """What is known of one run so far.
+    """One run so far.
 
     The outcome of a run is `known` once it has reached its event, but with a `tail` it still trains for that many
     updates: for a stopping rule such a run is over, for training it is not.
 
     Attributes:
-        event: what the run waits for.
+        event: of the objective.
         horizon: updates after which the run is censored.
         tail: updates that it still trains after its event has been sustained.
         horizon_seconds: seconds after which it is censored; None for never.
@@ -111,7 +111,7 @@ class Watch:
 
     @property
     def observation(self) -> Observation:
-        """What the objective needs to know: for a run that still trains, how long it has not reached its event."""
+        """The run for the objective; if it still trains, with the time for which it has not reached its event."""
         return Observation(self.time, self.reached is not None, self.best)
 
     def ended(self, ending: Ending) -> Outcome:
@@ -156,7 +156,7 @@ def outcome_of(
     """The outcome of one run from its whole curve and the way its trial ended.
 
     Args:
-        event: what the run was waiting for.
+        event: of the objective.
         steps, values, finite: [E], one entry an evaluation: step, the event's metric, whether the losses were finite.
         ending: how the trial ended.
     """

@@ -1,4 +1,4 @@
-"""Which trial trains next: those taken up again, the baselines, the search, and at last the confirmations."""
+"""Which trial trains next: unfinished trials, the baselines, the search, and at last the confirmations."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
@@ -15,14 +15,14 @@ from sweeper.sweep.stopping import StoppingRule
 class Agenda:
     """The order of a launch's trials.
 
-    Opens the baselines that are missing, and trials that earlier launches capped and that matter now.
+    Opens the baselines that are missing, and reopens trials that earlier launches capped and that matter now.
 
     Args:
         spec, space: the sweep.
-        study: proposes and remembers trials; knows the outcome of every trial in `outcomes`.
+        study: proposes and remembers trials; holds the value of every trial in `outcomes`.
         rule: decides which capped trials matter now.
-        outcomes: those of the trials of earlier launches that are over for good.
-        notice: is called with what the user should know.
+        outcomes: number -> outcome of each trial that earlier launches completed.
+        notice: is called with messages for the user.
 
     Attributes:
         earlier, earlier_confirmed: trials that earlier launches finished, and how many of them were confirmations.
@@ -70,7 +70,7 @@ class Agenda:
         return self._exhausted and bool(self._spec.search)
 
     def next(self, training: Collection[int]) -> Proposal | None:
-        """The next trial to train; None where there is none, or none yet.
+        """The next trial to train; None if there is none, or none yet.
 
         Args:
             training: the trials in training; confirmations wait until there are none.
@@ -96,12 +96,12 @@ class Agenda:
         return self._queue.popleft() if self._queue else None
 
     def close_search(self) -> None:
-        """Train nothing but confirmations from now on; a launch with a larger budget takes up what is left."""
+        """Train only confirmations from now on; a launch with a larger budget continues the other trials."""
         self._closed = True
         self._queue = deque(each for each in self._queue if each.phase == "confirm")
 
     def requeue(self, proposal: Proposal) -> None:
-        """Train a trial next: its next stage, or once more."""
+        """Put a trial first in the queue, for its next stage or for a restart."""
         if not self._closed or proposal.phase == "confirm":
             self._queue.appendleft(proposal)
 
@@ -110,7 +110,7 @@ class Agenda:
         self._paused[proposal.number] = proposal
 
     def ended(self, number: int, ending: Ending) -> None:
-        """Take in how a trial ended."""
+        """Note how a trial ended."""
         if ending.cut_short:
             self._cut_short.add(number)
 

@@ -1,6 +1,6 @@
-"""What the parts of a launch have to say to its user, and the request to stop that any of them may make.
+"""Messages from the parts of a launch to its user, and requests to stop it.
 
-It is made before all of them, and each is given it, or one of its methods, when it is made.
+A `Broadcast` is made before these parts, and its methods are passed to their constructors.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 
 class Broadcast:
-    """Notices out, a stop in. Safe to use from several threads.
+    """Collects notices and the reason to stop. Safe to use from several threads.
 
     Attributes:
-        notices: everything that the user should know, in order.
+        notices: messages for the user, in order.
         shown: how many of them the progress display has shown.
-        stopping: why nothing more is started; empty while that is not so.
+        stopping: why the launch stops; empty while it does not.
     """
 
     def __init__(self) -> None:
@@ -22,16 +22,16 @@ class Broadcast:
         self.stopping = ""
 
     def notice(self, line: str) -> None:
-        """Let the user know, while the progress is shown or else at the end."""
+        """Show the user a line: with the progress, or at the end if progress is no longer shown."""
         self.notices.append(line)
 
     def stop(self, why: str) -> None:
-        """Start nothing more and stop the trials in training; the first reason given counts."""
+        """Stop the launch: no further trial starts, and those in training end. The first reason is kept."""
         self.stopping = self.stopping or why
 
     @contextmanager
     def print_remaining(self, say: Callable[[str], object]) -> Iterator[None]:
-        """When the block ends, print the notices that came too late for the progress display."""
+        """When the block ends, print the notices that the progress display has not shown."""
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""What hardware and versions were found, and whether they fit together."""
+"""The hardware and versions of this machine, and whether they are compatible."""
 
 import platform
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Diagnosis:
 
 
 def examine() -> Diagnosis:
-    """Look at this machine; imports torch to ask it what it sees."""
+    """Examine this machine; imports torch, to see which devices it finds."""
     here = machine.look()
     names = machine.gpu_names()
     facts = {
@@ -49,7 +49,7 @@ def _torch() -> tuple[str, str]:
 
 
 def _kernels() -> str:
-    """Whether the kernels that speed up training on the CPU can be had."""
+    """Whether the C kernels, which speed up training on the CPU, can be compiled."""
     try:
         from sweeper.training.ops import kernels  # noqa: PLC0415  # imports torch
     except ImportError:

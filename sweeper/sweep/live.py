@@ -1,4 +1,4 @@
-"""A trial in training: what its runs have shown so far, and what it has cost."""
+"""A trial in training: its evaluations so far, and the time spent on it."""
 
 import time
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ class LiveTrial:
     """A trial in training.
 
     Attributes:
-        proposal: what it is.
-        assignment: the stage that trains: some of its replicates.
-        replicates: how many it has in all, stages to come included.
+        proposal: the trial.
+        assignment: the stage that trains: some of the replicates.
+        replicates: their number over all stages.
         earlier: the state reached by earlier starts and stages.
         began: when this start began, on the monotonic clock.
         runs: the runs of all stages so far, watched.
-        saved: whether the newest chunk brought a state, so that pausing now loses nothing.
+        saved: whether the newest chunk carried a training state, so that a pause now loses no training.
         started: seconds from the beginning of this start to its first training; None before its first chunk.
     """
 
@@ -50,7 +50,7 @@ class LiveTrial:
         self.began = time.monotonic()
 
     def add(self, chunk: Chunk) -> None:
-        """Take in further evaluations."""
+        """Add further evaluations."""
         if self.started is None:
             self.started = max(time.monotonic() - self.began - self._seconds_in(chunk), 0.0)
         self.saved = chunk.state is not None
@@ -85,7 +85,7 @@ class LiveTrial:
 
     @property
     def known(self) -> bool:
-        """Whether the trial's value is known, so that a stopping rule has nothing left to stop."""
+        """Whether the trial's value is known, so that there is nothing left to stop."""
         return self.stage == self.replicates and self.runs.known
 
     @property

@@ -82,7 +82,7 @@ def open_director(
         study: remembers trials.
         writer: the sweep's tables.
         checkpoints: the states of trials in training.
-        outcomes: what the tables already hold of trials that are over.
+        outcomes: of the trials that the tables hold and that are over.
         curves: reads the curves that the tables hold.
         decisions: holds those of `stop: thaw`.
         board: is kept up to date.

@@ -1,4 +1,4 @@
-"""A summary of what a sweep will do, before it starts: `sweeper check`."""
+"""The plan of a sweep before it starts: `sweeper check`."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
-"""Progress while a sweep runs: a live panel on a terminal, one line a finished trial everywhere else.
+"""Progress while a sweep runs: a live panel on a terminal, otherwise a line for each finished trial.
 
-Both read the scoreboard in a thread of their own, a few times a second; nothing calls back.
+Both read the scoreboard in a thread of their own, a few times a second.
 """
 
 import math
@@ -35,10 +35,10 @@ def show_progress(
     """Show progress until the block ends: live on a terminal, plain lines when piped."""
     if console.is_terminal:
 
-        def picture() -> RenderableType:
+        def rendered() -> RenderableType:
             return panel.render(current_progress(board, broadcast, spec, runner), " (Ctrl-C again stops at once)")
 
-        with Live(get_renderable=picture, console=console, refresh_per_second=2, transient=True):
+        with Live(get_renderable=rendered, console=console, refresh_per_second=2, transient=True):
             yield
         broadcast.shown = len(broadcast.notices)
         return
@@ -109,7 +109,7 @@ def current_progress(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, r
 
 
 def seconds_left(board: Scoreboard, spec: SweepSpec, runner: Runner) -> float | None:
-    """A guess from the trials that have finished; None before there is one or without a limit to count to."""
+    """An estimate from the finished trials; None before the first one, and without a budget."""
     limits = []
     tally = board.tally
     if spec.budget.trials is not None and tally.searched:
@@ -135,7 +135,7 @@ def result_line(finished: Finished, spec: SweepSpec) -> str:
 
 
 def _role(proposal: Proposal) -> str:
-    """What a trial with a name is for."""
+    """The purpose of a trial that has a name."""
     return f"{proposal.name} again" if proposal.phase == "search" else f"{proposal.phase} {proposal.name}"
 
 

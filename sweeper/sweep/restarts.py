@@ -1,4 +1,4 @@
-"""A trial's way through several starts: its checkpoints, and whether it is started once more."""
+"""Trials over several starts: their checkpoints, and devices that fail repeatedly."""
 
 import hashlib
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from sweeper.trial import Assignment
 
 
 class Restarts:
-    """Keeps the state of trials that are not over.
+    """Keeps the states of unfinished trials.
 
     Args:
         checkpoints: where states are kept.
-        notice: is called with what the user should know.
+        notice: is called with messages for the user.
     """
 
     def __init__(self, checkpoints: Checkpoints, notice: Callable[[str], object]):
@@ -25,7 +25,7 @@ class Restarts:
         self._dead_devices = 0
 
     def load(self, assignment: Assignment) -> Checkpoint:
-        """The state that a trial has reached; an empty one where there is none of this assignment.
+        """The state that a trial has reached; an empty one if there is none for this assignment.
 
         Args:
             assignment: the whole trial, all replicates.
@@ -41,7 +41,7 @@ class Restarts:
         self._checkpoints.save(live.number, live.checkpoint(live.whole.replicates, None))
 
     def save_for_restart(self, live: LiveTrial, *why: str) -> None:
-        """Add to a trial's checkpoint what it has cost, and why it is going to be started again."""
+        """Add to a trial's checkpoint the time spent on it, and the reasons for a restart."""
         earlier = live.earlier
         saved = _nothing(earlier.question) if UNUSABLE_STATE in why else self._load(live.number, earlier.question)
         again = replace(saved, started=earlier.started, seconds=live.seconds, retries=(*earlier.retries, *why))
@@ -52,14 +52,14 @@ class Restarts:
         self._checkpoints.remove(number)
 
     def broken_device(self, ending: Ending) -> str:
-        """Why to give the launch up, where devices fail one trial after the other; else empty."""
+        """The message with which the launch ends if devices fail in trial after trial; otherwise empty."""
         self._dead_devices = self._dead_devices + 1 if ending.why == DEVICE_FAILED else 0
         if self._dead_devices != DEAD_DEVICE:
             return ""
         return f"{DEAD_DEVICE} trials in a row ended because their device failed ({_error_of(ending.detail)})"
 
     def _load(self, number: int, question: str) -> Checkpoint:
-        """The trial's checkpoint for that question; an empty one where there is none."""
+        """The trial's checkpoint for that question; an empty one if there is none."""
         try:
             found = self._checkpoints.load(number)
         except DamagedError as error:
@@ -74,7 +74,7 @@ def _nothing(question: str) -> Checkpoint:
 
 
 def _question(assignment: Assignment) -> str:
-    """Names everything that a trial's outcome follows from, but for the machine."""
+    """A hash of everything that determines a trial's outcome, except the machine."""
     return hashlib.sha256(replace(assignment, cpu=0.0, state=None).to_json().encode()).hexdigest()
 
 

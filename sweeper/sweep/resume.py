@@ -41,13 +41,13 @@ def locked(folder: SweepFolder) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"results: {folder.root} cannot be written ({error.strerror})") from None
     with lock:
-        if not _taken(lock):
+        if not _acquired(lock):
             raise UserError(f"{folder.root}: another launch is running this sweep; wait for it, or change name")
         yield
 
 
-def _taken(lock: IO[str]) -> bool:
-    """Whether the lock is ours now. Those who only look whether a sweep runs hold it for an instant."""
+def _acquired(lock: IO[str]) -> bool:
+    """Try to take the lock. Processes that check whether a sweep runs hold it for an instant."""
     for _ in range(_TRIES):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,10 +59,10 @@ def _taken(lock: IO[str]) -> bool:
 
 
 def changes(folder: SweepFolder, loaded: Loaded) -> list[str]:
-    """What is not as it was when the sweep was last launched: keys of its space.yaml, files and versions of the code.
+    """Changes since the last launch: keys of the space.yaml, files and versions of the code.
 
     Raises:
-        UserError: what is written of earlier launches is damaged, or the folder holds what no sweep leaves there.
+        UserError: records of earlier launches are damaged, or the folder holds files of another origin.
     """
     integrity.check(folder)
     if not folder.space.exists():
@@ -78,7 +78,7 @@ def changes(folder: SweepFolder, loaded: Loaded) -> list[str]:
 
 
 def note(folder: SweepFolder) -> str:
-    """What a user should know of a sweep that continues unchanged; empty for nothing."""
+    """A caution about a sweep that continues unchanged; usually empty."""
     if not folder.space.exists() or not provenance.older_layout(_recorded_code(provenance.launches(folder))):
         return ""
     return (
@@ -98,14 +98,14 @@ def refuse(changed: list[str], folder: SweepFolder, space: Path) -> None:
     if changed:
         raise UserError(
             "\n".join([f"{space}: this is not what {folder.root} began with:", *(f"  {each}" for each in changed)])
-            + "\nundo that, give this sweep another name (--set name=...), or continue all the same with --resume "
-            "anyway: finished trials stay as they are"
+            + "\nundo that, give this sweep another name (--set name=...), or continue with --resume anyway: "
+            "finished trials stay as they are"
         )
 
 
 @contextmanager
 def study_of(folder: SweepFolder, loaded: Loaded) -> Iterator[Study]:
-    """The sweep's study. Raises UserError where it is another sweep's, or damaged."""
+    """The sweep's study. Raises UserError if it is another sweep's, or damaged."""
     spec, new = loaded.spec, not folder.space.exists()
     places = capping.places_that_matter(spec.budget.trials, spec.finalists)
     with closing(_storage(folder, spec)) as storage:

@@ -1,15 +1,15 @@
-"""Which failures are not a trial's own doing, and how often it is started again after each.
+"""Failures that a trial did not cause, and how often it is restarted after each.
 
 | cause | how it is known | what is done |
 |---|---|---|
-| node lost | Ray lost the machine | again on another one, from its checkpoint; if it goes on, by the next launch |
-| worker killed | the process died: a signal, a crash of native code | again, twice |
-| out of host memory | Ray's memory monitor ended it | again, twice: those beside it may be gone by then |
-| out of memory | the device's | on a share of a GPU again with twice that (`runners.capacity`); else failed |
-| out of memory beside others | the device's, in an engine of several | again; that engine then holds half as many |
-| error beside others | what a stack of several trials raised | again, once, each in a stack of its own |
-| device failed | CUDA says that the device is broken | again in a new process; three in a row end the launch |
-| unusable checkpoint | training cannot take up its state | again from the beginning |
+| node lost | Ray lost the machine | restarted on another one, from its checkpoint; after 10 times, by the next launch |
+| worker killed | the process died: a signal, a crash of native code | restarted, twice |
+| out of host memory | Ray's memory monitor ended it | restarted, twice: other trials may have ended by then |
+| out of memory | the device's | on a share of a GPU restarted with twice that (`runners.capacity`); else failed |
+| out of memory beside others | the device's, in an engine of several | restarted; the engine then holds half as many |
+| error beside others | a stack of several trials raised it | restarted, once, each in a stack of its own |
+| device failed | an error of CUDA about the device | restarted in a new process; three in a row end the launch |
+| unusable checkpoint | training cannot resume from its state | restarted from the beginning |
 | error | the training function raised | failed at once, with its traceback |
 | a loss that is not finite | the curve | diverged, which is an outcome and no failure |
 """
@@ -38,10 +38,10 @@ RETRIES = {
     BESIDE_OTHERS: 1,
     UNUSABLE_STATE: 1,
 }
-"""Cause -> how often a trial is started again after it."""
+"""Cause -> how often a trial is restarted after it."""
 
 DEAD_DEVICE = 3
-"""After this many failed devices in a row, with no trial that ended well in between, a launch gives up."""
+"""After so many failed devices in a row, with no trial in between that ended well, a launch ends."""
 
 
 def alone(retries: Sequence[str]) -> Alone | None:
@@ -53,5 +53,10 @@ def alone(retries: Sequence[str]) -> Alone | None:
 
 
 def is_retried(ending: Ending, retries: Sequence[str]) -> bool:
-    """Whether a trial that ended so, after having been started again for those causes, is started once more."""
+    """Whether a trial is restarted.
+
+    Args:
+        ending: how it ended.
+        retries: the causes of its earlier restarts.
+    """
     return ending.kind == "failed" and Counter(retries)[ending.why] < RETRIES.get(ending.why, 0)

@@ -12,7 +12,7 @@ from sweeper.sweep.stopping import Asha, Capped, Curves, Never, Raced, StoppingR
 def rule_of(
     spec: SweepSpec, study: Study, earlier: Mapping[int, TrialOutcome], curves: Curves, decisions: Decisions
 ) -> StoppingRule:
-    """The rule that a sweep asks for, with what the trials of earlier launches have taught it.
+    """The rule of a sweep, informed by the trials of earlier launches.
 
     Args:
         spec: the sweep.

@@ -1,4 +1,4 @@
-"""How far a launch is: the trials in training, the trials that ended, and what they add up to.
+"""The progress of a launch: trials in training, ended trials, and their totals.
 
 The director writes it; the progress display and the heartbeat read it from threads of their own.
 """
@@ -26,7 +26,7 @@ class Finished:
 
 @dataclass
 class Tally:
-    """What the trials that ended during this launch add up to.
+    """Totals over the trials that ended during this launch.
 
     Attributes:
         trials: how many ended.
@@ -47,7 +47,7 @@ class Tally:
     first_failure: Finished | None = None
 
     def add(self, ended: Finished) -> None:
-        """Take in one more."""
+        """Count one more."""
         summary = ended.summary
         self.trials += 1
         self.runs.update(run.row.outcome for run in summary.runs)
@@ -64,7 +64,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Running:
-    """How far a trial in training is: its last step, and the mean of the event's metric over the runs at it."""
+    """The progress of a trial in training: its last step, and the mean of the event's metric there over the runs."""
 
     proposal: Proposal
     step: int
@@ -72,19 +72,19 @@ class Running:
 
 
 class Scoreboard:
-    """How far a launch is.
+    """The progress of a launch.
 
     Attributes:
         live: the trials in training, by number.
         paused: the trials that wait, by number.
         finished: the last trials that ended.
-        tally: what all of them add up to.
+        tally: totals over all of them.
         steps_trained: model updates of this launch.
         earlier, earlier_confirmed: trials that earlier launches finished, and how many of them were confirmations.
         begun: whether training has begun.
         exhausted: whether the search ended because no configuration was left.
         out_of_time: whether it ended because the time budget is used up.
-        broken: why the launch is given up; empty while that is not so.
+        broken: the message with which a launch ends when devices fail; otherwise empty.
     """
 
     def __init__(self) -> None:

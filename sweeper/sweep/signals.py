@@ -12,11 +12,11 @@ GRACE_S = 25.0
 CTRL_C = "Ctrl-C"
 _CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 _UNWIND_AT, _END_AT = 0.6, 0.96
-"""Shares of the grace after which a graceful stop that still waits is broken off, as by a second Ctrl-C, and ended."""
+"""Shares of the grace: after one a stop is interrupted as by a second Ctrl-C, after the other the process ends."""
 
 
 class Stopped(KeyboardInterrupt):
-    """What a signal raises. After a plain KeyboardInterrupt Python may end the process as by SIGINT, with code 130."""
+    """Raised by a signal. After a plain KeyboardInterrupt Python may end the process as by SIGINT, with code 130."""
 
 
 class Signals:
@@ -70,7 +70,7 @@ class Signals:
 
     @property
     def name(self) -> str:
-        """What stopped the launch, in words; empty while nothing has."""
+        """The name of the signal, for messages; empty before one came."""
         if self.first is None:
             return ""
         return CTRL_C if self.first == signal.SIGINT else self.first.name

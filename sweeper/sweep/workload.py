@@ -1,4 +1,4 @@
-"""The largest trial that a sweep can ask for: what a measurement of a GPU has to reckon with."""
+"""The largest trial of a sweep, with which a GPU is measured."""
 
 from collections.abc import Sequence
 from math import prod
@@ -14,10 +14,10 @@ from sweeper.trial import Assignment
 
 
 def largest_trial(spec: SweepSpec, space: Space) -> Assignment:
-    """A trial as heavy as any of the search and the baselines, that trains to its horizon.
+    """A trial at least as large as any of the search and the baselines, which trains to its horizon.
 
     It has a model of the largest size, the largest batch from its first step, and every replicate. It need not be a
-    configuration of the space: what does not make training heavy has its default.
+    configuration of the space: hyperparameters that cost nothing have their defaults.
     """
     unreachable = spec.objective.model_copy(update={"until": f"val_{LOSS} < -1e30"})
     replicates = tuple(range(spec.objective.replicates))
@@ -44,13 +44,13 @@ def largest_settings(spec: SweepSpec, space: Space) -> Hyperparameters:
 
 
 def _size(settings: Hyperparameters) -> float:
-    """Grows with a model: the product of its shape's numbers; which of a task's own are among them nobody knows."""
+    """Grows with a model: the product of the numbers of its shape, the task's own hyperparameters included."""
     own = [value for _, value in settings.model if isinstance(value, int) and value > 0]
     return settings.depth * settings.width * settings.feedforward * prod(own)
 
 
 def _largest(parameter: Any, grid: Sequence[Value]) -> Any:
-    """The coordinate of a parameter's largest value; of any value, where values have no size."""
+    """The coordinate of a parameter's largest value; any coordinate if values have no size."""
     if not isinstance(parameter, Choice):
         return grid[-1]
     sizes = [value if isinstance(value, int | float) else 0 for value in grid]

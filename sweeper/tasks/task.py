@@ -103,7 +103,7 @@ class Task(BaseModel):
         return iter(())
 
     def untrainable(self) -> str:
-        """What keeps models of this task from training, in words; empty when nothing is known to."""
+        """A reason why models of this task cannot train, in words; empty if none is known."""
         return ""
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What every task must keep to, ours and a user's own, as one call for a test: `check_task(Mine(name="mine:Mine"))`.
+"""The rules for every task, ours and users' own, as one call for a test: `check_task(Mine(name="mine:Mine"))`.
 
 Small runs are scored and trained for a few updates on the CPU, mostly in float64, where rounding hides no mistake.
 """
@@ -80,7 +80,7 @@ def _names_itself(task: Task) -> None:
 
 
 def _describes_itself(task: Task) -> None:
-    """What is kept of it with the results says the same as the task."""
+    """The description that is kept with the results says the same as the task."""
     with raised(task, "description"):
         description = task.description()
         text = json.dumps(description, allow_nan=False)

@@ -1,4 +1,4 @@
-"""What a training loop of one's own must keep to."""
+"""Rules for a user's own training loop."""
 
 from collections.abc import Generator
 

@@ -1,4 +1,4 @@
-"""What a task whose runs train stacked must keep to."""
+"""Rules for tasks whose runs train stacked."""
 
 import math
 from collections.abc import Hashable, Iterator, Mapping

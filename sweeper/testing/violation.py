@@ -13,7 +13,7 @@ def violated(task: Task, what: str, got: str, expected: str, remedy: str) -> Ass
 
 @contextmanager
 def raised(task: Task, what: str, remedy: str = "see the traceback above") -> Iterator[None]:
-    """Whatever the task's code raises here is a rule that it does not keep to."""
+    """Turn any exception of the task's code into the violation of a rule."""
     try:
         yield
     except AssertionError:

@@ -17,8 +17,8 @@ class Batch:
 
     Attributes:
         rows: int64 [R, B], numbers of examples.
-        counts: [R, B], how often each counts; 0 where a run asked for fewer.
-        weights: [R, B], counts over the size that the run asked for.
+        counts: [R, B], how often each counts; 0 beyond the run's batch size.
+        weights: [R, B], counts over the run's batch size.
         rate, decay: [R, 1], learning rate, and share of the parameters that is removed.
     """
 
@@ -37,13 +37,13 @@ def next_batch(stack: Stack, buffers: Buffers, width: int, once: bool) -> Batch:
 
         source = draws.Source(stack.seeds, rng.TRAIN, rng.STREAMS, updates, stack.train.rows, stack.train.counts)
         return Batch(*draws.batch(source, column, buffers.sizes, buffers.rates, buffers.decays, width))
-    asked = buffers.sizes.index_select(1, column)
+    wanted = buffers.sizes.index_select(1, column)
     rate, decay = buffers.rates.index_select(1, column), buffers.decays.index_select(1, column)
     rows = stack.train.rows.gather(1, rng.draw(stack.seeds, rng.TRAIN, updates, width, stack.train.counts))
-    counts: torch.Tensor = torch.arange(width, device=rows.device) < asked
+    counts: torch.Tensor = torch.arange(width, device=rows.device) < wanted
     if once:
         rows, counts = merge(rows, counts)
-    return Batch(rows, counts, counts / asked.to(rate.dtype), rate, decay)
+    return Batch(rows, counts, counts / wanted.to(rate.dtype), rate, decay)
 
 
 def validation_draws(stack: Stack, columns: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What the updates between two evaluations read and write on the device, so that they never wait for the host."""
+"""Tensors that updates between two evaluations read and write on the device, so that they never wait for the host."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

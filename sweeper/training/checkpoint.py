@@ -1,6 +1,6 @@
 """When training keeps its state, and as which bytes.
 
-Keeping costs time twice: the state is copied from the device and packed, and whoever takes the chunk writes it
+Keeping costs time twice: the state is copied from the device and packed, and the receiver of the chunk writes it
 somewhere. Both are measured, and the next state is kept when the last one's cost is a small share of the training
 since.
 """

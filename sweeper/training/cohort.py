@@ -2,7 +2,7 @@
 
 Runs never influence each other: each has its own parameters, draws and hyperparameters, and leaves the stack when its
 outcome is known. Batches of different sizes share a stack by padding: the surplus rows weigh 0, so the gradient of a
-run is exactly that of the batch it asked for.
+run is exactly that of its own batch.
 
 Between two evaluations nothing is read from the device: batch sizes, rates and decays lie there for the updates until
 the next one, and sums for the report pile up there. On a GPU these updates are replayed as CUDA graphs.
@@ -84,7 +84,7 @@ class Cohort:
 
     @property
     def shared_by(self) -> Hashable:
-        """What another cohort must have in common for `join`; None where nobody may join.
+        """A key that another cohort must share for `join`; None if no cohort may join.
 
         On a CPU joining changes no bit of any run. Every operation treats a run alike whatever stands beside it, but
         sums over a padded batch round by its width. So there the batches must be of one width that never changes, and
@@ -148,7 +148,7 @@ class Cohort:
         self._keep([row for row, member in enumerate(self._stack.members) if member.trial != trial])
 
     def state(self, trial: int = 0) -> dict[str, Any]:
-        """What a trial's runs need to go on, between two evaluations: numbers, lists and tensors on the CPU."""
+        """The state of a trial's runs between two evaluations: numbers, lists and tensors on the CPU."""
         return self._stack.state(trial)
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -222,8 +222,8 @@ class Cohort:
 
     def _measure(self, losses: torch.Tensor, weights: torch.Tensor) -> list[torch.Tensor]:
         """The gradients, in two halves whose norms tell the gradient noise."""
-        parameters, asked = self._stack.parameters, self._buffers.sizes.index_select(1, self._buffers.cursor)
-        first = torch.arange(losses.shape[1], device=losses.device) < asked // 2
+        parameters, wanted = self._stack.parameters, self._buffers.sizes.index_select(1, self._buffers.cursor)
+        first = torch.arange(losses.shape[1], device=losses.device) < wanted // 2
         left = parameters.gradients(losses, weights * first, keep_graph=True)
         right = parameters.gradients(losses, weights * ~first)
         whole = [a + b for a, b in zip(left, right, strict=True)]

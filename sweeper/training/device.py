@@ -31,7 +31,7 @@ def prepare(cpu: float, precision: Precision = "float32") -> torch.device:
 
 @functools.cache
 def _keep_freed_memory() -> None:
-    """Ask glibc to keep up to 1 GiB that is freed; elsewhere nothing.
+    """Let glibc keep up to 1 GiB that is freed; without glibc this does nothing.
 
     A step allocates tensors of megabytes that the next one allocates again. By default their pages go back to the
     system in between, which has to clear them each time.

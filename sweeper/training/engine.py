@@ -32,7 +32,7 @@ class _Tenant:
     """A trial in the engine.
 
     Attributes:
-        assignment: what it is.
+        assignment: the trial.
         learner: of its task.
         stacks: its runs, those that are alike together; one after the other trains.
         place: which of them trains now.
@@ -135,7 +135,7 @@ class StackedEngine:
         return [event for number in numbers for event in self._said(self._tenants[number], turn.cohort)]
 
     def _said(self, tenant: _Tenant, cohort: Cohort) -> Iterator[tuple[int, Event]]:
-        """What a trial has to say after an evaluation."""
+        """The events of a trial after an evaluation."""
         number, pace = tenant.assignment.number, tenant.pace
         over, last = number not in cohort.training, tenant.place == len(tenant.stacks) - 1
         due, state = time.perf_counter() - tenant.since >= CHUNK_SECONDS, None

@@ -1,6 +1,6 @@
 """Steps of training captured as CUDA graphs: a GPU replays hundreds of small kernels without waiting for Python.
 
-A body captured here reads and writes tensors at fixed addresses and never asks the GPU for a number. Where a capture
+A body captured here reads and writes tensors at fixed addresses and never reads a number from the GPU. Where a capture
 fails, training continues eagerly, with a warning that names the reason; on a CPU bodies are simply called.
 """
 
@@ -28,14 +28,14 @@ total = Captures()
 
 
 class Recorder(Protocol):
-    """What captures bodies."""
+    """Captures bodies."""
 
     def warm_up(self, body: Body) -> None:
         """Call the body eagerly, as libraries need before a capture."""
         ...
 
     def record(self, body: Body) -> Body:
-        """What replays the body; it is not done by being recorded."""
+        """A function that replays the body. Capturing does not run the body."""
         ...
 
 

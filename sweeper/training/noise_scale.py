@@ -1,4 +1,4 @@
-"""The batch size that the gradient noise asks for: B = c tr(Σ) / |G|^2, measured while training.
+"""The batch size that the gradient noise calls for: B = c tr(Σ) / |G|^2, measured while training.
 
 McCandlish, Kaplan, Amodei et al., "An empirical model of large-batch training", 2018, arXiv:1812.06162, appendix A.1:
 the squared norms of the gradient on a batch and on its halves give unbiased estimates of |G|^2 and tr(Σ), which are
@@ -49,7 +49,7 @@ class NoiseScale:
 
     @property
     def batch(self) -> int:
-        """The batch size asked for, within the schedule's bounds; even, so that the next measurement can halve it."""
+        """The batch size, within the schedule's bounds; even, so that the next measurement can halve it."""
         wanted = self.schedule.noise_fraction * self.scale if self.weight else self.schedule.low
         low, high = self.schedule.low, self.schedule.max
         size = int(min(max(wanted, low), high))

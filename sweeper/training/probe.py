@@ -43,7 +43,7 @@ class Company:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured: companies of 1, 2, 4, ... trials, and why there is none that is larger.
+    """A measurement: companies of 1, 2, 4, ... trials, and why there is no larger one.
 
     There is no company at all where not even one trial could be measured.
     """
@@ -186,14 +186,16 @@ def _rate(chunks: Iterator[tuple[Trial, int]], trials: Iterable[Trial], seconds:
     Counting begins when every trial has delivered a chunk: all of them train, and are past compiling.
     """
     cold = set(trials)
-    heard: dict[Trial, list[tuple[float, int]]] = {each: [] for each in cold}
+    received: dict[Trial, list[tuple[float, int]]] = {each: [] for each in cold}
     while cold:
         cold.discard(next(chunks)[0])
     until = time.monotonic() + seconds
-    while time.monotonic() < until or min(map(len, heard.values())) < 2:
+    while time.monotonic() < until or min(map(len, received.values())) < 2:
         trial, updates = next(chunks)
-        heard[trial].append((time.monotonic(), updates))
-    return sum(sum(updates for _, updates in later) / (later[-1][0] - first) for (first, _), *later in heard.values())
+        received[trial].append((time.monotonic(), updates))
+    return sum(
+        sum(updates for _, updates in later) / (later[-1][0] - first) for (first, _), *later in received.values()
+    )
 
 
 def _chunks(trials: Sequence[Connection]) -> Iterator[tuple[Connection, int]]:

@@ -1,4 +1,4 @@
-"""What changes from update to update in a stack of runs: batch sizes, learning rates and decays."""
+"""Schedules of a stack of runs: the batch size, learning rate and decay of every update."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,7 +68,7 @@ class Course:
         self.decays = np.concatenate([self.decays, other.decays])
 
     def state(self) -> list[dict[str, Any] | None]:
-        """What measurements have changed: of each adaptive run its moving averages and its batch sizes.
+        """The state of adaptive runs: of each its moving averages and its batch sizes.
 
         Sizes are a tensor: lists of a horizon's length take seconds to pack and to unpack.
         """

@@ -140,7 +140,7 @@ class Stack:
         self.seeds = torch.cat([self.seeds, other.seeds])
 
     def state(self, trial: int) -> dict[str, Any]:
-        """What a trial's runs need to go on, between two evaluations: numbers, lists and tensors on the CPU."""
+        """The state of a trial's runs between two evaluations: numbers, lists and tensors on the CPU."""
         rows = self.rows_of(trial)
         course = self.course.state()
         return {

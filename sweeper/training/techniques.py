@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Techniques:
-    """What is used; for comparisons.
+    """Optimisations that can be switched off, for comparisons.
 
     Attributes:
         share: compute rows that examples have in common once (`sweeper.training.ops.prefixes`).
@@ -22,7 +22,7 @@ ALL = Techniques()
 
 
 def bucket(size: int) -> int:
-    """The width of the padded batch: the next of k 2^n for k in 4..7, so at most a quarter more than asked for."""
+    """The width of the padded batch: the next of k 2^n for k in 4..7, so at most a quarter more than needed."""
     unit = 1 << max(size.bit_length() - 3, 0)
     return -(-size // unit) * unit
 
@@ -35,7 +35,7 @@ an example."""
 def bucket_on_a_gpu(size: int, runs: int) -> int:
     """The same for graphs: each width costs a capture, and padding costs nothing where the GPU is not full.
 
-    The next of 2 2^n and 3 2^n, so less than half more than asked for, and what the runs need to fill the GPU at least.
+    The next of 2 2^n and 3 2^n, so less than half more than needed, and enough for the runs to fill the GPU at least.
     """
     least = 1 << max(_FULL // runs, 1).bit_length() - 1
     unit = 1 << max((size - 1).bit_length() - 2, 0)

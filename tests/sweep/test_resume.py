@@ -22,7 +22,7 @@ from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from tests.fakes import small
 
 WAYS_OUT = (
-    "undo that, give this sweep another name (--set name=...), or continue all the same with --resume anyway: "
+    "undo that, give this sweep another name (--set name=...), or continue with --resume anyway: "
     "finished trials stay as they are"
 )
 
@@ -168,7 +168,7 @@ def test_a_sweep_goes_on_where_its_folder_was_moved_to(
     assert resume(str(moved.root), ["budget.trials=3"], LaunchOptions(where="here", console=quiet())) == moved
     monkeypatch.chdir(tmp_path / "elsewhere")
     changed = ["budget.trials=4", "fixed.warmup_steps=6"]
-    with pytest.raises(UserError, match="continue all the same with --resume anyway"):
+    with pytest.raises(UserError, match="continue with --resume anyway"):
         resume("renamed", changed, LaunchOptions(where="here", console=quiet()))
     resume("renamed", changed, LaunchOptions(where="here", resume="anyway", console=quiet()))
     after = trials(moved)

@@ -1,4 +1,4 @@
-"""What is known of each trial's mean time: exact, restricted at the limit, or only that it is at least so much."""
+"""The mean time of each trial: exact, restricted at the limit, or only a lower bound."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What training asks of a task: which runs can share a stack, and for a stack its examples, models and scores."""
+"""The interface between training and tasks: which runs can share a stack, and a stack's examples, models and scores."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from sweeper.training.parameters import Parameters, Shapes
 from sweeper.trial import Seeds
 
 Progress = Callable[[int, int], None]
-"""Is told how much is done, and how much there is to do."""
+"""Called with the number of finished items and of all."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Equipment:
-    """What a stack is trained with.
+    """The equipment of a stack.
 
     Attributes:
         device: where everything lies.
@@ -62,7 +62,7 @@ class Scores:
 
 
 class StackProblem(Protocol):
-    """What the R runs of a stack learn, on the device. Nothing changes in it; runs that leave leave nothing behind."""
+    """The problem of the R runs of a stack, on the device. It never changes, also when runs leave the stack."""
 
     @property
     def shapes(self) -> Shapes:
@@ -120,7 +120,7 @@ class Learner(Protocol):
         ...
 
     def alike(self, run: Run) -> Hashable:
-        """What two runs must share to be stacked: their models have the same shape."""
+        """A key that two runs must share to be stacked: their models have the same shape."""
         ...
 
     def problem(self, runs: Sequence[Run], equipment: Equipment) -> StackProblem:

@@ -64,7 +64,7 @@ class LoopTask(Task, ABC):
     def train(self, run: PlainRun) -> Generator[Mapping[str, float], None, None]:
         """Train a run: yield, after every update that `run.evaluates`, what `metrics` lists, both losses at least.
 
-        It is closed when the run is over, or asked for more until the horizon.
+        It is closed when the run is over; otherwise it continues to the horizon.
         """
 
     @cached_property
@@ -94,8 +94,8 @@ def train(task: LoopTask, assignment: Assignment, device: torch.device) -> Itera
 
 def plain_run(assignment: Assignment, operation: str, replicate: int, device: torch.device) -> PlainRun:
     """One run of a trial, as its loop is given it."""
-    asked, settings = assignment.objective, assignment.settings
-    course = Course([settings], asked.horizon)
+    objective, settings = assignment.objective, assignment.settings
+    course = Course([settings], objective.horizon)
     (sizes,), (rates,), (decays,) = course.sizes, course.rates, course.decays
     return PlainRun(
         operation,
@@ -106,7 +106,7 @@ def plain_run(assignment: Assignment, operation: str, replicate: int, device: to
         sizes,
         rates,
         np.divide(decays, rates, out=np.full(len(rates), settings.weight_decay), where=rates > 0),
-        asked.evaluate_every,
+        objective.evaluate_every,
         device,
     )
 
@@ -115,18 +115,18 @@ def _evaluations(
     task: LoopTask, assignment: Assignment, operation: str, replicate: int, device: torch.device
 ) -> Iterator[dict[str, Any]]:
     """The rows of one run, until it is over."""
-    asked = assignment.objective
+    objective = assignment.objective
     run = plain_run(assignment, operation, replicate, device)
-    step, watch, began = 0, asked.watch(), time.perf_counter()
+    step, watch, began = 0, objective.watch(), time.perf_counter()
     loop = task.train(run)
     try:
-        while step < asked.horizon:
+        while step < objective.horizon:
             said = next(loop, None)
-            last, step = step, min(step + asked.evaluate_every, asked.horizon)
+            last, step = step, min(step + objective.evaluate_every, objective.horizon)
             if said is None:
-                if last + asked.evaluate_every > asked.horizon:
+                if last + objective.evaluate_every > objective.horizon:
                     return  # what is left of the horizon is shorter than the way to an evaluation
-                raise ValueError(f"{task.name}: train ended after {last} updates; the horizon is {asked.horizon}")
+                raise ValueError(f"{task.name}: train ended after {last} updates; the horizon is {objective.horizon}")
             seconds = time.perf_counter() - began
             row: dict[str, Any] = {
                 "operation": operation,

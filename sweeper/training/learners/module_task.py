@@ -28,7 +28,7 @@ class StackedTask(Task, ABC):
 
     @abstractmethod
     def alike(self, run: Run) -> Hashable:
-        """What two runs must share to be stacked."""
+        """A key that two runs must share to be stacked."""
 
     @abstractmethod
     def problem(self, runs: Sequence[Run], equipment: Equipment) -> StackProblem:
@@ -41,7 +41,7 @@ class StackedTask(Task, ABC):
 
 @dataclass(frozen=True)
 class Examples:
-    """What one run learns from; the first axis of every tensor counts examples.
+    """The data of one run; the first axis of every tensor counts examples.
 
     Raises:
         ValueError: there are more inputs than targets, or fewer, or none.

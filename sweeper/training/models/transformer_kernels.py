@@ -58,7 +58,7 @@ class Workspace:
 
 @dataclass(frozen=True)
 class _Forward:
-    """What a backward pass needs of the forward pass."""
+    """Values of the forward pass that the backward pass needs."""
 
     rows: Arrangement
     examples: torch.Tensor

@@ -101,7 +101,7 @@ def attend(
 
 @dataclass(frozen=True)
 class ExampleScores:
-    """What cross-entropy tells of each example, [R, B].
+    """Cross-entropy of each example, [R, B].
 
     Attributes:
         losses: -log softmax(logits)[target]; gradients flow through it.

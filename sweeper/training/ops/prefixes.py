@@ -1,4 +1,4 @@
-"""What examples have in common: positions with few distinct tokens, and few distinct beginnings.
+"""Parts that examples share: positions with few distinct tokens, and few distinct beginnings.
 
 In a causal transformer a position's row depends only on the tokens up to it. Of the examples [a, ∘, b, =] of an
 operation on p elements the first two positions have p distinct beginnings, however large the batch: they are computed

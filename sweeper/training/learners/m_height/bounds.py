@@ -1,4 +1,4 @@
-"""What is known of an m-height before anything is learned: it is at least 1, and at least any codeword's ratio.
+"""Lower bounds of an m-height, without learning: it is at least 1, and at least any codeword's ratio.
 
 The m-height of a code is the largest |c|(0) / |c|(m) over its nonzero codewords c, their magnitudes in falling order,
 so every codeword gives a lower bound. Everything here is in log2.

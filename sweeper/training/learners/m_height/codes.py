@@ -1,7 +1,7 @@
 """The data of the m-height task: random codes of 21 kinds with the logarithms of their heights, made once a machine.
 
 P is uniform on (-100, 100), and what is to be learnt is log2 h_m of the code of [I | P]. A code depends on the seed, on
-its group and on its place there: not on other groups, nor on how many codes are asked for or how many threads work.
+its group and on its place there: not on other groups, the number of codes or the number of threads.
 """
 
 import fcntl
@@ -40,7 +40,7 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, order=True)
 class CodeGroup:
-    """A kind of code: its length n, its dimension k, and which height is asked for.
+    """A kind of code: its length n, its dimension k, and the m of its height.
 
     Raises:
         ValueError: P does not fit into 6 x 6, or no code has a finite height of this kind.
@@ -97,7 +97,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class ReferenceLines:
-    """What a prediction has to beat.
+    """Baseline values that a prediction has to beat.
 
     Attributes:
         constant: mean squared error on the validation codes of the mean of all training targets.
@@ -110,18 +110,18 @@ class ReferenceLines:
     within: float
 
 
-def load_or_generate(asked: CodeSelection, progress: Progress | None = None) -> Codes:
+def load_or_generate(selection: CodeSelection, progress: Progress | None = None) -> Codes:
     """The codes from the user's cache; without a whole file there they are made, and kept for the next time.
 
-    Processes that ask at the same time wait for the one that makes them. Where the cache cannot be written there is a
-    warning, and every process makes its own.
+    Processes that need them at the same time wait for the one that makes them. If the cache cannot be written, there
+    is a warning, and every process makes its own.
 
     Args:
-        asked: which codes.
+        selection: which codes.
         progress: called with the codes that are done and all that are to be made, if they are made in this process.
     """
-    path = cached_at(asked)
-    found = _load(path, asked)
+    path = cached_at(selection)
+    found = _load(path, selection)
     if found is not None:
         return found
     with ExitStack() as alone:
@@ -129,11 +129,11 @@ def load_or_generate(asked: CodeSelection, progress: Progress | None = None) -> 
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = alone.enter_context(open(path.with_suffix(".lock"), "a"))
             fcntl.flock(lock, fcntl.LOCK_EX)
-        found = _load(path, asked)
+        found = _load(path, selection)
         if found is None:
-            found = generate(asked, progress)
+            found = generate(selection, progress)
             try:
-                write_atomically(path, partial(_save, found, asked))
+                write_atomically(path, partial(_save, found, selection))
             except StorageError as error:
                 warnings.warn(
                     f"{path}: the codes could not be kept ({error.__cause__}); every trial makes them again; "
@@ -143,25 +143,25 @@ def load_or_generate(asked: CodeSelection, progress: Progress | None = None) -> 
     return found
 
 
-def generate(asked: CodeSelection, progress: Progress | None = None, threads: int | None = None) -> Codes:
+def generate(selection: CodeSelection, progress: Progress | None = None, threads: int | None = None) -> Codes:
     """Make the codes, on all cores of this process unless a number of threads is given.
 
     Numpy works without Python's lock for most of the time: two threads took as long as two processes, which a daemon
     cannot have, nor a script without a guarded main.
     """
-    per_group, total = asked.per_group, asked.per_group * len(asked.groups)
+    per_group, total = selection.per_group, selection.per_group * len(selection.groups)
     matrices = np.zeros((total, SIDE, SIDE), dtype=np.float32)
     target = np.empty(total, dtype=np.float32)
     blocks = [
         (number, place, min(_BLOCK, per_group - place))
-        for number in range(len(asked.groups))
+        for number in range(len(selection.groups))
         for place in range(0, per_group, _BLOCK)
     ]
 
     def fill(block: tuple[int, int, int]) -> int:
         number, place, count = block
-        group, first = asked.groups[number], number * per_group + place
-        P, heights = _draw(group, asked.seed, place // _BLOCK, count)
+        group, first = selection.groups[number], number * per_group + place
+        P, heights = _draw(group, selection.seed, place // _BLOCK, count)
         matrices[first : first + count, : group.k, : group.n - group.k] = P
         target[first : first + count] = np.log2(heights)
         return count
@@ -172,7 +172,7 @@ def generate(asked: CodeSelection, progress: Progress | None = None, threads: in
             done += count
             if progress is not None:
                 progress(done, total)
-    return Codes(asked.groups, matrices, np.repeat(np.arange(len(asked.groups)), per_group), target)
+    return Codes(selection.groups, matrices, np.repeat(np.arange(len(selection.groups)), per_group), target)
 
 
 def statistics(codes: Codes) -> tuple[Statistics, ...]:
@@ -187,7 +187,7 @@ def statistics(codes: Codes) -> tuple[Statistics, ...]:
 def reference_lines(
     train: Targets, train_group: Numbers, validation: Targets, validation_group: Numbers
 ) -> ReferenceLines:
-    """What needs no network; every group that validates is among those that train."""
+    """The baselines without a network; every group of the validation codes is among the training codes."""
     y = validation.astype(np.float64)
     return ReferenceLines(
         constant=float(np.square(y - train.mean(dtype=np.float64)).mean()),
@@ -196,9 +196,9 @@ def reference_lines(
     )
 
 
-def cached_at(asked: CodeSelection) -> Path:
+def cached_at(selection: CodeSelection) -> Path:
     """The file that the codes are kept in."""
-    return cache_folder() / f"m-height-{hashlib.sha256(_words(asked).encode()).hexdigest()[:16]}.npz"
+    return cache_folder() / f"m-height-{hashlib.sha256(_words(selection).encode()).hexdigest()[:16]}.npz"
 
 
 def _draw(group: CodeGroup, seed: int, block: int, count: int) -> tuple[npt.NDArray[np.float32], Reals]:
@@ -226,24 +226,28 @@ def _group_means(target: Targets, group: Numbers) -> Reals:
     return np.asarray(np.bincount(group, target) / np.maximum(np.bincount(group), 1))
 
 
-def _words(asked: CodeSelection) -> str:
-    groups = [[each.n, each.k, each.m] for each in asked.groups]
-    return json.dumps({"version": DATA_VERSION, "seed": asked.seed, "per_group": asked.per_group, "groups": groups})
+def _words(selection: CodeSelection) -> str:
+    groups = [[each.n, each.k, each.m] for each in selection.groups]
+    return json.dumps(
+        {"version": DATA_VERSION, "seed": selection.seed, "per_group": selection.per_group, "groups": groups}
+    )
 
 
-def _save(codes: Codes, asked: CodeSelection, path: Path) -> None:
+def _save(codes: Codes, selection: CodeSelection, path: Path) -> None:
     with open(path, "wb") as file:
-        np.savez(file, asked=np.array(_words(asked)), matrices=codes.matrices, group=codes.group, target=codes.target)
+        np.savez(
+            file, asked=np.array(_words(selection)), matrices=codes.matrices, group=codes.group, target=codes.target
+        )
 
 
-def _load(path: Path, asked: CodeSelection) -> Codes | None:
-    """What is kept, or None: there is no file, it is damaged, or it holds something else."""
-    total = asked.per_group * len(asked.groups)
+def _load(path: Path, selection: CodeSelection) -> Codes | None:
+    """The codes of a file; None if there is none, or it is damaged, or it holds other codes."""
+    total = selection.per_group * len(selection.groups)
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            if str(kept["asked"]) != _words(asked):
+            if str(kept["asked"]) != _words(selection):
                 return None
-            codes = Codes(asked.groups, kept["matrices"], kept["group"], kept["target"])
+            codes = Codes(selection.groups, kept["matrices"], kept["group"], kept["target"])
     except Exception:  # noqa: BLE001  # a damaged archive fails in many ways, and all mean the same here
         return None
     forms = [(each.dtype.name, each.shape) for each in (codes.matrices, codes.group, codes.target)]

@@ -20,7 +20,7 @@ from sweeper.trial import seeds_of
 
 @dataclass(frozen=True)
 class Kind:
-    """What runs must share to be stacked: the shape of their models, and the weight of the violation term."""
+    """A key that runs must share to be stacked: the shape of their models, and the weight of the violation term."""
 
     architecture: ResidualShape
     violation: float
@@ -35,10 +35,10 @@ class MHeightLearner:
     @cached_property
     def codes(self) -> Codes:
         """The codes of every group, from the cache or made now."""
-        return load_or_generate(self._asked)
+        return load_or_generate(self._selection)
 
     @property
-    def _asked(self) -> CodeSelection:
+    def _selection(self) -> CodeSelection:
         per_group = self.task.train_codes + self.task.validation_codes
         return CodeSelection(per_group, self.task.codes_seed, tuple(CodeGroup(*each) for each in self.task.groups))
 
@@ -56,7 +56,7 @@ class MHeightLearner:
 
     def prepare(self, progress: Progress) -> References:
         """Make the codes, and say what is reached without learning more than means, on the first replicate's split."""
-        codes = load_or_generate(self._asked, progress)
+        codes = load_or_generate(self._selection, progress)
         train, validation = (rows.numpy() for rows in self.split(seeds_of(0).data))
         lines = reference_lines(
             codes.target[train], codes.group[train], codes.target[validation], codes.group[validation]

@@ -83,14 +83,14 @@ class Arrangement:
     last: int
 
     def readers(self, block: int, depth: int) -> Readers:
-        """Who reads in a block: rows of all positions, and in the last block those of the last position alone."""
+        """The readers of a block: rows of all positions, and in the last block those of the last position alone."""
         readers = self.first if block == 0 else self.later
         return replace(readers, first=self.last) if block == depth - 1 else readers
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a batch's size decides."""
+    """The sizes that follow from a batch's size."""
 
     regions: torch.Tensor
     later_regions: torch.Tensor

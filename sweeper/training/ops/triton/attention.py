@@ -20,7 +20,7 @@ _SIDE, _DEPTH = 64, 32
 
 @dataclass(frozen=True)
 class Readers:
-    """Who reads which rows of a table [R, rows, ...]; see `arrange`.
+    """The readers of a table [R, rows, ...], with the rows that each reads; see `arrange`.
 
     Attributes:
         index: int32 [R, all, L padded], the row read at each position, -1 at none.
@@ -59,8 +59,8 @@ def _shares(
     seen = source >= 0
     at = ((run * rows + source) * 3 * WIDTH)[:, :, None, None] + column[None, None, :, :]
     mask = seen[:, :, None, None] & real[None, None, :, :]
-    asked = (run * rows + tl.load(own + place, live, 0)) * 3 * WIDTH
-    query = tl.load(qkv + asked[:, None, None] + column[None, :, :], live[:, None, None] & real[None, :, :], 0.0)
+    query_at = (run * rows + tl.load(own + place, live, 0)) * 3 * WIDTH
+    query = tl.load(qkv + query_at[:, None, None] + column[None, :, :], live[:, None, None] & real[None, :, :], 0.0)
     key = tl.load(qkv + WIDTH + at, mask, 0.0)
     value = tl.load(qkv + 2 * WIDTH + at, mask, 0.0)
     score = tl.sum(query[:, None, :, :] * key, 3) * SCALE
@@ -153,8 +153,8 @@ def _gather(
                 else:
                     scalar = (place[:, None] * SOURCES + position) * HEADS + head
                     if part == 1:
-                        asked = (run * rows + tl.load(own + run * everyone + reader, live, 0)) * 3 * WIDTH
-                        given = tl.load(qkv + asked[:, None] + column[None, :], mask, 0.0)
+                        query_at = (run * rows + tl.load(own + run * everyone + reader, live, 0)) * 3 * WIDTH
+                        given = tl.load(qkv + query_at[:, None] + column[None, :], mask, 0.0)
                         given *= tl.load(dscores + scalar, mask, 0.0)
                     else:
                         given = tl.load(dmixed + line, mask, 0.0).to(tl.float32)

@@ -61,7 +61,7 @@ def _batch(
 
 @dataclass(frozen=True)
 class Source:
-    """What examples are drawn from.
+    """The examples to draw from.
 
     Attributes:
         seeds: int64 [R].

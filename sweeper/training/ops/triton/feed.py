@@ -1,4 +1,4 @@
-"""What follows attention in a block, for a tile of rows that never leaves the chip, and its gradient.
+"""The part of a block after attention, for a tile of rows that never leaves the chip, and its gradient.
 
     y = LN1(x + mixed W_out + b_out),    z = y W_1 + b_1,    result = LN2(y + GELU(z) W_2 + b_2)
 
