@@ -8,11 +8,10 @@ read them.
 import argparse
 import json
 import logging
-import platform
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,13 +19,15 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from optuna.samplers import GPSampler, TPESampler
 
 from benchmarks import tables
-from benchmarks.search_figures import BUDGET, FIGURES, summary
+from benchmarks.search_figures import BUDGET, FIGURES, read, summary
 from benchmarks.tables import Table
-from benchmarks.tuners import Ours, PlainTpe, RayOptuna, Tuner, freeze_thaw
+from benchmarks.tuners import Ours, PlainOptuna, RayOptuna, Tuner, freeze_thaw
 from sweeper.config.model import Race
 from sweeper.search import simulation
+from sweeper.search.simulation import Ended
 
 GRACE = {"OptunaSearch + ASHA": 1 / 16, "OptunaSearch + ASHA, late": 1 / 4}
 """First rung of each ASHA, in horizons; Ray's default is the first report."""
@@ -34,8 +35,8 @@ RACES = {"sweeper, race": Race(), "sweeper, race, slack 0.2": Race(slack=0.2)}
 """The first is the default."""
 THAWS = ("sweeper, thaw", "sweeper, thaw without curves")
 TUNERS = (
-    *("random", "Optuna TPE", "OptunaSearch", *GRACE),
-    *("sweeper, no cap", "sweeper, cap", *RACES),
+    *("random", "Optuna TPE", "Optuna GPSampler", "OptunaSearch", *GRACE, "OptunaSearch + Hyperband"),
+    *("sweeper, no cap", "sweeper, cap", "sweeper, gp, cap", *RACES),
     *THAWS,
 )
 ENOUGH = 30
@@ -44,6 +45,10 @@ NEAR = 0.05
 """How much slower than the best one of the best may be."""
 LOOK = 100 / 7500
 """Horizons between two looks at a trial: 100 steps of the published experiment."""
+
+
+Job = tuple[str, str, int, int]
+"""Table, tuner, trials at once and seed."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Sweep:
             the best, 0.1 is 10 %.
         trials, stopped: how many ended, and how many of them a rule stopped.
         best_tried, best_killed: whether the best configuration was tried, and stopped.
-        overhead: milliseconds of asking and telling a trial, on average.
+        overhead: milliseconds of processor time a trial, on average, those of the simulator included.
     """
 
     table: str
@@ -77,11 +82,14 @@ def tuner_of(name: str, table: Table, seed: int, folder: Path) -> Tuner:
     """A tuner by its name, with nothing learned yet."""
     makers: dict[str, Callable[[], Tuner]] = {
         "random": lambda: Ours(table, seed, folder, sampler="random", stop="none"),
-        "Optuna TPE": lambda: PlainTpe(table, seed),
+        "Optuna TPE": lambda: PlainOptuna(table, seed, TPESampler),
+        "Optuna GPSampler": lambda: PlainOptuna(table, seed, GPSampler),
         "OptunaSearch": lambda: RayOptuna(table, seed),
         **{each: partial(RayOptuna, table, seed, grace) for each, grace in GRACE.items()},
+        "OptunaSearch + Hyperband": lambda: RayOptuna(table, seed, GRACE["OptunaSearch + ASHA"], brackets=3),
         "sweeper, no cap": lambda: Ours(table, seed, folder, sampler="tpe", stop="none"),
         "sweeper, cap": lambda: Ours(table, seed, folder, sampler="tpe", stop="cap"),
+        "sweeper, gp, cap": lambda: Ours(table, seed, folder, sampler="gp", stop="cap"),
         **{each: partial(Ours, table, seed, folder, sampler="tpe", stop="race", race=r) for each, r in RACES.items()},
     }
     return makers[name]()
@@ -89,60 +97,35 @@ def tuner_of(name: str, table: Table, seed: int, folder: Path) -> Tuner:
 
 def sweep(table: Table, name: str, at_once: int, seed: int, folder: Path) -> Sweep:
     """One sweep, until the budget is spent or nothing is left to try."""
-    tuner = tuner_of(name, table, seed, folder)
-    pace = max(round(LOOK * table.question.horizon / table.question.every), 1)
-    spent_on_asking = 0.0
-
-    def ask() -> simulation.RecordedTrial | None:
-        nonlocal spent_on_asking
-        begun = time.perf_counter()
-        trial = tuner.ask()
-        spent_on_asking += time.perf_counter() - begun
-        return trial
-
+    begun = time.process_time()
     incumbent, curve, trials, stopped = np.inf, [], 0, 0
     found: float | None = None
     best_tried = best_killed = False
-    for ended in simulation.replay(ask, tuner.rule, at_once, pace):
-        begun = time.perf_counter()
-        tuner.tell(ended)
-        spent_on_asking += time.perf_counter() - begun
+    for ended in endings(table, name, at_once, seed, folder):
         trials, stopped = trials + 1, stopped + ended.stopped
         if ended.trial.number == table.best:
             best_tried, best_killed = True, best_killed or ended.stopped
-        truth = table.truths[ended.trial.number]
+        truth, spent = table.truths[ended.trial.number], ended.total / table.cost
         if not ended.stopped and truth < incumbent:
-            incumbent = truth
-            curve.append(
-                (round(ended.total / table.cost, 3), round(float(np.expm1(truth - table.truths[table.best])), 4))
-            )
-        found = next((spent for spent, regret in curve if regret <= NEAR), None)
-        if ended.total >= (BUDGET if found is None else ENOUGH) * table.cost:
+            incumbent, regret = truth, float(np.expm1(truth - table.truths[table.best]))
+            curve.append((round(spent, 3), round(regret, 4)))
+            found = round(spent, 3) if found is None and regret <= NEAR else found
+        if spent >= (BUDGET if found is None else ENOUGH) or (found is not None and best_tried and name in THAWS):
             break
-    overhead = 1000 * spent_on_asking / trials
+    overhead = round(1000 * (time.process_time() - begun) / max(trials, 1), 2)
     return Sweep(table.name, name, at_once, seed, found, curve, trials, stopped, best_tried, best_killed, overhead)
 
 
-def thawed(table: Table, name: str, at_once: int, seed: int) -> Sweep:
-    """One sweep of freeze-thaw, in the same terms."""
-    thaw = freeze_thaw(table, seed, learn=name == "sweeper, thaw")
-    began = time.perf_counter()
-    incumbent, curve, trials, stopped, best_tried, best_killed = np.inf, [], 0, 0, False, False
-    for ended in thaw(at_once):
-        trials, stopped = trials + 1, stopped + ended.stopped
-        if ended.trial.number == table.best:
-            best_tried, best_killed = True, ended.stopped
-        truth = table.truths[ended.trial.number]
-        if not ended.stopped and truth < incumbent:
-            incumbent = truth
-            regret = float(np.expm1(truth - table.truths[table.best]))
-            curve.append((round(ended.total / table.cost, 3), round(regret, 4)))
-        found = next((spent for spent, regret in curve if regret <= NEAR), None)
-        if found is not None or ended.total >= BUDGET * table.cost:
-            break
-    overhead = 1000 * (time.perf_counter() - began) / max(trials, 1)
-    found = next((spent for spent, regret in curve if regret <= NEAR), None)
-    return Sweep(table.name, name, at_once, seed, found, curve, trials, stopped, best_tried, best_killed, overhead)
+def endings(table: Table, name: str, at_once: int, seed: int, folder: Path) -> Iterator[Ended]:
+    """A tuner's trials as they end."""
+    if name in THAWS:
+        yield from freeze_thaw(table, seed, learn=name == "sweeper, thaw")(at_once)
+        return
+    tuner = tuner_of(name, table, seed, folder)
+    pace = max(round(LOOK * table.question.horizon / table.question.every), 1)
+    for ended in simulation.replay(tuner.ask, tuner.rule, at_once, pace):
+        tuner.tell(ended)
+        yield ended
 
 
 def _table(which: str, seed: int) -> Table:
@@ -153,44 +136,44 @@ def _table(which: str, seed: int) -> Table:
     return tables.half(whole, seed) if part == "half" else whole
 
 
-def _repetition(job: tuple[str, str, int, int]) -> Sweep:
+def _repetition(job: Job) -> Sweep:
     which, name, at_once, seed = job
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    table = _table(which, seed)
-    if name in THAWS:
-        return thawed(table, name, at_once, seed)
+    np.random.seed(seed)  # Ray draws a trial's bracket from the global generator
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
-        return sweep(table, name, at_once, seed, Path(folder))
+        return sweep(_table(which, seed), name, at_once, seed, Path(folder))
 
 
 def main() -> None:
-    """Run every tuner on every table, print a summary, write raw figures and pictures."""
+    """Run every tuner on every table, add every sweep to the raw figures as it ends, print a summary."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=50)
     parser.add_argument("--tables", nargs="+", default=["modular-23", "synthetic"])
     parser.add_argument("--tuners", nargs="+", default=list(TUNERS))
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=FIGURES / "search.json")
+    parser.add_argument("--output", type=Path, default=FIGURES / "search.jsonl", help="sweeps in it are not run again")
     asked = parser.parse_args()
+    rows = read(asked.output) if asked.output.exists() else []
+    known = {(row["table"], row["tuner"], row["at_once"], row["seed"]) for row in rows}
     jobs = [
-        (table, tuner, at_once, seed)
-        for table in asked.tables
+        job
         for seed in range(asked.repetitions)
+        for table in asked.tables
         for at_once in asked.at_once
         for tuner in asked.tuners
+        if (job := (table, tuner, at_once, seed)) not in known
     ]
-    sweeps: list[Sweep] = []
-    with ProcessPoolExecutor(asked.processes, mp_context=get_context("forkserver")) as pool:
-        for done in pool.map(_repetition, jobs, chunksize=len(asked.tuners)):
-            sweeps.append(done)
-            if len(sweeps) % (5 * len(asked.tuners)) == 0:
-                print(f"{len(sweeps)} of {len(jobs)} sweeps", flush=True)
-    machine = {"python": platform.python_version(), "processor": platform.machine(), "processes": asked.processes}
-    rows = [asdict(each) for each in sweeps]
-    asked.output.write_text(json.dumps({"machine": machine, "budget": BUDGET, "sweeps": rows}) + "\n")
+    with (
+        ProcessPoolExecutor(asked.processes, mp_context=get_context("forkserver")) as pool,
+        asked.output.open("a") as raw,
+    ):
+        for row in map(asdict, pool.map(_repetition, jobs)):
+            raw.write(json.dumps(row) + "\n")
+            raw.flush()
+            rows.append(row)
     print(summary(rows))
 
 

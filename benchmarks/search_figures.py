@@ -32,6 +32,11 @@ Row = dict[str, Any]
 Numbers = npt.NDArray[np.float64]
 
 
+def read(path: Path) -> list[Row]:
+    """Raw figures: a sweep a line."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def summary(rows: Sequence[Row]) -> str:
     """Markdown: for every table and parallelism a line a tuner, medians with 95 % bootstrap intervals."""
     parts = []
@@ -166,9 +171,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 def main() -> None:
     """Print the tables and draw the picture of committed figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figures", nargs="*", type=Path, default=[FIGURES / "search.json"])
+    parser.add_argument("figures", nargs="*", type=Path, default=[FIGURES / "search.jsonl"])
     asked = parser.parse_args()
-    rows = [row for path in asked.figures for row in json.loads(path.read_text())["sweeps"]]
+    rows = [row for path in asked.figures for row in read(path)]
     print(summary(rows))
     draw(rows, FIGURES / "search.png")
 

@@ -10,12 +10,15 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
+from optuna.distributions import CategoricalDistribution
 
 from sweeper.config.loading import load
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.replay import question, recorded
 from sweeper.results.parts import rows
 from sweeper.results.query import query
+from sweeper.search import dimensions
+from sweeper.search.encoding import Encoding
 from sweeper.search.simulation import Question, RecordedTrial
 from sweeper.space.hyperparameters import Hyperparameters, identity, to_flat
 from sweeper.space.parameters import Choice, Int
@@ -33,6 +36,7 @@ class Table:
         space: the space that tuners search.
         question: event, horizon and replicates.
         trials: identity of a configuration -> its curves.
+        encoding: of the space's parameters as cells; cells: of each trial, [D].
         signals: trial -> [O, R, E, S], what a model of curves may look at; losses and norms as logarithms.
         shares: which of the S signals are shares.
     """
@@ -42,6 +46,8 @@ class Table:
     question: Question
     trials: Mapping[str, RecordedTrial]
     signals: Mapping[int, np.ndarray]
+    encoding: Encoding
+    cells: Mapping[int, np.ndarray]
     shares: tuple[int, ...] = (0,)
 
     def trial(self, settings: Hyperparameters) -> RecordedTrial:
@@ -69,6 +75,22 @@ class Table:
         return float(np.mean([trial.spent[:, :, -1].sum() for trial in self.trials.values()]))
 
 
+def _encoding(space: Space) -> Encoding:
+    drawn = {key: dimensions.stepped(each) for key, each in space.parameters.items()}
+    words = [key for key, each in drawn.items() if isinstance(each, CategoricalDistribution)]
+    return Encoding(drawn, words=words)
+
+
+def _cells(space: Space, numbers: Mapping[str, int]) -> dict[int, np.ndarray]:
+    """Of the configurations that have numbers, by their identities."""
+    found = {}
+    for values in space.grid(100_000) or ():
+        number = numbers.get(identity(space.settings(values), space.horizon))
+        if number is not None:
+            found[number] = _encoding(space).cells([space.encode(values) or {}])[0]
+    return found
+
+
 SIGNALS = ("val_accuracy", "train_accuracy", "val_loss", "train_loss", "weight_norm")
 
 
@@ -90,10 +112,17 @@ def _signals() -> dict[int, np.ndarray]:
 
 
 def half(table: Table, seed: int) -> Table:
-    """A random half of a table's configurations: the space stays, and the others cannot be asked for."""
-    kept = np.random.default_rng([seed, 77]).permutation(len(table.trials))[: len(table.trials) // 2]
-    names = [list(table.trials)[i] for i in sorted(kept)]
-    return replace(table, name=f"{table.name}, half", trials={name: table.trials[name] for name in names})
+    """A random half of a table: of the parameter with the most choices, or the next, half of them."""
+    rng = np.random.default_rng([seed, 77])
+    choices = {key: each.choice for key, each in table.space.parameters.items() if isinstance(each, Choice)}
+    key = rng.choice(sorted(choices, key=lambda key: len(choices[key]))[-2:])
+    kept = np.sort(rng.permutation(len(choices[key]))[: len(choices[key]) // 2])
+    part = Choice(choice=tuple(choices[key][i] for i in kept))
+    space = replace(table.space, parameters={**table.space.parameters, key: part})
+    cells = _cells(space, {name: trial.number for name, trial in table.trials.items()})
+    trials = {name: trial for name, trial in table.trials.items() if trial.number in cells}
+    name = f"{table.name}, half"
+    return replace(table, name=name, space=space, trials=trials, encoding=_encoding(space), cells=cells)
 
 
 @cache
@@ -115,7 +144,8 @@ def modular(operations: tuple[str, ...] = ()) -> Table:
     }
     name = " ".join(("modular-23", *operations))
     signals = {number: each[kept] for number, each in _signals().items()}
-    return Table(name, loaded.space, question(loaded.spec), some, signals, (0, 1))
+    encoding, cells = _encoding(loaded.space), _cells(loaded.space, {name: t.number for name, t in some.items()})
+    return Table(name, loaded.space, question(loaded.spec), some, signals, encoding, cells, (0, 1))
 
 
 SYNTHETIC = {
@@ -134,8 +164,8 @@ _HORIZON, _EVERY, _REPLICATES = 7500, 75, 5
 
 
 @cache
-def _listed() -> tuple[Space, list[tuple[str, dict[str, int]]]]:
-    """The synthetic space, and for each configuration its identity and the index of each value."""
+def _listed() -> tuple[Space, list[tuple[str, dict[str, int]]], dict[int, np.ndarray]]:
+    """The synthetic space, for each configuration its identity and the index of each value, and all cells."""
     fixed = {"width": 128, "batch.min": 32, "batch.period": 4000, "batch.doubling_steps": 1000, "batch.cycles": 3}
     space = Space(SYNTHETIC, fixed, (), _HORIZON)
     found = []
@@ -144,7 +174,7 @@ def _listed() -> tuple[Space, list[tuple[str, dict[str, int]]]]:
         flat = to_flat(settings)
         index = {key: list(parameter.grid()).index(flat[key]) for key, parameter in SYNTHETIC.items()}
         found.append((identity(settings, _HORIZON), index))
-    return space, found
+    return space, found, _cells(space, {name: i for i, (name, _) in enumerate(found)})
 
 
 SYNTHETIC_KINDS = ("synthetic", "synthetic, telling", "synthetic, misleading")
@@ -159,7 +189,7 @@ def synthetic(seed: int, kind: str = "synthetic") -> Table:
             noise of half the spread; `misleading`: so for the slower six sevenths, and the other way for the fastest.
     """
     rng = np.random.default_rng(seed)
-    space, listed = _listed()
+    space, listed, cells = _listed()
     sizes = {key: len(list(parameter.grid())) for key, parameter in SYNTHETIC.items()}
     effects = {key: rng.normal(0, _EFFECTS[key], size) for key, size in sizes.items()}
     middle = rng.uniform(0.5, 2.5)
@@ -185,7 +215,7 @@ def synthetic(seed: int, kind: str = "synthetic") -> Table:
         heights = np.clip(0.4 - 0.2 * (place + rng.normal(0, 0.5, times.shape)), 0.02, 0.8)
     trials = {name: _made_up(i, times[i], heights[i]) for i, (name, _) in enumerate(listed)}
     signals = {each.number: each.metric[..., None] for each in trials.values()}
-    return Table(kind, space, asked, trials, signals)
+    return Table(kind, space, asked, trials, signals, _encoding(space), cells)
 
 
 def _made_up(number: int, times: np.ndarray, heights: np.ndarray) -> RecordedTrial:

@@ -13,21 +13,18 @@ from typing import Any, Protocol
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.samplers import GPSampler, TPESampler
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.tables import Table
 from sweeper.config.model import Race, Sampler
 from sweeper.report.replay import RuleName, rule_of
-from sweeper.search import dimensions, thaw_simulation
-from sweeper.search.encoding import Encoding
+from sweeper.search import thaw_simulation
 from sweeper.search.simulation import Ended, RecordedTrial, Rule, Uncapped
 from sweeper.search.study import Study
 from sweeper.search.thaw import Thaw
-from sweeper.space.hyperparameters import identity
 from sweeper.space.parameters import Choice
-from sweeper.space.space import Space
 from sweeper.stats import capping
 
 TRIALS = 100
@@ -75,7 +72,7 @@ class Ours:
 
     def tell(self, ended: Ended) -> None:
         """Tell the study."""
-        self._study.tell(self._numbers.pop(ended.trial), ended.reported)
+        self._study.tell(self._numbers.pop(ended.trial), ended.told)
 
 
 def _distributions(table: Table) -> dict[str, Any]:
@@ -87,15 +84,14 @@ def _distributions(table: Table) -> dict[str, Any]:
     }
 
 
-class PlainTpe:
-    """Optuna's TPE with its defaults, one study in memory."""
+class PlainOptuna:
+    """One of Optuna's samplers with its defaults, one study in memory."""
 
-    def __init__(self, table: Table, seed: int):
+    def __init__(self, table: Table, seed: int, sampler: type[TPESampler] | type[GPSampler]):
         self._table = table
         self.rule: Rule = Uncapped(table.question)
         self._distributions = _distributions(table)
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
-        self._study = optuna.create_study(direction="minimize", sampler=sampler)
+        self._study = optuna.create_study(sampler=sampler(seed=seed, n_startup_trials=STARTUP))
         self._running: dict[RecordedTrial, optuna.Trial] = {}
 
     def ask(self) -> RecordedTrial | None:
@@ -107,16 +103,21 @@ class PlainTpe:
 
     def tell(self, ended: Ended) -> None:
         """Tell Optuna."""
-        self._study.tell(self._running.pop(ended.trial), ended.reported)
+        self._study.tell(self._running.pop(ended.trial), ended.told)
 
 
 class RayOptuna:
-    """Ray's OptunaSearch, alone or with its ASHA on validation accuracy."""
+    """Ray's OptunaSearch, alone or with its asynchronous successive halving on validation accuracy.
 
-    def __init__(self, table: Table, seed: int, grace: float | None = None):
+    Args:
+        grace: first rung, in horizons.
+        brackets: one is ASHA; several are Ray's asynchronous Hyperband, each with one rung fewer than the last.
+    """
+
+    def __init__(self, table: Table, seed: int, grace: float | None = None, brackets: int = 1):
         self._table = table
         self._search = OptunaSearch(_distributions(table), metric="steps", mode="min", seed=seed)
-        self.rule: Rule = Uncapped(table.question) if grace is None else _Asha(table, grace)
+        self.rule: Rule = Uncapped(table.question) if grace is None else _Asha(table, grace, brackets)
         self._running: dict[RecordedTrial, str] = {}
         self._asked = 0
 
@@ -130,17 +131,21 @@ class RayOptuna:
 
     def tell(self, ended: Ended) -> None:
         """Tell OptunaSearch."""
-        self._search.on_trial_complete(self._running.pop(ended.trial), {"steps": ended.reported})
+        self._search.on_trial_complete(self._running.pop(ended.trial), {"steps": ended.told})
 
 
 class _Asha(Uncapped):
     """Ray's AsyncHyperBandScheduler on the mean validation accuracy."""
 
-    def __init__(self, table: Table, grace: float):
+    def __init__(self, table: Table, grace: float, brackets: int):
         super().__init__(table.question)
         evaluations = table.question.horizon // table.question.every
         self._asha = AsyncHyperBandScheduler(
-            metric="val_accuracy", mode="max", max_t=evaluations, grace_period=max(round(grace * evaluations), 1)
+            metric="val_accuracy",
+            mode="max",
+            max_t=evaluations,
+            grace_period=max(round(grace * evaluations), 1),
+            brackets=brackets,
         )
         self._running: dict[RecordedTrial, SimpleNamespace] = {}
 
@@ -165,27 +170,14 @@ class _Asha(Uncapped):
 
 def freeze_thaw(table: Table, seed: int, *, learn: bool) -> Callable[[int], Iterator[Ended]]:
     """Freeze-thaw over a table's configurations, all of which are candidates; the first ones at random."""
-    space = table.space
-    encoding = Encoding({key: dimensions.stepped(each) for key, each in space.parameters.items()}, words=_words(space))
-    order = np.random.default_rng(seed).permutation(len(table.trials))
-    left: dict[int, thaw_simulation.Candidate] = {}
-    listed = [(identity(space.settings(values), space.horizon), values) for values in space.grid(100_000) or ()]
-    there = [(table.trials[name], values) for name, values in listed if name in table.trials]
-    for place in order:
-        trial, values = there[place]
-        coordinates = space.encode(values) or {}
-        cells = encoding.cells([coordinates])[0]
-        left[trial.number] = thaw_simulation.Candidate(trial, cells, table.signals[trial.number], table.shares)
-    thaw = Thaw(encoding.places, table.question.replicates, learn=learn)
-    begun = thaw.begun
+    trials = sorted(table.trials.values(), key=lambda each: each.number)
+    left = [
+        thaw_simulation.Candidate(each, table.cells[each.number], table.signals[each.number], table.shares)
+        for each in (trials[i] for i in np.random.default_rng(seed).permutation(len(trials)))
+    ]
+    thaw = Thaw(table.encoding.places, table.question.replicates, learn=learn)
 
     def fresh() -> list[thaw_simulation.Candidate]:
-        return [each for number, each in left.items() if number not in begun]
+        return [each for each in left if each.trial.number not in thaw.begun]
 
     return lambda at_once: thaw_simulation.replay(thaw, table.question, fresh, lambda: fresh()[0], at_once)
-
-
-def _words(space: Space) -> list[str]:
-    return [
-        key for key, each in space.parameters.items() if isinstance(dimensions.stepped(each), CategoricalDistribution)
-    ]

@@ -14,6 +14,10 @@ import numpy as np
 from sweeper.search.curves import FEWEST, Curve, CurveModel
 from sweeper.search.event_gp import EventGp, Hyper, Numbers, Places, RunTimes, fit, log_improvement
 
+MODELLED = 256
+"""Trials that the process models; of more, the most promising of half that and others evenly."""
+_FITTED, _LEARNED = 200, 400
+"""Runs that hyperparameters are fitted to, at most, and that curves are learned from, about."""
 STARTUP = 8
 """Configurations whose first seed trains to its end before any trial is paused: curves are learned from them."""
 _REFIT = 0.15
@@ -53,8 +57,17 @@ class Memory:
 
 @dataclass
 class _Trial:
+    """What is known of a trial.
+
+    Attributes:
+        log_time: mean over the seeds that have begun, of the log time or of that so far.
+        over: whether all seeds that have begun are.
+    """
+
     cells: Numbers
     replicates: tuple[Replicate, ...] = ()
+    log_time: float = -np.inf
+    over: bool = False
 
 
 @dataclass
@@ -78,6 +91,7 @@ class Thaw:
     _curves: CurveModel | None = None
     _learned: tuple[tuple[int, int], ...] = ()
     _current: EventGp | None = None
+    _index: dict[int, int] = field(default_factory=dict)
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -94,7 +108,10 @@ class Thaw:
     def see(self, number: int, replicates: Sequence[Replicate]) -> None:
         """Take in how far the seeds of a trial are that have begun, from seed 0 on."""
         self._current = None
-        self._trials[number].replicates = tuple(replicates)
+        trial = self._trials[number]
+        trial.replicates = tuple(replicates)
+        trial.log_time = float(np.mean([each.log_time for each in replicates])) if replicates else -np.inf
+        trial.over = bool(replicates) and all(each.over for each in replicates)
 
     @property
     def memory(self) -> Memory:
@@ -126,8 +143,8 @@ class Thaw:
 
     def best(self, count: int) -> Numbers:
         """[up to count, D], cells of the trials with the least mean log time, of those whose begun seeds are over."""
-        ended = [trial for trial in self._trials.values() if trial.replicates and all(r.over for r in trial.replicates)]
-        ended.sort(key=lambda trial: float(np.mean([each.log_time for each in trial.replicates])))
+        ended = [trial for trial in self._trials.values() if trial.over]
+        ended.sort(key=lambda trial: trial.log_time)
         return np.array([trial.cells for trial in ended[:count]])
 
     def pauses(self, number: int) -> bool:
@@ -153,58 +170,72 @@ class Thaw:
         if not len(waiting) + len(fresh):
             return None
         process = self._process()
-        index = self._index
+        compared = [i for i, number in enumerate(waiting) if number in self._index]
         best = self._incumbent()
         if best is None:
-            best = min(mean for mean, _ in self.expected(list(self._trials)))
+            best = min(mean for mean, _ in self.expected(list(self._index)))
         if running:
-            rows = np.isin(process.runs.configuration, [index[number] for number in running])
-            process = process.believing(rows & (process.runs.spread > 0))
-        cells = np.array([*(self._trials[number].cells for number in waiting), *fresh])
-        known = np.array([*(index[number] for number in waiting), *([-1] * len(fresh))])
-        return int(log_improvement(*process.of_configurations(self.places(cells), known), best).argmax())
+            going = [self._index[number] for number in running if number in self._index]
+            process = process.believing(np.isin(process.runs.configuration, going) & (process.runs.spread > 0))
+        cells = np.array([*(self._trials[waiting[i]].cells for i in compared), *fresh])
+        known = np.array([*(self._index[waiting[i]] for i in compared), *([-1] * len(fresh))], dtype=np.int64)
+        if not len(cells):
+            return 0
+        chosen = int(log_improvement(*process.of_configurations(self.places(cells), known), best).argmax())
+        return compared[chosen] if chosen < len(compared) else len(waiting) + chosen - len(compared)
 
     def expected(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
         """Mean and standard deviation of what is predicted of trials: the mean log time of all their seeds."""
         if not numbers:
             return []
         process = self._process()
-        index = self._index
         cells = np.array([self._trials[number].cells for number in numbers])
-        found = process.of_configurations(self.places(cells), np.array([index[number] for number in numbers]))
+        known = np.array([self._index.get(number, -1) for number in numbers])
+        found = process.of_configurations(self.places(cells), known)
         return [(float(mean), float(deviation)) for mean, deviation in zip(*found, strict=True)]
 
     def _process(self) -> EventGp:
         """The process given all that is known."""
         if self._current is None:
             self._learn()
-            runs = self._runs(self._index)
-            mine = self.places(np.array([trial.cells for trial in self._trials.values()]))
+            self._index = {number: i for i, number in enumerate(self._modelled())}
+            runs = self._runs()
+            mine = self.places(np.array([self._trials[number].cells for number in self._index]))
             if self._hyper is None:
                 self._hyper = Hyper(np.ones(mine.parameter.max() + 1))
-            if len(runs) >= max(self._fitted * (1 + _REFIT), 4):
-                self._hyper, self._fitted = fit(mine, runs, self._hyper, self.replicates), len(runs)
+            if self._fitted < _FITTED and len(runs) >= max(self._fitted * (1 + _REFIT), 4):
+                some = np.sort(np.random.default_rng(len(runs)).permutation(len(runs))[:_FITTED])
+                self._hyper, self._fitted = fit(mine, runs[some], self._hyper, self.replicates), len(runs)
             self._current = EventGp(mine, runs, self._hyper, self.replicates)
         return self._current
 
-    @property
-    def _index(self) -> dict[int, int]:
-        return {number: i for i, number in enumerate(self._trials)}
+    def _modelled(self) -> list[int]:
+        """The trials that the process models, in order: what each says of its time decides where there are many."""
+        if len(self._trials) <= MODELLED:
+            return list(self._trials)
+        numbers = np.array(list(self._trials))
+        trials = list(self._trials.values())
+        outlook = np.array([trial.log_time for trial in trials])
+        going = [i for i, trial in enumerate(trials) if trial.replicates and not trial.over]
+        last = [next(each for each in trials[i].replicates if not each.over) for i in going]
+        said, spread = self._predicted(last)
+        outlook[going] = np.where(np.isfinite(spread), np.maximum(said, outlook[going]), outlook[going])
+        order = np.argsort(outlook, kind="stable")
+        others = np.linspace(MODELLED // 2, len(order) - 1, MODELLED // 2).astype(int)
+        return [int(each) for each in np.sort(numbers[order[[*range(MODELLED // 2), *others]]])]
 
     def _incumbent(self) -> float | None:
         """The least mean log time of a trial all of whose seeds are over."""
         whole = [
-            float(np.mean([each.log_time for each in trial.replicates]))
-            for trial in self._trials.values()
-            if len(trial.replicates) == self.replicates and all(each.over for each in trial.replicates)
+            trial.log_time for trial in self._trials.values() if trial.over and len(trial.replicates) == self.replicates
         ]
         return min(whole, default=None)
 
-    def _runs(self, index: dict[int, int]) -> RunTimes:
+    def _runs(self) -> RunTimes:
         runs = [
-            (index[number], seed, each)
-            for number, trial in self._trials.items()
-            for seed, each in enumerate(trial.replicates)
+            (place, seed, each)
+            for number, place in self._index.items()
+            for seed, each in enumerate(self._trials[number].replicates)
         ]
         replicates = [each for *_, each in runs]
         over = np.array([each.over for each in replicates], dtype=np.bool_)
@@ -219,10 +250,12 @@ class Thaw:
         )
 
     def _predicted(self, replicates: Sequence[Replicate]) -> tuple[Numbers, Numbers]:
-        """Log times of replicates, where their curves say something, and standard deviations."""
-        if self._curves is None:
-            return np.zeros(len(replicates)), np.full(len(replicates), np.inf)
-        return self._curves.predict([each.curve for each in replicates])
+        """Log times of replicates that are not over, where their curves say something, and standard deviations."""
+        mean, spread = np.zeros(len(replicates)), np.full(len(replicates), np.inf)
+        going = [i for i, each in enumerate(replicates) if not each.over and len(each.curve.so_far)]
+        if self._curves is not None and going:
+            mean[going], spread[going] = self._curves.predict([replicates[i].curve for i in going])
+        return mean, spread
 
     def _over(self) -> list[tuple[int, int, Replicate]]:
         """Trial, seed and replicate of those that are over and have a curve."""
@@ -235,8 +268,10 @@ class Thaw:
 
     def _learn(self) -> None:
         """Learn from the curves of runs that are over, once there are more of them."""
+        if not self.learn or len(self._learned) >= _LEARNED:
+            return
         over = self._over()
-        if self.learn and len(over) >= max(FEWEST, len(self._learned) * (1 + _RELEARN), len(self._learned) + 1):
+        if len(over) >= max(FEWEST, len(self._learned) * (1 + _RELEARN), len(self._learned) + 1):
             self._learn_from({(number, seed): each for number, seed, each in over})
 
     def _learn_from(self, runs: Mapping[tuple[int, int], Replicate]) -> None:
