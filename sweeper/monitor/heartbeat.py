@@ -52,6 +52,22 @@ class RunningTrial:
 
 @with_config(_STRICT)
 @dataclass(frozen=True)
+class PromisingTrial:
+    """A paused trial.
+
+    Attributes:
+        number: the trial's.
+        step: the last evaluated step of its slowest run.
+        predicted: its time and an interval, in words; empty where nothing is predicted.
+    """
+
+    number: _Count
+    step: _Count
+    predicted: str
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
 class Progress:
     """The progress of a sweep.
 
@@ -68,6 +84,8 @@ class Progress:
         rate: model steps per second since the launch began.
         best: the best trial of this launch in one line; empty before there is one.
         running: trials in training, by number.
+        paused: how many trials wait with their checkpoints.
+        promising: the most promising of them, best first.
         notice: the last message for the user; empty if there is none.
         stopping: why no more trials are started; empty if they are.
     """
@@ -84,6 +102,8 @@ class Progress:
     rate: _Amount = 0.0
     best: str = ""
     running: tuple[RunningTrial, ...] = ()
+    paused: _Count = 0
+    promising: tuple[PromisingTrial, ...] = ()
     notice: str = ""
     stopping: str = ""
 

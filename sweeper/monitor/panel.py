@@ -31,6 +31,9 @@ def render(progress: Progress, hint: str = "") -> RenderableType:
         lines.append(Text(f"best so far: {progress.best}", style="green"))
     if progress.running:
         lines.append(_bars(progress))
+    for each in progress.promising:
+        predicted = f": {each.predicted} predicted" if each.predicted else ""
+        lines.append(Text(f"trial {each.number} paused at step {each.step:,}{predicted}", style="dim"))
     if progress.notice:
         lines.append(Text(progress.notice, style="yellow"))
     if progress.stopping:
@@ -39,10 +42,11 @@ def render(progress: Progress, hint: str = "") -> RenderableType:
 
 
 def counts(progress: Progress) -> str:
-    """`23/200 trials finished, 2 confirmed, 4 running`."""
+    """`23/200 trials finished, 2 confirmed, 4 running, 3 paused`."""
     budget = f"/{progress.budget}" if progress.budget else ""
     confirmed = f", {progress.confirmed} confirmed" if progress.confirmed else ""
-    return f"{progress.finished}{budget} trials finished{confirmed}, {len(progress.running)} running"
+    paused = f", {progress.paused} paused" if progress.paused else ""
+    return f"{progress.finished}{budget} trials finished{confirmed}, {len(progress.running)} running{paused}"
 
 
 def line(progress: Progress) -> str:

@@ -15,6 +15,7 @@ from sweeper.report.explorer import explorer
 from sweeper.report.figures.canvas import Figure
 from sweeper.report.figures.gallery import draw_all
 from sweeper.report.leaderboard import Leaderboard, bound, grids, leaderboard
+from sweeper.report.paused import paused_grid
 from sweeper.report.select import choose
 from sweeper.report.table import TextTable
 from sweeper.results.query import query
@@ -70,7 +71,11 @@ def report_data(folder: SweepFolder) -> ReportData:
         verdict,
         (*cautions, *_reference_values(folder, spec)),
         _counts(folder, spec),
-        tuple(grid for grid in (*grids(board), _by_shape(folder, board)) if grid.rows),
+        tuple(
+            grid
+            for grid in (*grids(board), paused_grid(board.paused, board.minimize), _by_shape(folder, board))
+            if grid.rows
+        ),
         tuple(draw_all(folder, spec)),
         folder.space.read_text(encoding="utf-8"),
         _launches(folder),

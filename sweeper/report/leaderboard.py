@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
+from sweeper.report.paused import paused, paused_grid
 from sweeper.report.summaries import TrialRuns, runs_on
 from sweeper.report.table import TextTable, on_terminal
 from sweeper.report.verdicts import Verdict, verdicts
@@ -30,6 +31,7 @@ class Leaderboard:
 
     Attributes:
         clock: the clock of all times: steps, examples or seconds.
+        minimize: the objective's clock, that of predictions.
         until: the event.
         parameters: columns of the searched hyperparameters.
         rows: trials, best first, failed ones last: rows of `trials` plus `mean` and `error`, the restricted mean on the
@@ -40,15 +42,18 @@ class Leaderboard:
             trial, and `success`, the share of runs that reached the event with its interval.
         verdicts: comparisons on those fresh seeds.
         unconfirmed: whether the space.yaml confirms no finalists.
+        paused: trials that wait with their checkpoints (`sweeper.report.paused`).
     """
 
     clock: Clock
+    minimize: Clock
     until: str
     parameters: tuple[str, ...]
     rows: list[dict[str, Any]]
     confirmed: list[dict[str, Any]]
     verdicts: list[Verdict]
     unconfirmed: bool
+    paused: list[dict[str, Any]] = field(default_factory=list)
 
 
 def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | None = None) -> Leaderboard:
@@ -75,7 +80,11 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
     if not by_value:
         everyone.sort(key=lambda row: (row["state"] == "failed", row["mean"] or 0.0, row["trial"]))
     replaced = taken_up_again(everyone)
-    rows = [row for row in everyone if row["phase"] != "confirm" and row["trial"] not in replaced]
+    rows = [
+        row
+        for row in everyone
+        if row["phase"] != "confirm" and row["state"] != "paused" and row["trial"] not in replaced
+    ]
     confirmed = _confirmed(everyone)
     shown = [*rows[:top], *confirmed]
     _add_columns(folder, shown)
@@ -94,12 +103,14 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
     by_search = sorted(confirmed, key=lambda row: repeated[row["of"]]["value"] if row["of"] in repeated else math.inf)
     return Leaderboard(
         clock,
+        spec.objective.minimize,
         spec.objective.until,
         tuple(column_of(key) for key in spec.search),
         rows[:top],
         confirmed,
         verdicts(by_search, runs),
         spec.confirm is None and bool(spec.search),
+        paused(folder, spec)[:top],
     )
 
 
@@ -173,8 +184,11 @@ def grids(board: Leaderboard, *, parameters: bool = True) -> list[TextTable]:
 
 def render(board: Leaderboard, console: Console) -> RenderableType:
     """The leaderboard for people: parameters as columns if the console is wide enough, otherwise as lines."""
+    waiting: list[RenderableType] = []
+    if board.paused:
+        waiting = [Text(), on_terminal(paused_grid(board.paused, board.minimize))]
     if not board.rows:
-        return Text("No trial has finished yet.")
+        return Group(Text("No trial has finished yet."), *waiting)
     unbounded = console.options.update(max_width=_UNBOUNDED)
     tables = [on_terminal(grid) for grid in grids(board)]
     wide = all(console.measure(table, options=unbounded).maximum <= console.width for table in tables)
@@ -187,6 +201,7 @@ def render(board: Leaderboard, console: Console) -> RenderableType:
         new = [row for row in rows if not wide and row[number] not in listed]
         parts += [_wrapped(f"trial {row[number]}: {_configuration(board, row)}", console.width) for row in new]
         listed |= {row[number] for row in new}
+    parts += waiting
     if board.verdicts:
         parts += [Text(), *(_wrapped(f"{each.sentence}.", console.width) for each in board.verdicts)]
     if not any(row["reached"] for row in board.rows):

@@ -68,11 +68,11 @@ def _entry(name: str, folder: SweepFolder) -> Entry:
     (row,) = query(
         folder,
         """
-        SELECT count(*) FILTER (phase <> 'confirm' AND state <> 'stopped') AS trials,
-               count(*) FILTER (phase = 'confirm' AND state <> 'stopped') AS confirmed,
+        SELECT count(*) FILTER (phase <> 'confirm' AND state NOT IN ('stopped', 'paused')) AS trials,
+               count(*) FILTER (phase = 'confirm' AND state NOT IN ('stopped', 'paused')) AS confirmed,
                count(*) FILTER (state = 'failed') AS failed, max(finished) AS finished,
                arg_min({trial: trial, mean: rmst, reached: reached || '/' || runs, whole: reached = runs}, value)
-                   FILTER (phase <> 'confirm' AND state <> 'failed') AS best
+                   FILTER (phase <> 'confirm' AND state NOT IN ('failed', 'paused')) AS best
         FROM trials
         """,
     ).to_pylist()

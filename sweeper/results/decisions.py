@@ -154,7 +154,7 @@ class Predicted:
     high: float
 
     def __str__(self) -> str:
-        return f"about {_rounded(self.time)}, 80 % interval {_rounded(self.low)} to {_rounded(self.high)}"
+        return f"about {rounded(self.time)}, 80 % interval {rounded(self.low)} to {rounded(self.high)}"
 
 
 _TENTH = 1.2815515655446004
@@ -168,7 +168,7 @@ def predicted(expected: tuple[float, float], limit: float) -> Predicted:
     return Predicted(*(min(math.exp(min(each, 700.0)), limit) for each in logs))
 
 
-def _rounded(time: float) -> str:
+def rounded(time: float) -> str:
     """With two figures that count, three from 100 on."""
     if time <= 0 or not math.isfinite(time):
         return f"{time:g}"

@@ -42,8 +42,8 @@ class TrialRow:
         str,
         "How training ended: `finished` (every run reached its event, its horizon or a non-finite loss), `capped` "
         "(it could no longer matter), `lost` (out of the race after some of its replicates), `pruned` (by the "
-        "height of its curve, under `stop: asha`), `stopped` (by the user or the time budget; taken up again by the "
-        "next launch) or `failed`.",
+        "height of its curve, under `stop: asha`), `paused` (others promised more, under `stop: thaw`; it may go on), "
+        "`stopped` (by the user or the time budget; taken up again by the next launch) or `failed`.",
     ]
     runs: Annotated[
         int,
@@ -118,8 +118,8 @@ class RunRow:
     ]
     why: Annotated[
         str,
-        "Censored by `horizon`, `cap`, `race`, `pruned` or `stopped`; failed by a cause as in `trials`; otherwise "
-        "empty.",
+        "Censored by `horizon`, `cap`, `race`, `pruned`, `paused` or `stopped`; failed by a cause as in `trials`; "
+        "otherwise empty.",
     ]
     first_steps: Annotated[int | None, "Steps at the first evaluation past the objective's threshold."] = None
     first_examples: Annotated[int | None, "Examples at the first evaluation past the objective's threshold."] = None

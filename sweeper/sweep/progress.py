@@ -15,9 +15,10 @@ from rich.live import Live
 
 from sweeper.config.model import SweepSpec
 from sweeper.monitor import panel
-from sweeper.monitor.heartbeat import Progress, RunningTrial
+from sweeper.monitor.heartbeat import Progress, PromisingTrial, RunningTrial
 from sweeper.monitor.panel import duration
 from sweeper.report.lines import say
+from sweeper.results.decisions import predicted
 from sweeper.runners.protocol import Runner
 from sweeper.search.study import Proposal
 from sweeper.space import hyperparameters
@@ -26,6 +27,8 @@ from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.scoreboard import Finished, Scoreboard
 
 _EVERY = 0.5
+_PROMISING = 3
+"""Paused trials that are shown."""
 
 
 @contextmanager
@@ -103,9 +106,19 @@ def current_progress(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, r
         rate=board.steps_trained / max(elapsed, 1e-9),
         best="" if tally.best is None else result_line(tally.best, spec),
         running=tuple(training),
+        paused=len(board.paused),
+        promising=_promising(board, spec),
         notice=broadcast.notices[-1] if broadcast.notices else "",
         stopping=broadcast.stopping,
     )
+
+
+def _promising(board: Scoreboard, spec: SweepSpec) -> tuple[PromisingTrial, ...]:
+    """The paused trials of which the shortest times are predicted."""
+    known = [each for each in board.paused.values() if each.expected is not None]
+    known.sort(key=lambda each: each.expected or (0.0, 0.0))
+    words = ((each, predicted(each.expected or (0.0, 0.0), spec.limit())) for each in known[:_PROMISING])
+    return tuple(PromisingTrial(each.trial, each.step, str(word)) for each, word in words)
 
 
 def seconds_left(board: Scoreboard, spec: SweepSpec, runner: Runner) -> float | None:

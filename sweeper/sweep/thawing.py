@@ -318,4 +318,4 @@ def _pairs(live: LiveTrial) -> list[tuple[str, int]]:
 
 def _step(live: LiveTrial) -> int:
     """As far as its slowest run has come; where all are over, the last one's step."""
-    return live.runs.slowest_step or max(live.runs.run(*each).step for each in _pairs(live))
+    return max(live.runs.run(*each).step for each in _pairs(live)) if live.runs.known else live.runs.slowest_step

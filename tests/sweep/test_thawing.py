@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 
+from sweeper.config.saved import saved_spec
+from sweeper.monitor import panel
+from sweeper.report.leaderboard import leaderboard
+from sweeper.report.paused import paused_grid
 from sweeper.results.decisions import Decisions, paused_trials
+from sweeper.runners.in_process import InProcess
 from sweeper.sweep import thawing
+from sweeper.sweep.progress import current_progress
 from sweeper.trial import Assignment, Chunk
 from tests.fakes.curves import EVERY, chunk_of, curve
 from tests.fakes.sweeps import Sweep
@@ -157,6 +163,16 @@ def test_the_tables_hold_what_a_paused_trial_has_shown_and_the_journal_what_is_p
         assert waits[number].step == max(row["final_step"] for row in runs)
     logs = [each.expected for each in waits.values()]
     assert all(each is not None and 4 < each[0] < 8 and 0 < each[1] < 2 for each in logs)
+    board = leaderboard(sweep.folder, saved_spec(sweep.folder), 20)
+    assert {row["trial"] for row in board.paused} == paused
+    assert not paused & {row["trial"] for row in board.rows}
+    first, words = board.paused[0], paused_grid(board.paused, "steps").rows[0]
+    assert first["low"] < first["predicted"] < first["high"] <= LONG
+    assert words[4:] == (f"about {first['predicted']:.0f}", f"{first['low']:.0f} to {first['high']:.0f}")
+    shown = current_progress(director.board, director.broadcast, saved_spec(sweep.folder), InProcess())
+    assert panel.counts(shown).endswith(f", 0 running, {len(paused)} paused")
+    assert shown.promising[0].number == first["trial"]
+    assert shown.promising[0].predicted.startswith(words[4] + ", 80 % interval ")
     sweep.launch(trains(speaks, trained))
     check_whole(sweep.rows())
     assert paused_trials(Decisions(sweep.folder).read()) == {}

@@ -136,14 +136,16 @@ def sheet(height: float) -> Sheet:
 
 def legend(sheet: Sheet, entries: Mapping[str, Look], hollow: Sequence[str] = ()) -> None:
     """A legend above everything, for which the sheet grows: label -> look; the signs of some are hollow."""
-    handles = [
-        Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5, label=label)
-        for label, look in entries.items()
-    ]
+    handles = [sign(look, label) for label, look in entries.items()]
     for handle in handles:
         if handle.get_label() in hollow:
             handle.set_markerfacecolor("none")
     signs(sheet, handles)
+
+
+def sign(look: Look, label: str) -> Line2D:
+    """A legend's sign for lines or points."""
+    return Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5, label=label)
 
 
 def signs(sheet: Sheet, handles: Sequence[Line2D | Rectangle]) -> None:

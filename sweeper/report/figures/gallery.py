@@ -6,12 +6,14 @@ from typing import TypeVar
 from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.figures import (
+    allocation,
     importance,
     jump,
     learning,
     parallel,
     pareto,
     phases,
+    prediction,
     schedules,
     slices,
     survival,
@@ -56,6 +58,8 @@ def drawings(folder: SweepFolder, spec: SweepSpec) -> Iterator[Drawing]:
     yield from _drawn(phases.read(about, groups), phases.draw)
     yield from _drawn(jump.read(about), jump.draw)
     yield from _drawn(timeline.read(about), timeline.draw)
+    yield from _drawn(allocation.read(about), allocation.draw)
+    yield from _drawn(prediction.read(about), prediction.draw)
 
 
 def _drawn(data: Data | None, draw: Callable[[Data], Drawing]) -> Iterator[Drawing]:

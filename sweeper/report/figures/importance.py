@@ -8,7 +8,7 @@ from sweeper.search.importance import Importances, importances
 
 def weighed(subject: Subject) -> Importances | None:
     """The importances of the searched parameters; None where they would be noise."""
-    values = [(subject.values(row), row["value"]) for row in subject.seen if row["state"] != "stopped"]
+    values = [(subject.values(row), row["value"]) for row in subject.seen if row["state"] not in ("stopped", "paused")]
     return importances(subject.spec.search, values)
 
 

@@ -17,6 +17,7 @@ _LOOKS = {
     "capped": (canvas.ORANGE, "////"),
     "lost": (canvas.GREEN, "...."),
     "pruned": (canvas.PURPLE, "xxxx"),
+    "paused": (canvas.SKY, "\\\\\\\\"),
     "stopped": ("#BBBBBB", None),
     "failed": (canvas.BLACK, None),
 }
