@@ -5,26 +5,24 @@ network, behind a token; `ray start` demands a token only if it finds one; and a
 answers. Hence the checks here, before a connection.
 """
 
-import atexit
 import logging
 import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
 import ray
-from ray._private import ray_constants, services, utils
+from ray._private import services
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]  # generated
 
 from sweeper.environment import machine
 from sweeper.errors import UserError
+from sweeper.runners import ray_internals as internals
 from sweeper.runners import scratch
 
 _Mode = Literal["token", "disabled"]
@@ -103,13 +101,14 @@ def start_here(scratch: Path, logical: dict[str, Any], imports: Sequence[str] = 
     early = {"preload_python_modules": list(imports)} if resources["num_cpus"] <= _MOST_WARM else {}
     logging.getLogger("ray").setLevel(logging.ERROR)
     with (
-        _loopback(),
-        _nothing_packed(),
-        _signals_left_alone(),
+        internals.loopback(),
+        internals.nothing_packed(),
+        internals.no_idle_processes(),
+        internals.signals_left_alone(),
         # Not the token of a cluster.
-        _environment("RAY_AUTH_TOKEN_PATH", str(_token_file())),
+        internals.environment("RAY_AUTH_TOKEN_PATH", str(internals.token_file())),
         # Workers import modules as they start, before Ray gives them this process's path.
-        _environment("PYTHONPATH", os.pathsep.join(folder or os.getcwd() for folder in sys.path)),
+        internals.environment("PYTHONPATH", os.pathsep.join(folder or os.getcwd() for folder in sys.path)),
     ):
         _authenticate("token")
         ray.init(
@@ -132,7 +131,7 @@ def connect(address: str, insecure: bool) -> None:
             anybody who can reach it could send it commands and `insecure` is not set.
     """
     where = f"--address {address}"
-    with _loopback(), _signals_left_alone():
+    with internals.loopback(), internals.signals_left_alone():
         found = _resolved(address, where)
         mode: _Mode = "disabled" if _accepts(found, "disabled", where) else "token"
         if mode == "token":
@@ -232,62 +231,3 @@ def _authenticate(mode: _Mode) -> None:
     os.environ["RAY_AUTH_MODE"] = mode
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
-
-
-@contextmanager
-def _loopback() -> Iterator[None]:
-    """Keep Ray on 127.0.0.1, as on macOS; otherwise it listens on an address that others can reach."""
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-@contextmanager
-def _signals_left_alone() -> Iterator[None]:
-    """Keep Ray from catching SIGTERM in this process: its handler exits in the middle of whatever runs."""
-    before = utils.set_sigterm_handler
-    utils.set_sigterm_handler = lambda handler: None
-    try:
-        yield
-    finally:
-        utils.set_sigterm_handler = before
-
-
-@contextmanager
-def _nothing_packed() -> Iterator[None]:
-    """Let workers use this interpreter and folder. Under `uv run` Ray would copy the folder for them, without what git
-    ignores, and refuse one of over 512 MiB.
-    """
-    before = ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
-    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
-    try:
-        yield
-    finally:
-        ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = before
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable, which the processes that start within the block inherit."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
-
-
-@cache
-def _token_file() -> Path:
-    """A fresh token for this process; Ray's own default could be read by everybody."""
-    folder = scratch.make()
-    atexit.register(scratch.remove, folder)
-    token = folder / "token"
-    token.touch(mode=0o600)
-    token.write_text(os.urandom(32).hex())
-    return token

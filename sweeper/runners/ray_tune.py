@@ -4,13 +4,12 @@ A fresh `Tuner` runs at every launch: the study, not Tune's snapshots, holds the
 `tune_adapters`. The reasons are in docs/decisions/0002-ray-tune-behind-a-director.md.
 """
 
-import logging
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,17 +37,10 @@ for _name, _value in _SETTINGS.items():
 machine.have_a_home()
 
 import ray  # noqa: E402  # Ray reads its settings when it is imported
-from ray import tune  # noqa: E402
-from ray.air._internal import usage  # noqa: E402
 
-from sweeper.runners import connection, lost_workers, ray_engines, scratch  # noqa: E402  # these import ray too
-from sweeper.runners.tune_adapters import Adapter, Clock, Scheduler, Searcher, TrialActor  # noqa: E402
-
-# For statistics of usage, which are off, Tune imports wandb and MLflow wherever they are installed: seconds.
-usage.tag_callbacks = lambda callbacks: False
+from sweeper.runners import connection, scratch  # noqa: E402  # these import ray too
 
 _LOOK_EVERY_S = 2
-_NO_LIMIT = 10**9
 _STARTING = threading.Lock()
 """Held until Tune's loop runs: its registry of trainables is not thread-safe, and threads may launch at once."""
 
@@ -139,46 +131,16 @@ class RayTune:
 
     def run(self, train: Train, director: Director) -> None:
         """Train the director's trials until it has no more. Raises the director's exceptions."""
+        from sweeper.runners import ray_engines, tune_fit  # noqa: PLC0415  # Tune takes a second to import
+
+        assert self._scratch is not None, "it is entered"
         with ExitStack() as starting:
             starting.enter_context(_STARTING)
-            adapter = Adapter(director, self._capacity, starting.close)
-            together = (
-                nullcontext(train) if self._open_engine is None else ray_engines.serving(self._open_engine, train)
-            )
-            with together as function:
-                self._fit(function, adapter)
-        if adapter.error is not None:
-            raise adapter.error
-
-    def _fit(self, train: Train, adapter: Adapter) -> None:
-        trainable = tune.with_parameters(TrialActor, train=train)
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, self._resources),
-            tune_config=tune.TuneConfig(
-                search_alg=Searcher(adapter),
-                scheduler=Scheduler(adapter),
-                num_samples=-1,
-                # Without it Tune keeps a single trial pending whatever the searcher, and concurrency is silently 1. The
-                # limit that counts is the adapter's, which follows the nodes.
-                max_concurrent_trials=_NO_LIMIT,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name="sweep",
-                storage_path=str(self._scratch),
-                verbose=0,
-                callbacks=[Clock(adapter)],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        )
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        lost_workers.make_them_lost_trials()
-        tuner.fit()
-
-    def _resources(self, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """The cores and the share of a GPU for a trial of this configuration."""
-        return tune.PlacementGroupFactory([{"CPU": self._capacity.cpu, "GPU": config["gpu"]}])
+            serving: AbstractContextManager[Train] = nullcontext(train)
+            if self._open_engine is not None:
+                serving = ray_engines.serving(self._open_engine, train)
+            with serving as function:
+                tune_fit.fit(function, director, self._capacity, self._scratch, starting.close)
 
 
 class _Nodes:

@@ -10,6 +10,7 @@ import pytest
 
 from sweeper.errors import Interrupted
 from sweeper.sweep.launch import launch
+from sweeper.sweep.options import LaunchOptions
 from tests.fakes import engines, fragile
 from tests.fakes.launches import quiet, wait_for
 
@@ -83,14 +84,14 @@ def test_on_ray_whatever_fails_in_an_engine_trials_come_to_the_same_as_one_after
     disturbing = threading.Thread(target=disturb, daemon=True)
     disturbing.start()
     with pytest.raises(Interrupted):
-        launch(space, console=quiet())
+        launch(space, options=LaunchOptions(console=quiet()))
     disturbing.join(300)
     assert len(killed) == 1
     wait_for(nothing_left)
-    launch(space, console=quiet())
+    launch(space, options=LaunchOptions(console=quiet()))
     wait_for(nothing_left)
     apart = write(tmp_path / "apart", [*RATES, fragile.DIVERGES, fragile.RAISES])
-    launch(apart, where="here", console=quiet())
+    launch(apart, options=LaunchOptions(where="here", console=quiet()))
     trials = read(space, "trials").set_index("rate")
     assert trials["state"].drop(fragile.RAISES).eq("finished").all()
     assert trials.loc[fragile.RAISES, ["state", "why"]].tolist() == ["failed", "error"]
