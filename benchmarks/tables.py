@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution
 
 from sweeper.config.loading import load
 from sweeper.folder.layout import SweepFolder
-from sweeper.report.replay import question, recorded
+from sweeper.report.replay import question, recorded_trials
 from sweeper.results.parts import rows
 from sweeper.results.query import query
 from sweeper.search import dimensions
@@ -132,7 +132,7 @@ def modular(operations: tuple[str, ...] = ()) -> Table:
     loaded = load(folder.space)
     names = loaded.spec.task.operation
     kept = [names.index(each) for each in operations or names]
-    trials, _ = recorded(folder, loaded.spec)
+    trials, _ = recorded_trials(folder, loaded.spec)
     identities = {
         row["trial"]: row["identity"] for row in query(folder, "SELECT trial, identity FROM trials").to_pylist()
     }

@@ -19,7 +19,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.tables import Table
 from sweeper.config.model import Race, Sampler
-from sweeper.report.replay import RuleName, rule_of
+from sweeper.report.replay import RuleName, simulated_rule
 from sweeper.search import thaw_simulation
 from sweeper.search.simulation import Ended, RecordedTrial, Rule, Uncapped
 from sweeper.search.study import Study
@@ -59,7 +59,7 @@ class Ours:
             folder / "study.journal", table.space, Sampler(name=sampler, seed=seed, startup_trials=STARTUP), places
         )
         self._numbers: dict[RecordedTrial, int] = {}
-        self.rule = rule_of(stop, table.question, places, race or Race())
+        self.rule = simulated_rule(stop, table.question, places, race or Race())
 
     def ask(self) -> RecordedTrial | None:
         """The study's suggestion."""

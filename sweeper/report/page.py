@@ -100,7 +100,7 @@ def _template() -> jinja2.Template:
 
 
 def _packed(data: Mapping[str, Any]) -> str:
-    """The data as gzipped JSON in base64: a sixth of its size as text, and no markup whatever it holds."""
+    """The data as gzipped JSON in base64: a sixth of its size as text, and never markup."""
     text = json.dumps(plain(data), separators=(",", ":"), ensure_ascii=False)
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 

@@ -84,7 +84,7 @@ def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int 
     """
     spec = saved_spec(folder)
     posed = question(spec)
-    trials, cut = recorded(folder, spec)
+    trials, cut = recorded_trials(folder, spec)
     if not trials:
         raise UserError(f"{folder.root}: no trial has whole curves to replay; record some with stop: none")
     places = capping.places_that_matter(len(trials), spec.finalists)
@@ -92,7 +92,7 @@ def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int 
     winner = min(values, key=values.__getitem__)
     results = []
     for name in rules:
-        rule = rule_of(name, posed, places, spec.race or RaceSpec())
+        rule = simulated_rule(name, posed, places, spec.race or RaceSpec())
         pace = max(_PACE // posed.every, 1)
         ended = list(simulation.replay(partial(next, iter(trials), None), rule, at_once, pace))
         stopped = {each.trial.number for each in ended if each.stopped}
@@ -108,7 +108,7 @@ def question(spec: SweepSpec) -> Question:
     return Question(objective.event, spec.limit(), objective.horizon, objective.evaluate_every, objective.replicates)
 
 
-def rule_of(name: RuleName, posed: Question, places: int, race: RaceSpec) -> Rule:
+def simulated_rule(name: RuleName, posed: Question, places: int, race: RaceSpec) -> Rule:
     """A rule by its name, without observations."""
     match name:
         case "none":
@@ -121,7 +121,7 @@ def rule_of(name: RuleName, posed: Question, places: int, race: RaceSpec) -> Rul
             return Pruned(posed, Pruner(name, posed.horizon, posed.event.comparison == ">"))
 
 
-def recorded(folder: SweepFolder, spec: SweepSpec) -> tuple[list[RecordedTrial], int]:
+def recorded_trials(folder: SweepFolder, spec: SweepSpec) -> tuple[list[RecordedTrial], int]:
     """The trials of the baselines and the search with whole curves, in order; and the number of those without."""
     rows = readback.curves(folder, spec.objective.minimize, spec.objective.event.metric)
     whole = rows["state"] == "finished"

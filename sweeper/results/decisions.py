@@ -32,7 +32,7 @@ class Decision:
 
     Attributes:
         at: seconds since 1970, UTC.
-        trial: which; of `chosen` the trial that asked whether it should go on, none where a place was free.
+        trial: which; of `chosen` the trial at whose mark the choice was made, None if a slot was free.
         step: the last step of its slowest run that is not over; of one whose runs are over the last one's.
         evaluations: of each run so far, operation by operation, replicate by replicate.
         seeds: replicates that have begun.

@@ -1,7 +1,7 @@
 """A worker that Ray's memory monitor kills is a lost trial: without this, Tune (2.60) ends the whole run for it.
 
 Ray raises `OutOfMemoryError` in the driver then. Tune's actor manager expects lost actors and errors of tasks; this is
-neither, and it raises "Caught unexpected exception" out of `fit`, whatever the retries.
+neither, and it raises "Caught unexpected exception" out of `fit`, also if retries are left.
 """
 
 import inspect

@@ -122,7 +122,7 @@ class Host:
     """The actor around an engine, which trains in a thread of its own; tickets are the numbers of its trials."""
 
     def __init__(self, open_engine: OpenEngine, gpu: str):
-        # Ray hides all GPUs from who asks for none: the share of this one is the trials'.
+        # Ray hides all GPUs from an actor that reserves none; the trials reserve this one.
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         self._open = open_engine
         self._tickets = count()

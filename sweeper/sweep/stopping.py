@@ -1,7 +1,7 @@
 """The rules of `stop:` and `race:`, which decide when a trial of the search trains no further.
 
-The director asks a rule for a verdict after each chunk and between two stages, and reports to it each trial that has
-ended and each that starts again. Baselines and confirmations are never judged: they always train to their end.
+The director calls a rule's `verdict` after each chunk and between two stages, and reports to it each trial that has
+ended and each that is restarted. Baselines and confirmations are never judged: they always train to their end.
 
 A new rule is one class and one line in `rule_of`. A rule that pauses trials (`sweeper.sweep.thawing`) returns an
 `Ending` of the kind `paused`: the director keeps the checkpoint, frees the place and hands the proposal to
@@ -215,9 +215,9 @@ class Asha(Never):
 
     def __init__(self, spec: SweepSpec, curves: Curves):
         super().__init__(spec)
-        asked = spec.objective
-        self._metric = asked.event.metric
-        self._pruner = Pruner("asha", asked.horizon, asked.event.comparison == ">")
+        event = spec.objective.event
+        self._metric = event.metric
+        self._pruner = Pruner("asha", spec.objective.horizon, event.comparison == ">")
         for number, step, height in _heights(curves(), self._pruner.rungs):
             self._pruner.stops(number, step, height)
 

@@ -16,7 +16,17 @@ from rich.console import Console
 from sweeper.config.loading import load
 from sweeper.config.model import Race
 from sweeper.errors import UserError
-from sweeper.report.replay import RULES, Replay, Replayed, RuleName, question, recorded, render, replay, rule_of
+from sweeper.report.replay import (
+    RULES,
+    Replay,
+    Replayed,
+    RuleName,
+    question,
+    recorded_trials,
+    render,
+    replay,
+    simulated_rule,
+)
 from sweeper.search import simulation
 from sweeper.stats.capping import places_that_matter
 from sweeper.trial import Assignment, Chunk
@@ -355,8 +365,8 @@ def test_the_replay_stops_the_trials_that_the_director_stops(
     assert found == Replayed(rule, steps, len(stopped), best in stopped, min(whole, key=whole.__getitem__))
 
     spec = load(sweeps["none"].folder.space).spec
-    trials, _ = recorded(sweeps["none"].folder, spec)
-    again = rule_of(rule, question(spec), places_that_matter(len(rows), 1), Race())
+    trials, _ = recorded_trials(sweeps["none"].folder, spec)
+    again = simulated_rule(rule, question(spec), places_that_matter(len(rows), 1), Race())
     ended = list(simulation.replay(partial(next, iter(trials), None), again, 1, LOOK))
     assert [(each.trial.number, each.stopped, each.spent) for each in ended] == [
         (row["trial"], row["trial"] in stopped, row["steps_trained"]) for row in rows

@@ -71,7 +71,7 @@ class StackProblem(Protocol):
 
     @property
     def train(self) -> Sequence[torch.Tensor]:
-        """For each run int64 [n], its training examples as row numbers into whatever the problem holds."""
+        """For each run int64 [n], its training examples as row numbers into the problem's data."""
         ...
 
     @property

@@ -165,7 +165,7 @@ def build_table(task: ModularArithmetic, operation: str) -> Table:
 def split(table: Table, train_fraction: float, seed: int) -> Split:
     """The first int(N * train_fraction) of the shuffled rows train, the others validate."""
     order = torch.randperm(len(table.targets), generator=torch.Generator().manual_seed(seed))
-    # A hair is added so that 0.7 of 10 rows is 7, whatever the last bit of the product.
+    # The small term makes 0.7 of 10 rows 7, also if the product's last bit is rounded down.
     count = int(len(order) * train_fraction + 1e-9)
     return Split(order[:count], order[count:])
 

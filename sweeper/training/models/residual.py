@@ -3,7 +3,7 @@
 The architecture is that of a published experiment: the code's matrix on a 6 x 6 grid, a 3 x 3 convolution as stem,
 residual blocks of two convolutions each, and a perceptron with two hidden layers on the flattened grid.
 Convolutions are products of [in, out] weights with the nine neighbours of every cell side by side, so that stacked
-runs are one batched product in the precision asked for; on a CPU exact ones are torch's grouped convolutions.
+runs are one batched product in the chosen precision; on a CPU exact ones are torch's grouped convolutions.
 """
 
 import math

@@ -119,7 +119,7 @@ def _block(
     in_weights = torch.split(p["attention.in.weight"], [width, 2 * width], dim=2)
     in_biases = torch.split(p["attention.in.bias"], [width, 2 * width], dim=1)
     keys_values = product(x, in_weights[1], in_biases[1])
-    # Where only the last position is read, it alone asks.
+    # If only the last position is read, it alone has queries.
     start = own[0].start
     queries = product(x[:, start:], in_weights[0], in_biases[0])
     askers = [replace(place, start=place.start - start) for place in own]

@@ -1,4 +1,4 @@
-"""Matrix products of stacked runs, in the precision asked for; everything else stays in the precision it is in.
+"""Matrix products of stacked runs, in the chosen precision; everything else stays in the precision it is in.
 
 `bfloat16` rounds both factors and the result to bfloat16, as matrix units do whose sums are float32 (Kalamkar et al.
 2019, "A study of BFLOAT16 for deep learning training", arXiv:1905.12322); the gradient's products likewise. A CPU

@@ -1,4 +1,4 @@
-"""Matrix products inside kernels, in the precision asked for; see `sweeper.training.ops.matmul`.
+"""Matrix products inside kernels, in the chosen precision; see `sweeper.training.ops.matmul`.
 
 `float32` is three products on tensor cores: a factor is split into two tf32 numbers, a = high + low, and
 a b = high_a high_b + high_a low_b + low_a high_b. What is left out is of the size of float32's own rounding (Ootomo and

@@ -29,7 +29,7 @@ class GradientTask:
         rows: of each run.
         outputs: columns of the weight.
         bias: offset of the bias in a run's row of parameters.
-        a: offset of a [R, rows, a_line] among the factors; None where only sums over rows are asked for.
+        a: offset of a [R, rows, a_line] among the factors; None if only sums over rows are needed.
         a_line: entries of a line, of which `inputs` count.
         inputs: rows of the weight.
         weight: offset of the weight in a run's row of parameters.
