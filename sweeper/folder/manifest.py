@@ -79,7 +79,7 @@ class Manifest:
                 return cls(int(found["generation"]), found["launch"], files, found["staging"], staged, removed)
         except (ValueError, KeyError, TypeError, AttributeError):
             pass
-        raise UserError(f"{place}: damaged; delete it to take the files beside it as they are") from None
+        raise UserError(f"{place}: damaged; delete it to use the files beside it as they are") from None
 
 
 def scan(root: Path) -> dict[str, Stamp]:

@@ -123,7 +123,7 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an archive, after a look at what NumPy does not check. Raises all sorts of errors."""
     with zipfile.ZipFile(path) as archive:
         if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-            raise ValueError("compressed, so none of ours; it could swell without end")
+            raise ValueError("compressed, so sweeper did not write it; it may decompress without limit")
         # NumPy reads as many bytes as an array's header says, and a sum is compared after the last byte alone.
         broken = archive.testzip()
         if broken is not None:

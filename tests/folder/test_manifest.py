@@ -127,7 +127,7 @@ def test_a_damaged_manifest_is_refused(damage: str) -> None:
     with pytest.raises(UserError) as raised:
         Manifest.parse(damage, "s3://bucket/small/mirror.json")
     assert str(raised.value) == (
-        "s3://bucket/small/mirror.json: damaged; delete it to take the files beside it as they are"
+        "s3://bucket/small/mirror.json: damaged; delete it to use the files beside it as they are"
     )
 
 
