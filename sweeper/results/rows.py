@@ -73,7 +73,7 @@ class TrialRow:
     ] = None
     steps_trained: Annotated[int, "Model updates spent, summed over the runs."]
     seconds: Annotated[float, "Wall time spent on the trial, over all its starts."]
-    retries: Annotated[tuple[str, ...], "Why the trial was restarted, once per restart; empty for most."]
+    retries: Annotated[tuple[str, ...] | None, "Why the trial was restarted, once per restart; empty for most."]
     started: Annotated[datetime, "When the trial was first handed to a runner, UTC."]
     finished: Annotated[datetime, "When its last result arrived, UTC."]
     device: Annotated[
@@ -198,7 +198,7 @@ class CurveRow:
     seconds: Annotated[float, "Wall time since the run's stack began to train."]
     scores: OfTask
     batch_size: Annotated[np.int32, "Examples in the last update's batch."]
-    learning_rate: Annotated[np.float32, "Learning rate of the last update."]
+    learning_rate: Annotated[np.float32 | None, "Learning rate of the last update."]
     gradient_norm: Annotated[np.float32 | None, "L2 norm of the last update's gradient."]
     weight_norm: Annotated[np.float32 | None, "L2 norm of all parameters."]
     last_layer_norm: Annotated[
