@@ -148,9 +148,22 @@ class Resources(Section):
     gpu: GpuShare = Field(
         0.0, description="GPUs for each trial: 0, a fraction such as 0.25, a whole number, or auto to measure it."
     )
-    engine: Literal["on", "off"] = Field(
-        "off", description="Whether the trials on a device train in one process there, stacked where they can be."
+    engine: Literal["auto", "on", "off"] = Field(
+        "off",
+        description="Whether the trials on a device train in one process there, stacked where they can be; "
+        "auto: where they share a GPU.",
     )
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _word_that_yaml_reads_as_a_boolean(cls, value: object) -> object:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+    @property
+    def engines(self) -> bool:
+        """Whether trials train in engines, as far as that is known before a share of a GPU has been measured."""
+        shared = self.gpu == "auto" or 0 < self.gpu < 1
+        return self.engine == "on" or (self.engine == "auto" and shared)
 
     @field_validator("gpu")
     @classmethod

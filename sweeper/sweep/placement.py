@@ -54,14 +54,20 @@ def place(
     measured: dict[str, Any] = {}
     if loaded.spec.resources.gpu == "auto" and isinstance(runner, SharesGpus):
         measured["gpu"] = _share_gpus(runner, loaded, train, engine, say)
-    if engine is not None and isinstance(runner, TrainsTogether):
-        runner.train_together(engine)
+    together = runner if engine is not None and isinstance(runner, TrainsTogether) else None
+    if loaded.spec.resources.engine == "auto":
+        share = measured.get("gpu", {}).get("share", loaded.spec.resources.gpu)
+        together = together if 0 < share < 1 else None
+        words = "on, the trials on a GPU train in one process there" if together else "off, no trials share a GPU"
+        say(f"engine: auto: {words}")
+    if together is not None and engine is not None:
+        together.train_together(engine)
     return train, measured
 
 
 def _engine(spec: SweepSpec) -> OpenEngine | None:
     """A function that opens the engine of a device; None where each trial trains in a process of its own."""
-    if spec.resources.engine == "off":
+    if not spec.resources.engines:
         return None
     from sweeper.training.engine import open_engine  # noqa: PLC0415  # torch takes seconds to import
     from sweeper.training.train import trains_stacked  # noqa: PLC0415

@@ -75,6 +75,8 @@ def render(plan: Plan) -> RenderableType:
     if spec.resources.gpu == "auto":
         here = f"{machine.gpus} GPU" if machine.gpus else "no GPU, so 0"
         _fact(facts, "gpu", f"auto: measured at launch; this machine has {here}")
+    if spec.resources.engine != "off":
+        _fact(facts, "engine", _engine(spec))
     state = " (exists: launch continues it)" if plan.folder.space.exists() else ""
     through = f", through {plan.folder.root}" if in_store(plan.address) else ""
     _fact(facts, "results", f"{plan.address}{through}{state}")
@@ -114,6 +116,16 @@ def _resources(plan: Plan) -> str:
     has = f"{machine.cores} CPU, {machine.gpus} GPU, {machine.memory / 2**30:.0f} GiB"
     at_once = f"{'at most ' if resources.gpu == 'auto' and machine.gpus else ''}{plan.at_once} at once"
     return f"{resources.cpu:g} CPU{share} a trial; this machine has {has}: {at_once}"
+
+
+def _engine(spec: SweepSpec) -> str:
+    where = "the trials on a device train in one process there, stacked where they are alike"
+    if spec.resources.engine == "on":
+        return f"on: {where}"
+    if spec.resources.gpu == "auto":
+        return f"auto: if trials come to share a GPU, {where}"
+    shared = f"on, for trials share a GPU: {where}"
+    return f"auto: {shared if spec.resources.engines else 'off, for no trials share a GPU'}"
 
 
 def _dimensions(loaded: Loaded) -> RenderableType:

@@ -133,6 +133,26 @@ def test_check_says_what_auto_will_do(command: Command, monkeypatch: pytest.Monk
     assert command(*auto) == (0, expected, "")
 
 
+@pytest.mark.parametrize(
+    ("engine", "gpu", "says"),
+    [
+        ("on", "0", "on: the trials on a device train in one process there, stacked where they are alike"),
+        ("auto", "0", "auto: off, for no trials share a GPU"),
+        (
+            "auto",
+            "0.25",
+            "auto: on, for trials share a GPU: the trials on a device train in one process there, stacked",
+        ),
+        ("auto", "auto", "auto: if trials come to share a GPU, the trials on a device train in one process there,"),
+    ],
+)
+def test_check_says_where_trials_share_an_engine(command: Command, engine: str, gpu: str, says: str) -> None:
+    settings = ("--set", f"resources.engine={engine}", "--set", f"resources.gpu={gpu}")
+    code, printed, _ = command("check", str(QUICKSTART), *settings)
+    assert code == 0
+    assert f"engine {says}" in " ".join(printed.split()) + " "
+
+
 def test_check_says_that_a_launch_would_continue_a_sweep(folder: Path, command: Command) -> None:
     (folder / "results" / "quickstart").mkdir(parents=True)
     (folder / "results" / "quickstart" / "space.yaml").write_text("")

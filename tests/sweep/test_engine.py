@@ -23,7 +23,7 @@ fixed: {batch.max: 8, weight_decay: 0.0, warmup_steps: 0}
 sampler: {name: grid}
 stop: none
 budget: {trials: 100}
-resources: {cpu: 2, engine: "on"}
+resources: {cpu: 2, engine: on}
 """
 RATES = [0.1, 0.05, 0.03, 0.02, 0.01, 0.005]
 
