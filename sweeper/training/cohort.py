@@ -28,7 +28,7 @@ from sweeper.training.ops.fused import tally
 from sweeper.training.ops.matmul import product_for
 from sweeper.training.parameters import Flat
 from sweeper.training.stack import Stack
-from sweeper.training.techniques import ALL, Techniques, bucket, bucket_on_a_gpu
+from sweeper.training.techniques import ALL, Techniques, bucket, bucket_on_a_gpu, smaller_stack_pays
 from sweeper.trial import Columns
 
 _LOSSES = (f"train_{LOSS}", f"val_{LOSS}")
@@ -65,6 +65,7 @@ class Cohort:
         problem = learner.problem(runs, self._equipment)
         self._stack = Stack.of(trial, runs, problem, objective, self._equipment)
         self._graphs = Graphs(device, techniques.graphs)
+        self._keeps_places = techniques.places or (techniques.graphs and device.type == "cuda")
         self._serve(problem)
 
     @property
@@ -75,12 +76,12 @@ class Cohort:
     @property
     def trials(self) -> list[int]:
         """Of each run that the last evaluation had a row of, the number of its trial."""
-        return [member.trial for member in self._stack.members]
+        return [self._stack.members[row].trial for row in self._stack.occupied]
 
     @property
     def training(self) -> set[int]:
         """The trials of which some run trains on."""
-        return {member.trial for member in self._stack.members if member.watch.trains}
+        return {member.trial for member in self._stack.members if member.watch.trains and not member.gone}
 
     @property
     def shared_by(self) -> Hashable:
@@ -96,7 +97,7 @@ class Cohort:
         alike = (self._learner.alike(stack.runs[0]), objective, self._equipment.dtype, self._equipment.product)
         if self._equipment.device.type != "cpu":
             return alike
-        widths = {bucket(size) for size in np.unique(stack.course.sizes).tolist()}
+        widths = {bucket(size) for size in np.unique(stack.course.sizes[stack.occupied]).tolist()}
         adapts = any(run.settings.batch.shape == "noise_scale" for run in stack.runs)
         if self._evaluation.sampled or adapts or len(widths) > 1 or self._merges(max(widths)):
             return None
@@ -113,21 +114,24 @@ class Cohort:
 
     def evaluate(self) -> Columns:
         """Train every run that is not over up to its next evaluation, at the horizon at the latest: a row for each."""
-        self._keep([row for row, member in enumerate(self._stack.members) if member.watch.trains])
+        self._let_go([row for row in self._stack.occupied if not self._stack.members[row].watch.trains])
         stack, buffers, evaluation = self._stack, self._buffers, self._evaluation
+        rows = stack.occupied
+        stack.rewind()
         began = time.perf_counter()
-        updates = min(self._objective.evaluate_every, self._objective.horizon - int(stack.steps[0]))
+        updates = min(self._objective.evaluate_every, self._objective.horizon - int(stack.steps[rows[0]]))
         self._advance(updates)
         width = int(stack.course.window(stack.steps - 1, 1)[0].max())
         key = ("validate", width if evaluation.sampled else 0)
         self._graphs.run(key, [], lambda: evaluation.validate(stack, buffers, width))
-        columns = evaluation.columns(stack, buffers, updates)
+        columns = {name: each[rows] for name, each in evaluation.columns(stack, buffers, updates).items()}
         elapsed = time.perf_counter() - began
-        columns["seconds"] = np.array([member.watch.seconds + elapsed for member in stack.members])
+        watches = [stack.members[row].watch for row in rows]
+        columns["seconds"] = np.array([watch.seconds + elapsed for watch in watches])
         values, losses = columns[self._objective.event.metric], [columns[name] for name in _LOSSES]
-        for row, member in enumerate(stack.members):
-            finite = all(math.isfinite(each[row]) for each in losses)
-            member.watch.see(int(stack.steps[row]), float(values[row]), finite, float(columns["seconds"][row]))
+        for place, watch in enumerate(watches):
+            finite = all(math.isfinite(each[place]) for each in losses)
+            watch.see(int(columns["step"][place]), float(values[place]), finite, float(columns["seconds"][place]))
         return columns
 
     def update(self, count: int = 1) -> None:
@@ -139,13 +143,15 @@ class Cohort:
 
     def join(self, other: "Cohort") -> None:
         """Take in the runs of a cohort that has the same `shared_by`; they go on from where they are."""
+        self._keep(self._stack.occupied)
+        other._keep(other._stack.occupied)
         problem = self._learner.problem([*self._stack.runs, *other._stack.runs], self._equipment)
         self._stack.join(other._stack, problem)
         self._serve(problem)
 
     def leave(self, trial: int) -> None:
         """Let a trial's runs go."""
-        self._keep([row for row, member in enumerate(self._stack.members) if member.trial != trial])
+        self._let_go(self._stack.rows_of(trial))
 
     def state(self, trial: int = 0) -> dict[str, Any]:
         """The state of a trial's runs between two evaluations: numbers, lists and tensors on the CPU."""
@@ -230,8 +236,16 @@ class Cohort:
         self._buffers.noise.copy_(torch.stack([squares(whole), 2 * (squares(left) + squares(right))]))
         return whole
 
+    def _let_go(self, rows: list[int]) -> None:
+        """Let runs leave. Graphs go on as long as places are kept, which a stack that is half empty does not."""
+        running = [row for row in self._stack.occupied if row not in rows]
+        if self._keeps_places and not smaller_stack_pays(len(running), len(self._stack)):
+            self._stack.vacate(rows)
+        else:
+            self._keep(running)
+
     def _keep(self, rows: list[int]) -> None:
-        """Let the other runs leave the stack."""
+        """Make the stack one of the runs in these rows alone."""
         if len(rows) < len(self._stack):
             self._stack.keep(rows)
             self._prepare()

@@ -59,6 +59,12 @@ class Course:
         self.sizes = self.sizes[list(rows)]
         self.rates, self.decays = self.rates[list(rows)], self.decays[list(rows)]
 
+    def rest(self, rows: Sequence[int]) -> None:
+        """Let these runs change nothing and measure nothing from now on, with the smallest of batches."""
+        for row in rows:
+            self._adaptive[row] = None
+            self.sizes[row], self.rates[row], self.decays[row] = 1, 0.0, 0.0
+
     def join(self, other: "Course") -> None:
         """Take in the runs of another course over the same horizon, behind one's own."""
         self._runs += other._runs

@@ -1,7 +1,7 @@
 """R runs of one architecture side by side: row r of everything is run r's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,12 +48,14 @@ class Member:
         watch: whether it is over.
         trial: the number of its trial.
         number: which of its trial's runs in this stack it is, counted from 0.
+        gone: whether it has left and its place is vacant: what is computed there is nobody's.
     """
 
     run: Run
     watch: Watch
     trial: int
     number: int
+    gone: bool = False
 
 
 @dataclass
@@ -112,7 +114,22 @@ class Stack:
 
     def rows_of(self, trial: int) -> list[int]:
         """Where the runs of a trial are."""
-        return [row for row, member in enumerate(self.members) if member.trial == trial]
+        return [row for row in self.occupied if self.members[row].trial == trial]
+
+    @property
+    def occupied(self) -> list[int]:
+        """The places that are not vacant."""
+        return [row for row, member in enumerate(self.members) if not member.gone]
+
+    def vacate(self, rows: Sequence[int]) -> None:
+        """Let the runs in these rows go; every tensor stays where it is."""
+        for row in rows:
+            self.members[row] = replace(self.members[row], gone=True)
+        self.course.rest(rows)
+
+    def rewind(self) -> None:
+        """Let vacant places begin their course again, which has an end."""
+        self.steps[[member.gone for member in self.members]] = 0
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with the runs in these rows alone."""

@@ -11,14 +11,24 @@ class Techniques:
         share: compute rows that examples have in common once (`sweeper.training.ops.prefixes`).
         merge: compute an example once that a batch holds several times (`sweeper.training.ops.dedup`); on CPUs.
         graphs: replay CUDA graphs (`sweeper.training.graphs`).
+        places: let runs that are over keep their places in the stack, as where graphs are replayed.
     """
 
     share: bool = True
     merge: bool = True
     graphs: bool = True
+    places: bool = False
 
 
 ALL = Techniques()
+
+
+def smaller_stack_pays(running: int, places: int) -> bool:
+    """Whether a stack in which so many places are in use is worth the captures of a smaller one.
+
+    At half: a stack of R is captured at most log2 R times as its runs end, and computes at most twice what it needs.
+    """
+    return 2 * running <= places
 
 
 def bucket(size: int) -> int:

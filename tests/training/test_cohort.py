@@ -13,12 +13,16 @@ from sweeper.stats.events import FINISHED, Outcome
 from sweeper.stats.watch import outcome_of
 from sweeper.training import rng
 from sweeper.training.cohort import Cohort
+from sweeper.training.graphs import Graphs
 from sweeper.training.learners.learner import Run
 from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner, Split, Table, build_table, split
 from sweeper.training.ops import kernels
-from sweeper.training.techniques import Techniques
+from sweeper.training.techniques import Techniques, smaller_stack_pays
 from tests.fakes.reference import PlainTransformer
 from tests.fakes.runs import CPU, make_run, objective, task
+from tests.training.test_graphs import Recording
+
+RATES = [3e-2, 1e-2, 5e-3, 3e-3, 1e-3, 100.0]
 
 
 def examples(run: Run) -> tuple[Table, Split]:
@@ -404,3 +408,62 @@ def test_a_run_that_diverges_in_its_tail_ends_there_and_has_reached_its_event() 
     event = objective(**ends).event
     found = outcome_of(event, np.array(curve["step"]), np.array(curve["train_loss"]), finite, FINISHED)
     assert found == Outcome("reached", 1)
+
+
+def test_runs_that_are_over_may_keep_their_places_and_no_bit_of_any_other_changes() -> None:
+    """As on a GPU, where graphs are captured anew for a smaller stack: at most at every halving."""
+    runs = [make_run(number, **{"batch.max": 12, "learning_rate": rate}) for number, rate in enumerate(RATES)]
+    asked = objective(horizon=60, evaluate_every=5, until="val_loss < 3.265")
+
+    def trained(places: bool) -> tuple[dict[int, list[dict[str, Any]]], int]:
+        techniques = Techniques(merge=False, places=places)
+        stack = Cohort(ModularArithmeticLearner(task(23)), runs, asked, CPU, techniques=techniques)
+        graphs = stack._graphs = Graphs(CPU, recorder=Recording())
+        found: dict[int, list[dict[str, Any]]] = {}
+        sizes = []
+        while stack.training:
+            columns = stack.evaluate()
+            sizes.append(len(stack.parameters.values))
+            for row, replicate in enumerate(columns["replicate"].tolist()):
+                kept = {name: each[row].tolist() for name, each in columns.items() if name != "seconds"}
+                found.setdefault(replicate, []).append(kept)
+        assert sizes == sorted(sizes, reverse=True)
+        return found, graphs.captures.count
+
+    (kept, few), (dropped, many) = trained(True), trained(False)
+    ends = [len(kept[number]) for number in range(len(RATES))]
+    assert len(set(ends)) > 3, f"they end at different times: {ends}"
+    assert repr(kept) == repr(dropped)
+    assert few < many
+
+
+def test_a_trial_that_leaves_or_joins_a_stack_with_vacant_places_changes_no_bit_of_the_others() -> None:
+    asked, learner = objective(horizon=30, evaluate_every=5), ModularArithmeticLearner(task(23))
+
+    def stack(trial: int, *numbers: int) -> Cohort:
+        runs = [make_run(number, **{"batch.max": 12}) for number in numbers]
+        return Cohort(learner, runs, asked, CPU, techniques=Techniques(merge=False, places=True), trial=trial)
+
+    alone = [columns["val_loss"].tolist() for columns in stack(0, 0, 1, 2).train()]
+    together = stack(0, 0, 1, 2)
+    together.join(stack(1, 3))
+    found = [together.evaluate()]
+    together.leave(1)
+    assert (len(together.parameters.values), together.trials) == (4, [0, 0, 0])
+    found.append(together.evaluate())
+    state = together.state(0)
+    assert state["numbers"] == [0, 1, 2]
+    together.join(stack(2, 4, 5))
+    assert together.trials == [0, 0, 0, 2, 2]
+    found += together.train()
+    mine = [each["val_loss"][np.isin(each["replicate"], [0, 1, 2])].tolist() for each in found]
+    assert mine[: len(alone)] == alone
+
+
+def test_in_a_stack_of_r_places_that_empties_one_by_one_there_are_log_r_smaller_ones() -> None:
+    places, sizes = 24, [24]
+    for running in range(24, 0, -1):
+        if smaller_stack_pays(running, places):
+            places = running
+            sizes.append(places)
+    assert sizes == [24, 12, 6, 3, 1]
