@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.search.censoring import BEYOND
 from sweeper.search.encoding import Encoding
 from sweeper.search.event_gp import EventGp, Hyper, Numbers, RunTimes, fit, log_improvement
 
@@ -126,7 +127,10 @@ class EventSampler(optuna.samplers.BaseSampler):
         if len(trials) <= MODELLED:
             return list(trials)
         running = [each for each in trials if not each.state.is_finished()]
-        over = sorted((each for each in trials if each.state.is_finished()), key=self._time)
+        over = sorted(
+            (each for each in trials if each.state.is_finished()),
+            key=lambda each: (each.state != TrialState.COMPLETE, self._time(each)),
+        )
         best, others = over[: MODELLED // 2], over[MODELLED // 2 :]
         some = np.linspace(0, len(others) - 1, min(MODELLED // 2, len(others))).astype(int)
         return [*running[-MODELLED:], *best, *(others[i] for i in np.unique(some))]
@@ -193,6 +197,8 @@ class EventSampler(optuna.samplers.BaseSampler):
             if value is None or not np.isfinite(value) or not (self._logs or value > 0):
                 raise ValueError(f"trial {trial.number}: got the value {value}; EventSampler needs a time above 0")
             return value if self._logs else float(np.log(value))
+        if BEYOND in trial.user_attrs:
+            return float(trial.user_attrs[BEYOND])
         step = trial.last_step
         return float(np.log(step)) if step is not None and step > 0 else -np.inf
 

@@ -18,6 +18,7 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.config.model import Sampler
+from sweeper.search.censoring import BEYOND
 from sweeper.space.space import Coordinates
 from sweeper.stats import capping
 
@@ -81,10 +82,14 @@ def _only_value(distribution: BaseDistribution) -> Any:
 
 @dataclass(slots=True)
 class _Known:
-    """One trial as the sampler knows it, its coordinates in order; running while it has no value."""
+    """One trial as the sampler knows it, its coordinates in order; running while it has no value.
+
+    `beyond` is of one that was cut short: its value would have become at least that.
+    """
 
     coordinates: tuple[Any, ...]
     value: float | None = None
+    beyond: float | None = None
 
 
 class Suggestions:
@@ -123,6 +128,7 @@ class Suggestions:
                 sampler.seed, sampler.startup_trials, logs=True, absent=absent, seen=seen, words=words
             )
             places = max(places, MODELLED)
+        self._censors = sampler.name == "gp"
         self._places, self._newest = places, max(MODELLED, sampler.startup_trials)
         self._known: dict[int, _Known] = {}
         self._numbers: dict[int, int] = {}
@@ -149,13 +155,26 @@ class Suggestions:
         self._rebuild(self._worth([*self._numbers, *handles]))
         return handles
 
-    def tell(self, handle: int, value: float) -> None:
-        """The value of coordinates; telling another one changes nothing."""
+    def tell(self, handle: int, value: float, beyond: float | None = None) -> None:
+        """The value of coordinates, and the least it would have become where it was cut short; once."""
         known = self._known[handle]
-        if known.value is None:
-            known.value = value
+        if known.value is not None:
+            return
+        known.value, known.beyond = value, beyond
+        if beyond is None or not self._censors:
             self._study.tell(self._numbers[handle], value)
-            self._forget_some()
+        else:
+            self._study.tell(self._numbers[handle], state=TrialState.FAIL)
+            self._numbers[handle] = self._insert(known)
+        self._forget_some()
+
+    def censor(self, bounds: Mapping[int, float]) -> None:
+        """Say of coordinates whose values are known that they were cut short: handle -> the least that each exceeds."""
+        if not bounds or not self._censors:
+            return
+        for handle, bound in bounds.items():
+            self._known[handle].beyond = bound
+        self._rebuild(list(self._numbers))
 
     def withdraw(self, handle: int) -> None:
         """Take back coordinates that nobody will train."""
@@ -165,7 +184,7 @@ class Suggestions:
     def forget(self, handle: int) -> Coordinates:
         """Take back the value of coordinates: their trial runs again. Returns the coordinates."""
         known = self._known[handle]
-        known.value = None
+        known.value = known.beyond = None
         self._rebuild([each for each in self._numbers if each != handle] + [handle])
         return self._named(known)
 
@@ -183,13 +202,22 @@ class Suggestions:
 
     def _insert(self, known: _Known) -> int:
         """Add to Optuna's study. Returns the number there."""
-        state = TrialState.RUNNING if known.value is None else TrialState.COMPLETE
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=state, value=known.value, params=self._named(known), distributions=self._distributions
-            )
-        )
+        self._study.add_trial(self._frozen(known))
         return len(self._study.get_trials(deepcopy=False)) - 1
+
+    def _frozen(self, known: _Known) -> FrozenTrial:
+        """A trial as Optuna has it; of one that was cut short the process learns that its time is longer."""
+        state = TrialState.RUNNING if known.value is None else TrialState.COMPLETE
+        value, attributes = known.value, {}
+        if known.beyond is not None and self._censors:
+            state, value, attributes = TrialState.PRUNED, None, {BEYOND: known.beyond}
+        return optuna.trial.create_trial(
+            state=state,
+            value=value,
+            params=self._named(known),
+            distributions=self._distributions,
+            user_attrs=attributes,
+        )
 
     def _forget_some(self) -> None:
         kept = self._worth(self._numbers)

@@ -185,14 +185,24 @@ class Study:
         """The number of the trial that ran, or is running, this configuration."""
         return self._numbers.get(self._identity(settings))
 
-    def tell(self, number: int, value: float) -> None:
-        """Record a trial's value and report it to the sampler; a second time it does nothing."""
+    def tell(self, number: int, value: float, beyond: float | None = None) -> None:
+        """Record a trial's value and report it to the sampler; a second time it does nothing.
+
+        Args:
+            number: the trial's.
+            value: with what is missing at the limit, where the trial was cut short.
+            beyond: the least that the value could have become then, for a sampler that understands it.
+        """
         if number in self._values:
             return
         self._storage.tell(number, value)
         self._values[number] = value
         if number in self._handles:
-            self._suggestions.tell(self._handles[number], value)
+            self._suggestions.tell(self._handles[number], value, beyond)
+
+    def censor(self, bounds: Mapping[int, float]) -> None:
+        """Know of trials of earlier launches that they were cut short: number -> the least that its value exceeds."""
+        self._suggestions.censor({self._handles[n]: each for n, each in bounds.items() if n in self._handles})
 
     def _open(self, coordinates: Coordinates | None, settings: Hyperparameters, phase: Phase, name: str) -> int:
         """Open a trial in one record: a crash leaves all of it or nothing. Returns its number."""

@@ -114,4 +114,6 @@ class Ending:
 
 CUT_SHORT = ("capped", "lost", "pruned", "paused", "stopped")
 """Endings of trials that could have trained on: means over their runs are upper bounds."""
+BOUNDED = ("capped", "pruned")
+"""Endings of trials with all their seeds of which no more is known than that they would have taken longer."""
 FINISHED = Ending("finished")

@@ -13,7 +13,7 @@ from sweeper.config.model import SweepSpec
 from sweeper.results.summary import TrialSummary
 from sweeper.runners.protocol import WAIT, Wait
 from sweeper.search.study import Proposal, Study
-from sweeper.stats.events import FINISHED, Ending
+from sweeper.stats.events import BOUNDED, FINISHED, Ending
 from sweeper.sweep.agenda import Agenda
 from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.live import LiveTrial
@@ -204,7 +204,7 @@ class SweepDirector:
             self._restarts.save_for_restart(live, *((ending.why,) if ending.kind == "failed" else ()))
             self._rule.restarted(number)
             return
-        self._study.tell(number, summary.value)
+        self._study.tell(number, summary.value, summary.bound if ending.kind in BOUNDED else None)
         self._restarts.forget(number)
         if self._study.in_space(number):
             self._rule.finished(live, summary)

@@ -12,6 +12,7 @@ from sweeper.results.decisions import Decisions
 from sweeper.results.readback import TrialOutcome, curves, searched_seconds, trial_outcomes
 from sweeper.results.writer import Writer
 from sweeper.search.study import Study
+from sweeper.stats.events import BOUNDED
 from sweeper.sweep.agenda import Agenda
 from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.director import SweepDirector
@@ -96,6 +97,7 @@ def open_director(
             study.tell(proposal.number, outcomes[proposal.number].value)
     checkpoints.keep({proposal.number for proposal in study.unfinished()})
     known = {n: outcomes[n] for n in study.values() if n in outcomes and study.in_space(n)}
+    study.censor({n: each.bound for n, each in known.items() if each.state in BOUNDED and each.bound is not None})
     rule = rule_of(spec, study, known, curves, decisions)
     agenda = Agenda(spec, space, study=study, rule=rule, outcomes=outcomes, notice=broadcast.notice)
     board.begin(agenda.earlier, agenda.earlier_confirmed, searched_before)

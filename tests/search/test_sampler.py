@@ -306,6 +306,24 @@ def test_telling_another_value_changes_nothing() -> None:
     assert [trial.value for trial in held(suggestions)] == [1.0]
 
 
+def test_of_trials_that_were_cut_short_the_process_learns_that_they_take_longer_and_tpe_their_values() -> None:
+    for name, states in {"gp": [TrialState.PRUNED] * 2, "tpe": [TrialState.COMPLETE] * 2}.items():
+        suggestions = stream(name=name)
+        (handle, drawn), other = suggestions.ask(), suggestions.add({"decay": 0.5, "depth": 2, "heads": 4})
+        suggestions.tell(handle, 3.0, 2.0)
+        suggestions.tell(other, 5.0)
+        suggestions.censor({other: 4.0})
+        known = held(suggestions, TrialState.PRUNED, TrialState.COMPLETE)
+        assert [each.state for each in known] == states
+        assert [each.params["depth"] for each in known] == [drawn["depth"], 2] or name == "gp"
+        if name == "gp":
+            assert sorted(each.user_attrs["beyond"] for each in known) == [2.0, 4.0]
+        assert held(suggestions, TrialState.RUNNING) == []
+        suggestions.ask()
+        suggestions.forget(handle)
+        assert len(held(suggestions, TrialState.PRUNED, TrialState.COMPLETE)) == 1
+
+
 def test_after_twice_as_many_as_are_modelled_the_others_are_forgotten() -> None:
     suggestions = stream(places=4, startup=10_000)
     pending = [suggestions.ask() for _ in range(3)]

@@ -1,0 +1,277 @@
+"""Real sweeps to the same quality: `stop: thaw`, `stop: cap`, and plain Ray Tune with OptunaSearch and ASHA.
+
+Every sweep trains x + y mod 31 as the quickstart does, with the same training function, on as many places, for as many
+minutes. It has found a configuration once all three seeds of that are over; the target is 5 % above the least mean time
+that any sweep found. Beside it: which share of the training time pausing cost.
+
+    python -m benchmarks.search_for_real --folder /tmp/sweeps --write
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweeper.config.loading import Loaded, load
+from sweeper.config.reader import text_of
+from sweeper.results.decisions import Decisions
+from sweeper.stats import objective
+from sweeper.stats.trial_watch import TrialWatch
+from sweeper.trial import Assignment, Chunk
+
+SPACE = Path("search_spaces/thaw.yaml")
+FIGURES = Path("benchmarks/figures/search_for_real.json")
+WITHIN = 1.05
+RULES = {"thaw": ["stop=thaw", "sampler.name=gp"], "cap": ["stop=cap", "sampler.name=tpe"]}
+RAY = "OptunaSearch + ASHA"
+GRACE = 1 / 16
+"""First rung of ASHA, in horizons, as in `benchmarks.search`."""
+
+
+def counted(log: Path, assignment: Assignment) -> Iterator[Chunk]:
+    """The product's training, which notes when how many updates were trained."""
+    from sweeper.training.train import train  # noqa: PLC0415  # torch takes seconds to import
+
+    for chunk in train(assignment):
+        with open(log, "a") as file:
+            file.write(json.dumps([time.time(), len(chunk) * assignment.objective.evaluate_every]) + "\n")
+        yield chunk
+
+
+def question(folder: Path, seed: int, settings: list[str]) -> Loaded:
+    """The space, with a seed and no confirmations: they are no part of the search."""
+    where = [f"results={folder / 'results'}", f"sampler.seed={seed}", "confirm=null", "baselines={}"]
+    return load(SPACE, [*where, *settings])
+
+
+def ours(rule: str, folder: Path, seed: int, minutes: float, places: int) -> dict[str, Any]:
+    """`sweeper launch`: what it found when, and of `thaw` what pausing cost."""
+    from rich.console import Console  # noqa: PLC0415  # each side imports what it needs
+
+    from sweeper.results.query import query  # noqa: PLC0415
+    from sweeper.runners.ray_tune import RayTune  # noqa: PLC0415
+    from sweeper.sweep.launch import launch  # noqa: PLC0415
+    from sweeper.sweep.options import LaunchOptions  # noqa: PLC0415
+
+    overrides = [*RULES[rule], f"budget={json.dumps({'hours': minutes / 60})}"]
+    loaded = question(folder, seed, overrides)
+    (folder / "space.yaml").write_text(text_of(loaded.document))
+    with RayTune(1, 0, logical={"num_cpus": places}), open(os.devnull, "w") as away:
+        began = time.time()
+        train = partial(counted, folder / "updates")
+        kept = launch(folder / "space.yaml", options=LaunchOptions(console=Console(file=away), train=train))
+        ended = time.time()
+    rows = query(kept, "SELECT trial, state, rmst, epoch_us(finished) / 1e6 AS at FROM trials ORDER BY at").to_pylist()
+    found = [(row["at"] - began, row["rmst"]) for row in rows if row["state"] == "finished"]
+    cost = pausing(Decisions(kept)) if rule == "thaw" else None
+    return {"found": found, "began": began, "seconds": ended - began, "trials": len(rows), "pausing": cost}
+
+
+def pausing(decisions: Decisions) -> dict[str, Any]:
+    """What pausing cost: seconds from a pause until its place trains again, over seconds of training."""
+    begun: set[int] = set()
+    resumed: dict[int, bool] = {}
+    resumes = pauses = 0
+    waited = starting = trained = 0.0
+    paused_at: list[float] = []
+    for each in decisions.read():
+        if each.trial is None:
+            continue
+        if each.kind == "trains":
+            resumed[each.trial] = each.trial in begun
+            begun.add(each.trial)
+            if paused_at:
+                waited += each.at - paused_at.pop(0)
+        elif each.kind in ("paused", "over") and each.trained is not None:
+            trained += each.trained
+            if resumed.get(each.trial, False):
+                resumes, starting = resumes + 1, starting + (each.started or 0.0)
+            if each.kind == "paused":
+                pauses += 1
+                paused_at.append(each.at)
+    share = (waited + starting) / trained if trained else math.nan
+    return {
+        "pauses": pauses,
+        "resumes": resumes,
+        "seconds of handing over": waited,
+        "seconds of starting again": starting,
+        "seconds of training": trained,
+        "share": share,
+    }
+
+
+def theirs(folder: Path, seed: int, minutes: float, places: int) -> dict[str, Any]:
+    """Plain Ray Tune: OptunaSearch minimises the mean time of three seeds, ASHA stops by mean validation accuracy."""
+    from sweeper.runners import ray_tune  # noqa: I001, PLC0415  # sets Ray's environment as ours has it: loggers off
+    from ray import tune  # noqa: PLC0415
+    from ray.tune.schedulers import AsyncHyperBandScheduler  # noqa: PLC0415
+    from ray.tune.search.optuna import OptunaSearch  # noqa: PLC0415
+
+    loaded = question(folder, seed, [])
+    asked = loaded.spec.objective
+    space = {
+        "batch.shape": tune.choice(["constant", "linear", "geometric", "doubling"]),
+        "batch.min": tune.lograndint(16, 65),
+        "batch.max": tune.lograndint(48, 129),
+        "weight_decay": tune.loguniform(0.5, 1.0),
+        "depth": tune.randint(1, 3),
+        "heads": tune.choice([2, 4, 8]),
+    }
+
+    class Trial(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.reset_config(config)
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            values = dict(new_config)
+            low = values.pop("batch.min")
+            if values["batch.shape"] != "constant":
+                values["batch.min"] = min(low, values["batch.max"])
+            settings = loaded.space.settings(values)
+            seeds = tuple(range(asked.replicates))
+            whole = Assignment(0, settings, loaded.spec.task, asked, seeds, loaded.spec.resources.cpu)
+            self._chunks = counted(folder / "updates", whole)
+            self._watch = TrialWatch(loaded.spec.task.operations, seeds, asked.watch, asked.minimize)
+            return True
+
+        def step(self) -> dict[str, Any]:
+            chunk = next(self._chunks, None)
+            if chunk is not None:
+                self._watch.see(chunk.columns)
+            over = chunk is None or chunk.last
+            seen = self._watch.observations
+            mean = float(np.mean([objective.rmst(each, loaded.spec.limit()).mean for each in seen.values()]))
+            if over:
+                with open(folder / "found", "a") as file:
+                    file.write(json.dumps([time.time(), mean]) + "\n")
+            step = asked.horizon if over else self._watch.slowest_step or asked.horizon
+            return {"steps": mean, "score": self._watch.score, "step": step, "done": over}
+
+    asha = AsyncHyperBandScheduler(
+        time_attr="step", metric="score", mode="max", max_t=asked.horizon, grace_period=round(GRACE * asked.horizon)
+    )
+    with ray_tune.RayTune(1, 0, logical={"num_cpus": places}):
+        began = time.time()
+        tuned = tune.Tuner(
+            tune.with_resources(Trial, {"cpu": 1}),
+            param_space=space,
+            tune_config=tune.TuneConfig(
+                search_alg=OptunaSearch(metric="steps", mode="min", seed=seed),
+                scheduler=asha,
+                num_samples=-1,
+                time_budget_s=60 * minutes,
+                max_concurrent_trials=places,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="plain",
+                storage_path=str(folder),
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+        ended = time.time()
+    found = [(at - began, mean) for at, mean in lines(folder / "found")]
+    return {"found": found, "began": began, "seconds": ended - began, "trials": len(tuned), "pausing": None}
+
+
+def lines(path: Path) -> list[list[float]]:
+    """The records of a file, by their time; none where there is no file."""
+    return sorted(json.loads(line) for line in path.read_text().splitlines()) if path.exists() else []
+
+
+def one(name: str, folder: Path, seed: int, minutes: float, places: int) -> dict[str, Any]:
+    """One sweep in this process: its course as [seconds, updates so far, mean time of what it found]."""
+    side = theirs if name == RAY else partial(ours, name)
+    got = side(folder, seed, minutes, places)
+    updates = np.array([[at - got["began"], count] for at, count in lines(folder / "updates")])
+    course = [[at, float(updates[updates[:, 0] <= at, 1].sum()), mean] for at, mean in got.pop("found")]
+    del got["began"]
+    return {"tuner": name, "seed": seed, "updates": float(updates[:, 1].sum()), "course": course, **got}
+
+
+def reached(sweep: dict[str, Any], target: float) -> tuple[float, float]:
+    """Seconds and updates until something within the target was found; infinite where nothing was."""
+    there = [(seconds, updates) for seconds, updates, mean in sweep["course"] if mean <= target]
+    return min(there, default=(math.inf, math.inf))
+
+
+def summary(sweeps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians of each tuner, and what pausing cost."""
+    best = min((mean for each in sweeps for *_, mean in each["course"]), default=math.inf)
+    found: dict[str, Any] = {"best": best, "target": WITHIN * best, "tuners": {}}
+    for name in dict.fromkeys(each["tuner"] for each in sweeps):
+        mine = [each for each in sweeps if each["tuner"] == name]
+        times = [reached(each, WITHIN * best) for each in mine]
+        shares = [each["pausing"]["share"] for each in mine if each["pausing"]]
+        found["tuners"][name] = {
+            "sweeps": len(mine),
+            "never": sum(math.isinf(seconds) for seconds, _ in times),
+            "median seconds": statistics.median(seconds for seconds, _ in times),
+            "median updates": statistics.median(updates for _, updates in times),
+            "share of pausing": statistics.median(shares) if shares else None,
+        }
+    return found
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="a folder for the sweeps; finished ones are kept")
+    parser.add_argument("--sweeps", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=10, help="of each sweep")
+    parser.add_argument("--places", type=int, default=2, help="trials at once")
+    parser.add_argument("--only", choices=[*RULES, RAY], help="one tuner")
+    parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
+    parser.add_argument("--one", nargs=2, metavar=("TUNER", "SEED"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        name, seed = asked.one
+        print(json.dumps(one(name, asked.folder, int(seed), asked.minutes, asked.places)))
+        return
+    found = []
+    for seed in range(asked.sweeps):
+        for name in [asked.only] if asked.only else [*RULES, RAY]:
+            found.append(apart(name, seed, asked))
+            print(json.dumps(summary(found), indent=1), flush=True)
+    if asked.write:
+        about = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "minutes": asked.minutes}
+        FIGURES.write_text(json.dumps(about | {"places": asked.places} | summary(found) | {"sweeps": found}) + "\n")
+
+
+def apart(name: str, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
+    """A sweep in a process of its own; of one that is there already, what it gave."""
+    folder = asked.folder.absolute() / f"{name.replace(' ', '')}-{seed}"
+    kept = folder / "result.json"
+    if not kept.exists():
+        folder.mkdir(parents=True)
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.search_for_real",
+            "--folder",
+            str(folder),
+            "--one",
+            name,
+            str(seed),
+        ]
+        command += ["--minutes", str(asked.minutes), "--places", str(asked.places)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        kept.write_text(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(kept.read_text())
+    return result
+
+
+if __name__ == "__main__":
+    main()
