@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pandas as pd
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -13,15 +13,22 @@ from rich.jupyter import JupyterMixin
 from sweeper.config.model import SweepSpec
 from sweeper.config.saved import saved_spec
 from sweeper.folder import find
+from sweeper.folder.address import in_store
 from sweeper.folder.layout import SweepFolder
+from sweeper.folder.local_copy import local_folder
 from sweeper.report import compare, listing, show
 from sweeper.report import leaderboard as boards
 from sweeper.report.leaderboard import Leaderboard
 from sweeper.report.select import choose
+from sweeper.results import models
 from sweeper.results.query import Answer, Connection, Sweeps, connect, frame, query
 from sweeper.stats.events import Clock
 from sweeper.sweep import launch as launching
 from sweeper.sweep.options import LaunchOptions
+from sweeper.trial import Assignment
+
+if TYPE_CHECKING:
+    from sweeper.training.kept import Module
 
 _WIDTH = 160
 """Columns of printed output."""
@@ -106,9 +113,9 @@ class Sweep(Displayed, Tables):
         spec: its space.yaml.
     """
 
-    def __init__(self, folder: SweepFolder):
+    def __init__(self, folder: SweepFolder, address: str | None = None):
         super().__init__(folder)
-        self._folder = folder
+        self._folder, self._address = folder, address or str(folder.root)
         self.folder: Path = folder.root
         self.spec: SweepSpec = saved_spec(folder)
 
@@ -133,6 +140,38 @@ class Sweep(Displayed, Tables):
         first, second = (choose(f"{self.folder}:{each}") for each in (a, b))
         return View(compare.compare_trials(first, second, clock), lambda found, _: compare.render(found))
 
+    def model(self, trial: int | str, replicate: int = 0, operation: str | None = None) -> "Module":
+        """The trained model of a run that `keep` has kept: an `nn.Module` on the CPU that predicts.
+
+        Args:
+            trial: its number, or a baseline's name.
+            replicate: of the run.
+            operation: of the run; needed if the task has several.
+
+        Raises:
+            UserError: it was not kept, or the task's code has changed.
+        """
+        from sweeper.training import kept  # noqa: PLC0415  # torch takes seconds to import
+
+        found = self._kept(trial, replicate, operation)
+        return kept.module_of(Assignment.from_json(found.assignment), found.run)
+
+    def validate(self, trial: int | str, replicate: int = 0, operation: str | None = None) -> Mapping[str, float]:
+        """The validation scores of a kept model, computed anew; those in `curves` at the step where it was kept.
+
+        Raises:
+            UserError: as `model`; the task is a LoopTask, whose loop evaluates.
+        """
+        from sweeper.training import kept  # noqa: PLC0415
+
+        found = self._kept(trial, replicate, operation)
+        return kept.validate(Assignment.from_json(found.assignment), found.run)
+
+    def _kept(self, trial: int | str, replicate: int, operation: str | None) -> models.KeptRun:
+        number = int(choose(f"{self.folder}:{trial}").row["trial"])
+        local_folder(self._address, models=True)
+        return models.find(self._folder, self.spec, number, replicate, operation)
+
     def _render(self, console: Console) -> RenderableType:
         return boards.render(boards.leaderboard(self._folder, self.spec, 10), console)
 
@@ -140,12 +179,12 @@ class Sweep(Displayed, Tables):
 class Folder(Displayed, Tables, Mapping[str, Sweep]):
     """Several sweeps by name: displays the progress of each; its tables hold the rows of all."""
 
-    def __init__(self, folders: Mapping[str, SweepFolder]):
+    def __init__(self, folders: Mapping[str, SweepFolder], address: str = ""):
         super().__init__(folders)
-        self._folders = folders
+        self._folders, self._address = folders, address.rstrip("/")
 
     def __getitem__(self, name: str) -> Sweep:
-        return Sweep(self._folders[name])
+        return Sweep(self._folders[name], f"{self._address}/{name}" if in_store(self._address) else None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._folders)
@@ -169,7 +208,8 @@ def load(sweep: str | Path = find.RESULTS) -> Sweep | Folder:
         UserError: there is none.
     """
     found = find.find(str(sweep), lambda problem: warnings.warn(problem, stacklevel=3))
-    return Sweep(found) if isinstance(found, SweepFolder) else Folder(found)
+    stored = str(sweep) if in_store(str(sweep)) else ""
+    return Sweep(found, stored or None) if isinstance(found, SweepFolder) else Folder(found, stored)
 
 
 def launch(space: str | Path, overrides: list[str] | None = None, **settings: Any) -> Sweep:

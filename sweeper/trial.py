@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.config.model import Objective, Precision
+from sweeper.config.model import At, Objective, Precision
 from sweeper.space.hyperparameters import Hyperparameters
 from sweeper.tasks.registry import task_type
 from sweeper.tasks.task import Task
@@ -45,6 +45,7 @@ class Assignment:
         precision: of matrix products.
         state: training state to resume from, as an earlier chunk carried it; None to start from step 0.
         alone: what it has to itself in an engine of several trials, because one that it shared failed.
+        keep: the evaluation whose parameters chunks carry (`RunParameters`); None for none.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Assignment:
     precision: Precision = "float32"
     state: bytes | None = None
     alone: Alone | None = None
+    keep: At | None = None
 
     def to_json(self) -> str:
         """Serialise the assignment without its state, to cross process boundaries."""
@@ -69,6 +71,7 @@ class Assignment:
                 "cpu": self.cpu,
                 "precision": self.precision,
                 **({"alone": self.alone} if self.alone else {}),
+                **({"keep": self.keep} if self.keep else {}),
             }
         )
 
@@ -85,10 +88,27 @@ class Assignment:
             cpu=fields["cpu"],
             precision=fields["precision"],
             alone=fields.get("alone"),
+            keep=fields.get("keep"),
         )
 
 
 Columns = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class RunParameters:
+    """The parameters of one run at one of its evaluations.
+
+    Attributes:
+        operation, replicate: the run.
+        step: of the evaluation.
+        arrays: name -> array of every parameter, as the run's module names them.
+    """
+
+    operation: str
+    replicate: int
+    step: int
+    arrays: Mapping[str, npt.NDArray[Any]] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,7 @@ class Chunk:
             `weight_norm_blocks` is [rows, blocks].
         device: the device that trained it.
         state: training state to resume after this chunk in another process; None if it was not saved.
+        parameters: of runs that `Assignment.keep` keeps at an evaluation of this chunk.
         last: whether this is known to be the trial's last chunk, which saves one more call. A function that wraps
             another one and yields chunks of its own after these must clear it.
     """
@@ -108,6 +129,7 @@ class Chunk:
     device: str
     state: bytes | None = field(default=None, repr=False)
     last: bool = False
+    parameters: tuple[RunParameters, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.columns["step"])

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sweeper import __version__
-from sweeper.cli import reading, running, sweeping, terminal
+from sweeper.cli import managing, reading, running, sweeping, terminal
 from sweeper.errors import Interrupted, SweeperError
 
 _COMPLETE = "_SWEEPER_COMPLETE"
@@ -21,11 +21,13 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 COMMANDS: dict[str, tuple[Callable[..., Any], str]] = {
     "launch": (sweeping.launch, "sweeper launch search_spaces/quickstart.yaml --set budget.trials=10"),
     "resume": (sweeping.resume, "sweeper resume quickstart --set budget.trials=100"),
+    "train": (sweeping.train, "sweeper train quickstart:23 --replicates 10 --tail 2000"),
     "status": (running.status, "sweeper status quickstart"),
     "watch": (running.watch, "sweeper watch quickstart"),
     "stop": (running.stop, "sweeper stop quickstart"),
     "check": (sweeping.check, "sweeper check search_spaces/quickstart.yaml"),
     "init": (sweeping.init, "sweeper init mine.yaml"),
+    "import": (sweeping.import_, "sweeper import optuna.journal space.yaml --map lr=learning_rate -o warm.yaml"),
     "schema": (sweeping.schema, "sweeper schema > schema.json"),
     "list": (reading.list_, "sweeper list"),
     "top": (reading.top, "sweeper top quickstart -n 20 --clock seconds"),
@@ -38,6 +40,10 @@ COMMANDS: dict[str, tuple[Callable[..., Any], str]] = {
     "report": (reading.report, "sweeper report quickstart"),
     "export": (reading.export, "sweeper export quickstart trials.csv"),
     "replay": (reading.replay, "sweeper replay quickstart --rule asha"),
+    "rm": (managing.rm, "sweeper rm quickstart --yes"),
+    "mv": (managing.mv, "sweeper mv quickstart first-try"),
+    "note": (managing.note, 'sweeper note quickstart "larger batches late; see notes of 12 May"'),
+    "tag": (managing.tag, "sweeper tag quickstart paper batches"),
     "doctor": (sweeping.doctor, "sweeper doctor"),
 }
 """Name of a command -> its function and an example."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 
-def _names(incomplete: str) -> list[str]:
+def names(incomplete: str) -> list[str]:
     """Names of the sweeps in results/, for completion in the shell."""
     return sorted(path.parent.name for path in Path("results").glob(f"{incomplete}*/space.yaml"))
 
@@ -16,10 +16,14 @@ Sweep = Annotated[
     str,
     typer.Argument(
         help="The sweep: its name in results/, its folder, or its address s3://bucket/prefix/NAME.",
-        autocompletion=_names,
+        autocompletion=names,
     ),
 ]
-Sweeps = Annotated[str, typer.Argument(help="A sweep, or a folder of sweeps.", autocompletion=_names)]
+Trial = Annotated[
+    str,
+    typer.Argument(help="SWEEP:TRIAL, for example quickstart:23; a baseline by its name; SWEEP alone: its best trial."),
+]
+Sweeps = Annotated[str, typer.Argument(help="A sweep, or a folder of sweeps.", autocompletion=names)]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a value, for example --set budget.trials=10."),

@@ -7,27 +7,25 @@ from typing import Annotated, Literal
 import typer
 
 from sweeper.cli import terminal
-from sweeper.cli.options import Json, Sweep, Sweeps
+from sweeper.cli.options import Json, Sweep, Sweeps, Trial
+from sweeper.errors import UserError
 
 Clock = Annotated[
     Literal["steps", "examples", "seconds"] | None,
     typer.Option(help="The clock to rank on; by default objective.minimize."),
 ]
-Trial = Annotated[
-    str,
-    typer.Argument(help="SWEEP:TRIAL, for example quickstart:23; a baseline by its name; SWEEP alone: its best trial."),
-]
 
 
 def list_(
     folder: Annotated[str, typer.Argument(help="A folder of sweeps, or s3://bucket/prefix.")] = "results",
+    tag: Annotated[list[str] | None, typer.Option(help="List only the sweeps with this tag; may be repeated.")] = None,
     json: Json = False,
 ) -> None:
     """List the sweeps in a folder with their progress and best trials."""
     from sweeper.folder.find import addresses
     from sweeper.report import listing
 
-    terminal.show(listing.list_sweeps(addresses(folder)), listing.render, json=json)
+    terminal.show(listing.list_sweeps(addresses(folder), tag or ()), listing.render, json=json)
 
 
 def top(
@@ -46,9 +44,21 @@ def top(
     terminal.show(board, partial(leaderboard.render, console=terminal.out), json=json)
 
 
-def show(trial: Trial, json: Json = False) -> None:
+def show(
+    trial: Trial,
+    json: Json = False,
+    yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the configuration as a space.yaml that trains it alone.")
+    ] = False,
+) -> None:
     """Print everything about one trial: its configuration and the outcome of each run."""
     from sweeper.report.select import choose
+
+    if yaml:
+        from sweeper.report import as_space
+
+        print(as_space.text(choose(trial)), end="")
+        return
     from sweeper.report.show import render, trial_page
 
     terminal.show(trial_page(choose(trial)), render, json=json)
@@ -89,14 +99,26 @@ def query(
 
 def export(
     sweeps: Sweeps,
-    output: Annotated[Path, typer.Argument(help="The file to write, with extension .csv, .json or .parquet.")],
+    output: Annotated[
+        Path | None, typer.Argument(help="The file to write, with extension .csv, .json or .parquet.")
+    ] = None,
     table: Annotated[Literal["trials", "runs", "curves"], typer.Option(help="The table to write.")] = "trials",
     shape: Annotated[
         Literal["table", "final-info"],
         typer.Option(help="final-info: one trial, SWEEP:TRIAL, in the format of the published final_info.json."),
     ] = "table",
+    to: Annotated[
+        Literal["tensorboard", "mlflow", "wandb"] | None,
+        typer.Option(help="Send every finished trial to this tracker instead, as `trackers` does while a sweep runs."),
+    ] = None,
 ) -> None:
-    """Write a table, or one trial, to a file for other programs."""
+    """Write a table, or one trial, to a file for other programs, or send the trials to a tracker."""
+    if (output is None) == (to is None):
+        raise UserError("give a file to write, such as trials.csv, or --to with tensorboard, mlflow or wandb")
+    if to is not None:
+        _send(sweeps, to)
+        return
+    assert output is not None, "it was checked"
     from sweeper.folder.find import find
     from sweeper.report import export as exporting
     from sweeper.report.select import choose
@@ -106,6 +128,19 @@ def export(
     else:
         exporting.export(find(sweeps, terminal.complain), table, exporting.format_of(output), output)
     terminal.say(f"wrote {output}")
+
+
+def _send(sweep: str, tracker: str) -> None:
+    from sweeper.config.saved import saved_spec
+    from sweeper.errors import plural
+    from sweeper.folder.find import find_sweep
+    from sweeper.report.export import finished_trials
+    from sweeper.trackers import dispatch
+
+    folder = find_sweep(sweep)
+    with terminal.err.status(f"sending trials to {tracker}"):
+        count = dispatch.send(tracker, folder.root.name, folder, finished_trials(folder, saved_spec(folder)))
+    terminal.say(f"sent {plural(count, 'trial')} to {tracker}")
 
 
 def report(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sweeper.cli import terminal
-from sweeper.cli.options import Address, Anyway, Grace, Here, Insecure, Overrides, Space, Sweep
+from sweeper.cli.options import Address, Anyway, Grace, Here, Insecure, Overrides, Space, Sweep, Trial
 from sweeper.errors import UserError
 from sweeper.sweep.signals import GRACE_S, Signals
 
@@ -48,6 +48,27 @@ def resume(  # noqa: PLR0917  # options; typer passes them by name
         run(sweep, overrides, _options(signals, here=here, address=address, insecure=insecure, resume=anyway))
 
 
+def train(  # noqa: PLR0917  # options; typer passes them by name
+    trial: Trial,
+    replicates: Annotated[int | None, typer.Option(help="Seeds; by default as many as in the sweep.", min=1)] = None,
+    tail: Annotated[
+        int | None, typer.Option(help="Updates that each run trains after its event; by default as there.", min=0)
+    ] = None,
+    overrides: Overrides = None,
+    address: Address = None,
+    insecure: Insecure = False,
+    here: Here = False,
+    anyway: Anyway = None,
+    grace: Grace = GRACE_S,
+) -> None:
+    """Train one configuration of a sweep again, alone, in a sweep of its own that keeps the trained parameters."""
+    with Signals(grace) as signals:  # importing takes seconds
+        from sweeper.sweep.retrain import train as run
+
+        options = _options(signals, here=here, address=address, insecure=insecure, resume=anyway)
+        run(trial, replicates, tail, overrides, options)
+
+
 def _options(
     signals: Signals, *, here: bool, address: str | None, insecure: bool, resume: Literal["anyway"] | None
 ) -> "LaunchOptions":
@@ -81,6 +102,55 @@ def init(space: Annotated[Path, typer.Argument(help="The file to write.")] = Pat
     except OSError as error:
         raise UserError(f"{space}: cannot be written ({error.strerror})") from None
     terminal.say(f"wrote {space}; next: sweeper check {space}")
+
+
+def import_(  # noqa: PLR0917  # options; typer passes them by name
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="An Optuna journal or SQLite file, a folder of Ray Tune results, or a CSV export of Weights & Biases."
+        ),
+    ],
+    space: Space,
+    best: Annotated[int, typer.Option(help="The most configurations to take.", min=1)] = 10,
+    metric: Annotated[str | None, typer.Option(help="Of Ray Tune and W&B: the number that ranks trials.")] = None,
+    mode: Annotated[Literal["min", "max"] | None, typer.Option(help="Whether less or more of it is better.")] = None,
+    study: Annotated[str | None, typer.Option(help="The Optuna study, if there are several.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="THEIRS=OURS", help="Our name of a parameter; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the space.yaml with the points to this file.")
+    ] = None,
+) -> None:
+    """Take the best configurations of another tuner as points that a search starts from."""
+    from sweeper.sweep import importing
+
+    pairs = [each.partition("=") for each in names or []]
+    wrong = [f"{theirs}{equals}{ours}" for theirs, equals, ours in pairs if not (theirs and ours)]
+    if wrong:
+        raise UserError(f"--map {wrong[0]}: write THEIRS=OURS, as in --map lr=learning_rate")
+    found = importing.import_points(
+        source,
+        space,
+        best=best,
+        metric=metric,
+        mode=mode,
+        study=study,
+        names={theirs: ours for theirs, _, ours in pairs},
+    )
+    for line in importing.sentences(found):
+        terminal.complain(line)
+    if output is None:
+        print(importing.section(found), end="")
+        return
+    text = importing.with_section(space, found)
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written ({error.strerror})") from None
+    terminal.say(f"wrote {output}; next: sweeper check {output}")
 
 
 def schema() -> None:

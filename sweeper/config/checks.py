@@ -32,11 +32,13 @@ def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[
     checks: list[tuple[set[str], Callable[[SweepSpec], Found]]] = [
         ({"task"}, _task),
         ({"objective"}, _event),
+        ({"task", "keep"}, _keep),
         ({"objective", "race", "stop"}, _race),
         ({"search"}, _search),
         ({"fixed"}, lambda s: _values(("fixed",), s.fixed, s)),
         ({"search", "fixed"}, _searched_and_fixed),
         ({"baselines"}, _baselines),
+        ({"start", "search"}, _start),
         ({"search", "fixed"}, _conditions),
         ({"require"}, _requirements),
     ]
@@ -60,6 +62,11 @@ def _event(spec: SweepSpec) -> Found:
     metric, known = spec.objective.event.metric, spec.task.metrics
     if metric not in known:
         yield ("objective", "until"), f"unknown metric {metric!r}{nearest(metric, known)}; logged: {', '.join(known)}"
+
+
+def _keep(spec: SweepSpec) -> Found:
+    if spec.keep is not None and (unkeepable := spec.task.unkeepable()):
+        yield ("keep",), unkeepable
 
 
 def _race(spec: SweepSpec) -> Found:
@@ -106,6 +113,13 @@ def _searched_and_fixed(spec: SweepSpec) -> Found:
 def _baselines(spec: SweepSpec) -> Found:
     for name, values in spec.baselines.items():
         yield from _values(("baselines", name), values, spec)
+
+
+def _start(spec: SweepSpec) -> Found:
+    if spec.start and not spec.search:
+        yield ("start",), "there is no search to begin with it; give parameters under search, or use baselines"
+    for number, values in enumerate(spec.start):
+        yield from _values(("start", number), values, spec)
 
 
 def _conditions(spec: SweepSpec) -> Found:
@@ -195,14 +209,16 @@ def _conflicts(space: Space, spec: SweepSpec) -> Found:
                 return
             for key, message in hyperparameters.conflicts(space.complete(values)):
                 yield _path_of(key, spec), message
-    for name, values in spec.baselines.items():
-        settings = space.complete(values)
+    given: list[tuple[KeyPath, Mapping[str, Any]]] = [(("start", i), values) for i, values in enumerate(spec.start)]
+    given += [(("baselines", name), values) for name, values in spec.baselines.items()]
+    for path, configuration in given:
+        settings = space.complete(configuration)
         for key, message in hyperparameters.conflicts(settings):
-            yield ("baselines", name, key), message
+            yield (*path, key), message
         known = {key: value for key, value in hyperparameters.to_flat(settings).items() if value is not None}
         for requirement in space.requirements:
             if requirement.text in spec.require and requirement.names <= known.keys() and not requirement.holds(known):
-                yield ("baselines", name), f"does not meet {requirement.text!r}"
+                yield path, f"does not meet {requirement.text!r}"
 
 
 def _random_coordinate(parameter: Choice | Int | Float, random: Random) -> Any:

@@ -39,18 +39,18 @@ class Loaded:
     document: Document
 
 
-def load(path: Path, overrides: list[str] | None = None) -> Loaded:
+def load(space: Path | Document, overrides: list[str] | None = None) -> Loaded:
     """Read and check a space.yaml; a user's own task is imported.
 
     Args:
-        path: the file.
+        space: the file, or a document that was read or made.
         overrides: texts `key.path=value` that replace values of the file.
 
     Raises:
         UserError: the file cannot be opened.
         SpecError: it has mistakes; lists all of them.
     """
-    document = read(path)
+    document = space if isinstance(space, Document) else read(space)
     override(document, overrides or [])
     loaded = check(document)
     if problems := [document.problem(path, message) for path, message in ambiguous_names(loaded.spec)]:

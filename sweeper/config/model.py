@@ -28,6 +28,7 @@ from sweeper.stats.watch import Watch
 from sweeper.tasks.task import DISTINCT, OneOrMany, Task
 
 Precision = Literal["float32", "tf32", "bfloat16"]
+At = Literal["event", "end"]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -126,6 +127,17 @@ class Budget(Section):
         return self
 
 
+class Keep(Section):
+    """Which trained parameters are kept, in the folder `models`."""
+
+    best: Positive = Field(3, description="Keep the parameters of so many best trials, of each of their runs.")
+    at: At = Field(
+        "event",
+        description="event: the parameters with which the event was established; end: those at the end of the run, "
+        "after its tail. A run without the event keeps those at its end.",
+    )
+
+
 def _number_or_auto(value: object) -> str | None:
     """The kind of a value; None if it is neither."""
     if value == "auto":
@@ -189,6 +201,9 @@ class SweepSpec(Section):
     baselines: dict[Name, dict[str, Value]] = Field(
         default_factory=dict, description="Named configurations that always run, before the search."
     )
+    start: list[dict[str, Value]] = Field(
+        default_factory=list, description="Configurations that the search begins with, as `sweeper import` writes them."
+    )
     sampler: Sampler = Field(default_factory=Sampler)
     stop: Literal["cap", "thaw", "asha", "none"] = Field(
         "cap",
@@ -199,6 +214,7 @@ class SweepSpec(Section):
     race: Race | None = Field(None, description="Give a trial its later replicates only while it is competitive.")
     confirm: Confirm | None = Field(None, description="Repeat the finalists on fresh seeds.")
     budget: Budget
+    keep: Keep | None = Field(None, description="Keep the trained parameters of the best trials.")
     resources: Resources = Field(default_factory=Resources)
     precision: Precision = Field(
         "float32",

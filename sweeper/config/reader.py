@@ -131,6 +131,11 @@ def text_of(document: Document) -> str:
     return yaml.safe_dump(document.data, sort_keys=False, default_flow_style=None, width=110)
 
 
+def dump(values: dict[str, Any]) -> str:
+    """A mapping as YAML on one line, `{depth: 2, batch.max: 64}`."""
+    return yaml.safe_dump(values, sort_keys=False, default_flow_style=True, width=10**6).strip()
+
+
 def parse_value(text: str, where: str) -> Any:
     """Parse a value from the command line as YAML. Raises UserError."""
     try:

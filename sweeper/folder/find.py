@@ -71,10 +71,15 @@ def find_sweep(called: str) -> SweepFolder:
     raise UserError(_nothing(called))
 
 
-def _one(called: str) -> SweepFolder | None:
+def address_of_one(called: str) -> str:
+    """The folder or address that a sweep's name means; what is neither a name nor there stays as it is."""
     named = Path(RESULTS) / called
     here = "/" in called or Path(called).is_dir()
-    address = called if here or not named.is_dir() else str(named)
+    return called if here or not named.is_dir() else str(named)
+
+
+def _one(called: str) -> SweepFolder | None:
+    address = address_of_one(called)
     if Path(address).is_dir() and not SweepFolder(Path(address)).space.is_file():
         return None  # a folder of sweeps perhaps: what lies in it concerns each of them alone
     folder = local_folder(address)

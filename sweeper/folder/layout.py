@@ -57,6 +57,16 @@ class SweepFolder:
         """One file per trial in training: its state."""
         return self.root / "checkpoints"
 
+    @property
+    def models(self) -> Path:
+        """One file per run of the best trials: its trained parameters."""
+        return self.root / "models"
+
+    @property
+    def labels(self) -> Path:
+        """The note and the tags that people have given the sweep."""
+        return self.root / "labels.json"
+
     def table(self, name: str) -> Path:
         """The folder of Parquet parts of a table."""
         return self.root / name
@@ -86,12 +96,13 @@ class SweepFolder:
             self.lock,
             self.status,
             self.stop_request,
+            self.labels,
         )
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folders in it; they hold files alone."""
-        return (*(self.table(name) for name in TABLES), self.pending, self.checkpoints)
+        return (*(self.table(name) for name in TABLES), self.pending, self.checkpoints, self.models)
 
     def remove_unfinished(self) -> None:
         """Remove partially written files of killed processes. Raises StorageError."""

@@ -22,16 +22,21 @@ from sweeper.folder.object_store import ERRORS, Store, reason
 
 _LOCK = ".mirror.lock"
 """Held while the folder is made equal to the store."""
-_NOT_READ = f"{SweepFolder(Path()).checkpoints}/"
+_CHECKPOINTS, _MODELS = (f"{each}/" for each in (SweepFolder(Path()).checkpoints, SweepFolder(Path()).models))
+"""What a reader does not need, or seldom."""
 _AT_ONCE = 4
 _PASSES = 20
 _FAILURES = 3
 
 
-def local_folder(address: str) -> SweepFolder:
+def local_folder(address: str, *, models: bool = False) -> SweepFolder:
     """The folder of a sweep to read; for a sweep in an object store, an up-to-date local copy.
 
     A sweep that a launch on this machine is running is read in the folder of that launch.
+
+    Args:
+        address: of the sweep.
+        models: whether a copy has to have the trained parameters that are kept; without, they are left as they are.
 
     Raises:
         UserError: not an address, the store cannot be read, or the folder holds links or special files.
@@ -42,12 +47,12 @@ def local_folder(address: str) -> SweepFolder:
         raise UserError(str(error)) from None
     if in_store(address) and not is_running(folder):
         with store_errors(address):
-            _bring(Store(address), folder)
+            _bring(Store(address), folder, (_CHECKPOINTS,) if models else (_CHECKPOINTS, _MODELS))
     integrity.check(folder)
     return folder
 
 
-def _bring(store: Store, folder: SweepFolder) -> None:
+def _bring(store: Store, folder: SweepFolder, without: tuple[str, ...]) -> None:
     there = stored_manifest(store)
     if there is None:
         return
@@ -55,10 +60,11 @@ def _bring(store: Store, folder: SweepFolder) -> None:
         if is_running(folder):
             return
         if there.newer_than(local_manifest(folder)):
-            fetch(store, folder, lambda name: not name.startswith(_NOT_READ))
-        status = store.read(folder.status.name)
-        if status is not None:
-            write_briefly(folder.status, status)
+            fetch(store, folder, lambda name: not name.startswith(without))
+        for path in (folder.status, folder.labels):
+            content = store.read(path.name)
+            if content is not None:
+                write_briefly(path, content)
 
 
 def request_stop(address: str, request: bytes) -> None:

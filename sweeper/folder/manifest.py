@@ -23,7 +23,7 @@ from sweeper.folder.object_store import Stamp
 MANIFEST = "mirror.json"
 LEASE = "launch.lease"
 _SWEEP = SweepFolder(Path())
-_APART = (MANIFEST, LEASE, _SWEEP.status.name, _SWEEP.stop_request.name)
+_APART = (MANIFEST, LEASE, _SWEEP.status.name, _SWEEP.stop_request.name, _SWEEP.labels.name)
 """Files that are not needed to resume a sweep."""
 _REPORT = f"{_SWEEP.report}/"
 _FROZEN = ".frozen"

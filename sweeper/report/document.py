@@ -9,6 +9,7 @@ from sweeper.config.model import SweepSpec
 from sweeper.config.saved import reference_values, saved_spec
 from sweeper.environment import provenance
 from sweeper.errors import UserError, plural
+from sweeper.folder import labels
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.compare import compare_trials
 from sweeper.report.explorer import explorer
@@ -41,6 +42,7 @@ class ReportData:
         launches: one row per launch.
         made: when the report was made, UTC.
         explorer: the data of the interactive figures (`sweeper.report.explorer`); None without a finished trial.
+        labels: the sweep's tags and note.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ReportData:
     launches: TextTable
     made: datetime
     explorer: dict[str, Any] | None = None
+    labels: str = ""
 
 
 def report_data(folder: SweepFolder) -> ReportData:
@@ -81,6 +84,7 @@ def report_data(folder: SweepFolder) -> ReportData:
         _launches(folder),
         datetime.now(UTC),
         explorer(folder, spec) if board.rows else None,
+        str(labels.read(folder)),
     )
 
 

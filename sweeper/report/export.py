@@ -1,17 +1,25 @@
 """Export a sweep's tables as CSV, JSON or Parquet, or one trial as the published experiment's final_info.json."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
+from sweeper.config.model import SweepSpec
 from sweeper.errors import UserError
+from sweeper.folder.layout import SweepFolder
 from sweeper.report.as_json import as_json
 from sweeper.report.query_output import save
 from sweeper.report.select import SelectedTrial
 from sweeper.results.query import Sweeps, query
-from sweeper.results.rows import ACCURACY
+from sweeper.results.rows import ACCURACY, column_of
+from sweeper.stats.events import Ending
+from sweeper.trackers.protocol import OUTCOME, SCORES, FinishedTrial
 
 Format = Literal["csv", "json", "parquet"]
+_OF_CURVES = ("operation", "replicate", "step")
 _FINAL = {
     "final_train_loss": "final_train_loss",
     "final_val_loss": "final_val_loss",
@@ -20,6 +28,31 @@ _FINAL = {
     "step_val_acc_99": "first_99_steps",
 }
 """Name in final_info.json -> column of `runs`."""
+
+
+def finished_trials(folder: SweepFolder, spec: SweepSpec) -> Iterator[FinishedTrial]:
+    """Every trial that is over for good, by number, as trackers take it.
+
+    Raises:
+        UserError: a part is damaged.
+    """
+    known = spec.task.hyperparameters
+    for row in query(folder, "SELECT * FROM trials ORDER BY trial").to_pylist():
+        if not Ending(row["state"], row["why"]).final:
+            continue
+        curves = query(folder, f"SELECT * FROM curves WHERE trial = {row['trial']} ORDER BY operation, replicate, step")
+        wanted = [name for name in curves.column_names if name in _OF_CURVES or name.startswith(SCORES)]
+        yield FinishedTrial(
+            row["trial"],
+            row["phase"],
+            row["name"],
+            row["state"],
+            {key: _tuples(value) for key in known if (value := row.get(column_of(key))) is not None},
+            {name: float(row[name]) for name in OUTCOME if row[name] is not None},
+            {name: np.array(curves[name].to_pylist()) for name in wanted} if curves.num_rows else {},
+            row["started"],
+            row["finished"],
+        )
 
 
 def format_of(output: Path) -> Format:
@@ -78,6 +111,11 @@ def write_final_info(chosen: SelectedTrial, output: Path) -> None:
         output.write_text(as_json(final_info(chosen)) + "\n")
     except OSError as error:
         raise UserError(f"--output {output}: cannot be written ({error.strerror})") from None
+
+
+def _tuples(value: Any) -> Any:
+    """A value of a table as a configuration has it: lists are tuples there."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _mean(values: list[Any]) -> float:

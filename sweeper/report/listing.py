@@ -1,6 +1,6 @@
 """List the sweeps in a folder: the event of each, its progress and its best trial."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +10,8 @@ from rich.text import Text
 
 from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError
+from sweeper.folder import labels
+from sweeper.folder.labels import Labels
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import is_running, local_folder
 from sweeper.results.query import query
@@ -28,6 +30,7 @@ class Entry:
         mean, reached: its restricted mean, and how many of its runs reached the event.
         censored: whether any did not, so that the mean is a lower bound.
         finished: when the last trial ended.
+        tags, note: what people have written on it.
         damage: why it cannot be read; empty if it can.
     """
 
@@ -45,14 +48,20 @@ class Entry:
     reached: str = ""
     censored: bool = False
     finished: datetime | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
     damage: str = ""
 
 
-def list_sweeps(addresses: Mapping[str, str]) -> list[Entry]:
+def list_sweeps(addresses: Mapping[str, str], tags: Collection[str] = ()) -> list[Entry]:
     """Summarise every sweep, the most recently changed first. Damaged sweeps are listed too.
 
     Args:
         addresses: name -> folder or s3:// address.
+        tags: list only the sweeps that have all of these.
+
+    Raises:
+        UserError: no sweep has them.
     """
     found = []
     for name, address in addresses.items():
@@ -60,6 +69,11 @@ def list_sweeps(addresses: Mapping[str, str]) -> list[Entry]:
             found.append(_entry(name, local_folder(address)))
         except UserError as error:
             found.append(Entry(name, address, damage=str(error)))
+    known = sorted({tag for each in found for tag in each.tags})
+    if tags:
+        found = [each for each in found if set(tags) <= set(each.tags)]
+        if not found:
+            raise UserError(f"no sweep has the tag {' and '.join(tags)}; there are: {', '.join(known) or 'no tags'}")
     return sorted(found, key=lambda each: each.finished.timestamp() if each.finished else 0.0, reverse=True)
 
 
@@ -76,6 +90,7 @@ def _entry(name: str, folder: SweepFolder) -> Entry:
         FROM trials
         """,
     ).to_pylist()
+    written = labels.read(folder)
     best = row.pop("best") or {"trial": None, "mean": None, "reached": "", "whole": True}
     return Entry(
         name,
@@ -88,6 +103,8 @@ def _entry(name: str, folder: SweepFolder) -> Entry:
         mean=best["mean"],
         reached=best["reached"],
         censored=not best["whole"],
+        tags=written.tags,
+        note=written.note,
         **row,
     )
 
@@ -124,4 +141,7 @@ def render(entries: list[Entry]) -> RenderableType:
             each.until,
             "" if each.finished is None else f"{each.finished:%Y-%m-%d %H:%M}",
         )
-    return Group(table, *(Text(f"{each.sweep}: {each.damage}", style="red") for each in entries if each.damage))
+    written = [Text(f"{each.sweep}: {words}") for each in entries if (words := str(Labels(each.note, each.tags)))]
+    return Group(
+        table, *written, *(Text(f"{each.sweep}: {each.damage}", style="red") for each in entries if each.damage)
+    )

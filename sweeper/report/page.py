@@ -50,6 +50,7 @@ def markdown(found: ReportData) -> str:
     parts = [
         f"# {found.name}",
         found.question,
+        *([found.labels] if found.labels else []),
         "## Verdict",
         *map(_capital, found.verdict),
         *(f"*{_capital(caution)}.*" for caution in found.cautions),

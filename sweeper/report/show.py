@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.folder.labels import Labels, read
 from sweeper.report.select import SelectedTrial
 from sweeper.results.query import query
 from sweeper.results.rows import ACCURACY, column_of
@@ -30,6 +31,7 @@ class TrialPage:
             was observed; NaN before the first evaluation.
         searched: columns of the searched hyperparameters.
         learnt: the condition that training meets at `train_first_steps`, for a heading.
+        labels: of the sweep.
     """
 
     label: str
@@ -39,6 +41,7 @@ class TrialPage:
     rises: dict[str, list[float]]
     searched: tuple[str, ...]
     learnt: str
+    labels: Labels = field(default_factory=Labels)
 
 
 def trial_page(chosen: SelectedTrial) -> TrialPage:
@@ -65,7 +68,7 @@ def trial_page(chosen: SelectedTrial) -> TrialPage:
     searched = tuple(column_of(key) for key in chosen.spec.search)
     event = chosen.spec.objective.event
     learnt = "99 %" if ACCURACY in chosen.spec.task.scores else f"{event.comparison} {event.threshold:g}"
-    return TrialPage(chosen.label, chosen.row, chosen.confirmation, runs, rises, searched, learnt)
+    return TrialPage(chosen.label, chosen.row, chosen.confirmation, runs, rises, searched, learnt, read(chosen.folder))
 
 
 def render(page: TrialPage) -> RenderableType:
@@ -86,6 +89,8 @@ def render(page: TrialPage) -> RenderableType:
         fresh = page.confirmation
         counts = f"{fresh['reached']} of {fresh['runs']}"
         parts.append(Text(f"on fresh seeds (trial {fresh['trial']}): {counts}, restricted mean {fresh['rmst']:,.0f}"))
+    if str(page.labels):
+        parts.append(Text(f"sweep: {page.labels}"))
     parts += [Text(f"restarted: {why}", style="yellow") for why in row["retries"] or ()]
     parts += [Text(), _runs(page)]
     if row["detail"]:

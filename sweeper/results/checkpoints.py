@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.folder.layout import SweepFolder, write_atomically
+from sweeper.results import models
+from sweeper.trial import RunParameters
 
-_COLUMN = "column."
+_COLUMN, _PARAMETERS = "column.", "parameters."
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Checkpoint:
         started: when the trial was first started, UTC.
         seconds: time spent on the trial so far.
         retries: why it has been started again, each time.
+        parameters: of the runs that have been kept so far.
     """
 
     question: str
@@ -43,6 +46,7 @@ class Checkpoint:
     started: datetime
     seconds: float
     retries: tuple[str, ...] = ()
+    parameters: tuple[RunParameters, ...] = ()
 
 
 class DamagedError(Exception):
@@ -60,6 +64,8 @@ class Checkpoints:
         arrays = {f"{_COLUMN}{name}": values for name, values in checkpoint.columns.items()}
         if checkpoint.state is not None:
             arrays["state"] = np.frombuffer(checkpoint.state, dtype=np.uint8)
+        for number_of_run, run in enumerate(checkpoint.parameters):
+            arrays[f"{_PARAMETERS}{number_of_run:06d}"] = np.frombuffer(models.pack(run), dtype=np.uint8)
         about = {
             "question": checkpoint.question,
             "trained": checkpoint.trained,
@@ -100,6 +106,9 @@ class Checkpoints:
                 started=datetime.fromisoformat(about["started"]),
                 seconds=float(about["seconds"]),
                 retries=tuple(map(str, about["retries"])),
+                parameters=tuple(
+                    models.unpack(arrays[name].tobytes()) for name in sorted(arrays) if name.startswith(_PARAMETERS)
+                ),
             )
         except Exception as error:  # zipfile, NumPy and json raise whatever the damage makes them
             raise DamagedError(f"{path}: {error}") from error

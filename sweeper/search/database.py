@@ -55,6 +55,11 @@ class Database(Storage):
             self._hold()
         super().open(description, labels, distributions)
 
+    def delete(self) -> None:
+        """Delete the study with all of its trials. Raises UserError when the server refuses."""
+        with self._written():
+            self._optuna.delete_study(self._study)
+
     def close(self) -> None:
         """See `Storage`."""
         self._release()

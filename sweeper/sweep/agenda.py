@@ -59,6 +59,7 @@ class Agenda:
             settings = space.settings(values)
             if study.known(settings) is None:
                 self._queue.append(study.begin(settings, "baseline", name))
+        self._start = deque(space.settings(values) for values in spec.start)
         reopened = [number for number in study.values() if number in outcomes and rule.matters(outcomes[number])]
         self._queue.extend(study.reopen(opened[number]) for number in reopened)
         if reopened:
@@ -79,6 +80,10 @@ class Agenda:
             return self._queue.popleft()
         budget = self._spec.budget.trials
         new = not (self._exhausted or self._closed) and (budget is None or self._study.count < budget)
+        while new and self._start:
+            settings = self._start.popleft()
+            if self._study.known(settings) is None:
+                return self._study.begin(settings, "search", "")
         paused = [] if self._closed else list(self._paused)
         chosen = self._rule.choose(paused, training, new=new)
         if isinstance(chosen, int):

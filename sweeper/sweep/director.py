@@ -142,6 +142,7 @@ class SweepDirector:
             tuple(range(first, first + stages[-1])),
             self._spec.resources.cpu,
             self._spec.precision,
+            keep=self._recorder.kept_at(proposal.phase),
         )
         earlier = self._restarts.load(everything)
         before = len(earlier.trained)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sweeper.config.loading import Loaded, load
 from sweeper.config.model import SweepSpec
+from sweeper.config.reader import Document
 from sweeper.config.saved import REFERENCES
 from sweeper.errors import Interrupted
 from sweeper.folder.address import address_of, in_store, working_folder
@@ -36,11 +37,13 @@ from sweeper.tasks.task import References
 from sweeper.trackers import dispatch
 
 
-def launch(space: Path, overrides: list[str] | None = None, options: LaunchOptions = DEFAULTS) -> SweepFolder:
+def launch(
+    space: Path | Document, overrides: list[str] | None = None, options: LaunchOptions = DEFAULTS
+) -> SweepFolder:
     """Run a sweep, or continue it where it stopped.
 
     Args:
-        space: the space.yaml.
+        space: the space.yaml, or one that was made in this process.
         overrides: `key.path=value` texts that replace values of the file.
         options: see `LaunchOptions`.
 
@@ -65,12 +68,12 @@ def launch(space: Path, overrides: list[str] | None = None, options: LaunchOptio
 
 
 def _launch(
-    space: Path, overrides: list[str] | None, options: LaunchOptions, signals: Signals, broadcast: Broadcast
+    space: Path | Document, overrides: list[str] | None, options: LaunchOptions, signals: Signals, broadcast: Broadcast
 ) -> SweepFolder:
     console = options.console or Console()
     say = partial(lines.say, console)
     loaded = load(space, overrides)
-    spec = loaded.spec
+    spec, file = loaded.spec, Path(loaded.document.file)
     address = address_of(spec.results, spec.name)
     folder = SweepFolder(working_folder(address))
     dispatch.check(spec.trackers, folder)
@@ -80,7 +83,7 @@ def _launch(
         continuation.locked(folder),
         mirrored(address, folder, say, notice=broadcast.notice, stop=broadcast.stop) as mirror,
     ):
-        changed = _accepted_changes(folder, loaded, space, options.resume, say)
+        changed = _accepted_changes(folder, loaded, file, options.resume, say)
         every = EVERY if mirror is None else EVERY + mirror.lag
         look = partial(current_progress, board, broadcast, spec, runner)
         with (
@@ -95,7 +98,7 @@ def _launch(
             if spec.task.prepares and options.train is None:
                 facts[REFERENCES] = _prepare(spec, console)
             train, measured = place(runner, loaded, options.train, say)
-            record = continuation.record_launch(folder, loaded, space, facts | measured)
+            record = continuation.record_launch(folder, loaded, file, facts | measured)
             # The writer comes before the director: it completes what a crash left half-written.
             writer = Writer(folder, record, tables(spec.task))
             if changed:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sweeper.results.checkpoints import Checkpoint
 from sweeper.search.study import Proposal
 from sweeper.stats.trial_watch import TrialWatch
-from sweeper.trial import Assignment, Chunk, join
+from sweeper.trial import Assignment, Chunk, RunParameters, join
 
 
 @dataclass
@@ -25,6 +25,7 @@ class LiveTrial:
         earlier: the state reached by earlier starts and stages.
         began: when this start began, on the monotonic clock.
         runs: the runs of all stages so far, watched.
+        parameters: of the runs that have been kept so far.
         saved: whether the newest chunk carried a training state, so that a pause now loses no training.
         started: seconds from the beginning of this start to its first training; None before its first chunk.
     """
@@ -35,6 +36,7 @@ class LiveTrial:
     earlier: Checkpoint
     began: float = field(init=False)
     runs: TrialWatch = field(init=False)
+    parameters: tuple[RunParameters, ...] = field(init=False)
     saved: bool = field(default=False, init=False)
     started: float | None = field(default=None, init=False)
     _chunks: list[Chunk] = field(default_factory=list, init=False)
@@ -44,7 +46,8 @@ class LiveTrial:
         self.runs = TrialWatch(
             self.assignment.task.operations, self.whole.replicates, objective.watch, objective.minimize
         )
-        self.earlier = replace(self.earlier, columns={}, state=None)
+        self.parameters = self.earlier.parameters
+        self.earlier = replace(self.earlier, columns={}, state=None, parameters=())
         if columns:
             self._add(Chunk(columns, self.earlier.device))
         self.began = time.monotonic()
@@ -57,7 +60,8 @@ class LiveTrial:
         self._add(chunk)
 
     def _add(self, chunk: Chunk) -> None:
-        self._chunks.append(replace(chunk, state=None))
+        self.parameters += chunk.parameters
+        self._chunks.append(replace(chunk, state=None, parameters=()))
         self.runs.see(chunk.columns)
 
     def _seconds_in(self, chunk: Chunk) -> float:
@@ -122,4 +126,5 @@ class LiveTrial:
             device=self.device,
             state=state,
             seconds=self.seconds,
+            parameters=self.parameters,
         )

@@ -9,13 +9,15 @@ from sweeper.environment import provenance
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.decisions import Decisions
+from sweeper.results.models import Models
 from sweeper.results.readback import TrialOutcome, curves, searched_seconds, trial_outcomes
 from sweeper.results.writer import Writer
 from sweeper.search.study import Study
-from sweeper.stats.events import BOUNDED
+from sweeper.stats.events import BOUNDED, FINISHED
 from sweeper.sweep.agenda import Agenda
 from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.director import SweepDirector
+from sweeper.sweep.keeping import Keeper
 from sweeper.sweep.recording import Recorder
 from sweeper.sweep.restarts import Restarts
 from sweeper.sweep.resume import check_tables_match_study
@@ -52,6 +54,7 @@ def director_of(
         study=study,
         writer=writer,
         checkpoints=Checkpoints(folder),
+        models=Models(folder),
         outcomes=known,
         curves=partial(curves, folder, objective.minimize, objective.event.metric),
         decisions=Decisions(folder),
@@ -68,6 +71,7 @@ def open_director(
     study: Study,
     writer: Writer,
     checkpoints: Checkpoints,
+    models: Models,
     outcomes: Mapping[int, TrialOutcome],
     curves: Curves,
     decisions: Decisions,
@@ -83,6 +87,7 @@ def open_director(
         study: remembers trials.
         writer: the sweep's tables.
         checkpoints: the states of trials in training.
+        models: the parameters of the best trials.
         outcomes: of the trials that the tables hold and that are over.
         curves: reads the curves that the tables hold.
         decisions: holds those of `stop: thaw`.
@@ -98,13 +103,15 @@ def open_director(
     checkpoints.keep({proposal.number for proposal in study.unfinished()})
     known = {n: outcomes[n] for n in study.values() if n in outcomes and study.in_space(n)}
     study.censor({n: each.bound for n, each in known.items() if each.state in BOUNDED and each.bound is not None})
+    values = study.values()
+    finished = {n: trial.value for n, trial in outcomes.items() if trial.state == FINISHED.kind and n in values}
     rule = rule_of(spec, study, known, curves, decisions)
     agenda = Agenda(spec, space, study=study, rule=rule, outcomes=outcomes, notice=broadcast.notice)
     board.begin(agenda.earlier, agenda.earlier_confirmed, searched_before)
     director = SweepDirector(
         spec,
         study=study,
-        recorder=Recorder(spec, writer, track),
+        recorder=Recorder(spec, writer, track, Keeper(models, spec.keep, finished)),
         agenda=agenda,
         rule=rule,
         restarts=Restarts(checkpoints, broadcast.notice),

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy.typing as npt
 
-from sweeper.config.model import SweepSpec
+from sweeper.config.model import At, SweepSpec
 from sweeper.results.rows import TrialRow
 from sweeper.results.summary import TrialSummary, summarise, trial_row
 from sweeper.results.writer import Writer
 from sweeper.search.study import Proposal
 from sweeper.space.hyperparameters import described, identity
 from sweeper.stats.events import Ending
+from sweeper.sweep.keeping import Keeper
 from sweeper.sweep.live import LiveTrial
 from sweeper.sweep.stopping import StoppingRule
-from sweeper.trackers.protocol import FinishedTrial
+from sweeper.trackers.protocol import OUTCOME, FinishedTrial
 
 
 class Recorder:
@@ -26,10 +27,15 @@ class Recorder:
         spec: the sweep.
         writer: its tables.
         track: is called with every trial that is over for good, once it is durable.
+        keeper: keeps trained parameters.
     """
 
-    def __init__(self, spec: SweepSpec, writer: Writer, track: Callable[[FinishedTrial], object]):
-        self._spec, self._writer, self._track = spec, writer, track
+    def __init__(self, spec: SweepSpec, writer: Writer, track: Callable[[FinishedTrial], object], keeper: Keeper):
+        self._spec, self._writer, self._track, self._keeper = spec, writer, track, keeper
+
+    def kept_at(self, phase: str) -> At | None:
+        """The evaluation at which trials of a phase keep the parameters of their runs; None for none."""
+        return self._keeper.at(phase)
 
     def fold_when_due(self) -> None:
         """Move finished trials from their shards to the parts, now and then."""
@@ -68,7 +74,9 @@ class Recorder:
             known=known,
             retries=live.earlier.retries,
         )
+        self._keeper.save(live, summary)
         self._writer.put(columns, [run.row for run in summary.runs], row)
+        self._keeper.recorded()
         if ending.final:
             self._track(_tracked(proposal, summary, row, columns, known))
         return summary
@@ -82,14 +90,13 @@ def _tracked(
     known: Collection[str],
 ) -> FinishedTrial:
     """A trial as trackers receive it, with the numbers of its row that say how it ended."""
-    numbers = ("value", "rmst", "rmst_error", "reached", "censored", "diverged", "failed", "steps_trained", "seconds")
     return FinishedTrial(
         proposal.number,
         proposal.phase,
         proposal.name,
         summary.ending.kind,
         {key: value for key, value in described(proposal.settings, known).items() if value is not None},
-        {name: float(value) for name in numbers if (value := getattr(row, name)) is not None},
+        {name: float(value) for name in OUTCOME if (value := getattr(row, name)) is not None},
         columns,
         summary.started,
         summary.finished,

@@ -75,7 +75,7 @@ def _nothing(question: str) -> Checkpoint:
 
 def _question(assignment: Assignment) -> str:
     """A hash of everything that determines a trial's outcome, except the machine."""
-    return hashlib.sha256(replace(assignment, cpu=0.0, state=None).to_json().encode()).hexdigest()
+    return hashlib.sha256(replace(assignment, cpu=0.0, keep=None, state=None).to_json().encode()).hexdigest()
 
 
 def _error_of(traceback: str) -> str:

@@ -106,6 +106,10 @@ class Task(BaseModel):
         """A reason why models of this task cannot train, in words; empty if none is known."""
         return ""
 
+    def unkeepable(self) -> str:
+        """Why parameters of its models cannot be kept, in words; empty where they can."""
+        return ""
+
     @cached_property
     def logged_scores(self) -> tuple[str, ...]:
         """`val_NAME` and `train_NAME` of every score."""

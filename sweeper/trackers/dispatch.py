@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,6 +74,33 @@ def running(names: Sequence[str], sweep: str, folder: SweepFolder, notify: Notif
         trackers.close(seconds)
 
 
+def send(name: str, sweep: str, folder: SweepFolder, trials: Iterable[FinishedTrial]) -> int:
+    """Give trials to a tracker after the fact, and wait until it has taken all of them. Returns how many.
+
+    Args:
+        name: the tracker's.
+        sweep: the sweep's name.
+        folder: the sweep's folder.
+        trials: those to send.
+
+    Raises:
+        UserError: the tracker cannot run, or failed.
+    """
+    check([name], folder)
+    problems: list[str] = []
+    tracker = _Running(name, Destination(sweep, _folder(name, folder)), problems.append)
+    count = 0
+    for trial in trials:
+        if not tracker.wait_and_put(trial):
+            break
+        count += 1
+    tracker.finish()
+    tracker.join(None)
+    if problems:
+        raise UserError(f"{name}: {problems[0]}")
+    return count
+
+
 class Trackers:
     """Trackers that run.
 
@@ -129,10 +156,18 @@ class _Running:
             if self._missed == 1:
                 self._notify(f"{self._name} is slower than the sweep and misses trials; the tables contain all of them")
 
+    def wait_and_put(self, trial: FinishedTrial) -> bool:
+        """Queue a trial as soon as there is room. Returns whether the tracker still takes any."""
+        while not self._ended.is_set():
+            with suppress(queue.Full):
+                self._queue.put(trial, timeout=0.2)
+                return True
+        return False
+
     def finish(self) -> None:
         self._last_queued.set()
 
-    def join(self, seconds: float) -> None:
+    def join(self, seconds: float | None) -> None:
         self._thread.join(seconds)
         if self._thread.is_alive():
             self._ended.set()

@@ -19,6 +19,10 @@ _MOST = 200
 """Evaluations of a run that a tracker receives, evenly spaced and including the last; the tables contain all."""
 
 
+OUTCOME = ("value", "rmst", "rmst_error", "reached", "censored", "diverged", "failed", "steps_trained", "seconds")
+"""Columns of `trials` that are a trial's outcome in numbers."""
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where a tracker writes.

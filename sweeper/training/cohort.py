@@ -14,9 +14,10 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from sweeper.config.model import Objective, Precision
+from sweeper.config.model import At, Objective, Precision
 from sweeper.tasks.task import LOSS
 from sweeper.training.adamw import squares
 from sweeper.training.batches import next_batch
@@ -27,9 +28,10 @@ from sweeper.training.learners.learner import Equipment, Learner, Run, StackProb
 from sweeper.training.ops.fused import tally
 from sweeper.training.ops.matmul import product_for
 from sweeper.training.parameters import Flat
+from sweeper.training.snapshot import arrays_of, due
 from sweeper.training.stack import Stack
 from sweeper.training.techniques import ALL, Techniques, bucket, bucket_on_a_gpu, smaller_stack_pays
-from sweeper.trial import Columns
+from sweeper.trial import Columns, RunParameters
 
 _LOSSES = (f"train_{LOSS}", f"val_{LOSS}")
 
@@ -121,9 +123,7 @@ class Cohort:
         began = time.perf_counter()
         updates = min(self._objective.evaluate_every, self._objective.horizon - int(stack.steps[rows[0]]))
         self._advance(updates)
-        width = int(stack.course.window(stack.steps - 1, 1)[0].max())
-        key = ("validate", width if evaluation.sampled else 0)
-        self._graphs.run(key, [], lambda: evaluation.validate(stack, buffers, width))
+        self._validate()
         columns = {name: each[rows] for name, each in evaluation.columns(stack, buffers, updates).items()}
         elapsed = time.perf_counter() - began
         watches = [stack.members[row].watch for row in rows]
@@ -133,6 +133,28 @@ class Cohort:
             finite = all(math.isfinite(each[place]) for each in losses)
             watch.see(int(columns["step"][place]), float(values[place]), finite, float(columns["seconds"][place]))
         return columns
+
+    def kept(self, trial: int, at: At) -> list[RunParameters]:
+        """The parameters of a trial's runs that are to be kept as the last evaluation found them."""
+        found = []
+        for row in self._stack.rows_of(trial):
+            member, leaves = self._stack.members[row], self._stack.parameters.leaves
+            if due(member.watch, at):
+                arrays = arrays_of({name: each[row] for name, each in leaves.items()})
+                found.append(RunParameters(member.run.operation, member.run.replicate, member.watch.step, arrays))
+        return found
+
+    def validate(self, parameters: torch.Tensor, step: int) -> dict[str, npt.NDArray[np.float64]]:
+        """Validation scores of every run, with these parameters [R, P] at this step: name -> [R]."""
+        self._stack.parameters.values.copy_(parameters)
+        self._stack.steps[:] = step
+        self._stack.optimiser.updates.fill_(step)
+        self._buffers.load(self._stack.course.window(self._stack.steps - 1, 1))
+        self._buffers.cursor.fill_(1)
+        self._validate()
+        names = [LOSS, *self._evaluation.measures.scores]
+        means = self._buffers.validation_means.cpu().numpy()
+        return {f"val_{name}": each for name, each in zip(names, means, strict=True)}
 
     def update(self, count: int = 1) -> None:
         """That many steps of gradient descent for every run, with no evaluation."""
@@ -165,6 +187,13 @@ class Cohort:
         """
         self._stack.restore(state)
         self._prepare()
+
+    def _validate(self) -> None:
+        """Score the validation examples of every run."""
+        stack, buffers, evaluation = self._stack, self._buffers, self._evaluation
+        width = int(stack.course.window(stack.steps - 1, 1)[0].max())
+        key = ("validate", width if evaluation.sampled else 0)
+        self._graphs.run(key, [], lambda: evaluation.validate(stack, buffers, width))
 
     def _advance(self, count: int) -> None:
         """So many updates, at most `evaluate_every`: in one piece where they have one shape, else one by one."""

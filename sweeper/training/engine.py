@@ -18,7 +18,15 @@ from sweeper.training.cohort import Cohort
 from sweeper.training.device import name_of, prepare
 from sweeper.training.learners.learner import Learner, Run
 from sweeper.training.learners.registry import learner_of
-from sweeper.trial import Assignment, BesideOthersError, Chunk, Columns, UnusableStateError, seeds_of
+from sweeper.trial import (
+    Assignment,
+    BesideOthersError,
+    Chunk,
+    Columns,
+    RunParameters,
+    UnusableStateError,
+    seeds_of,
+)
 
 CHUNK_SECONDS = 1.0
 """How long to train between two chunks: long enough to keep bookkeeping cheap, short enough to be stopped soon."""
@@ -38,6 +46,7 @@ class _Tenant:
         place: which of them trains now.
         pace: of its states.
         pending: evaluations since its last chunk.
+        kept: parameters of runs that are kept since.
         since: when that was.
     """
 
@@ -47,6 +56,7 @@ class _Tenant:
     place: int = 0
     pace: Pace = field(default_factory=Pace)
     pending: list[Columns] = field(default_factory=list)
+    kept: list[RunParameters] = field(default_factory=list)
     since: float = field(default_factory=time.perf_counter)
 
 
@@ -130,7 +140,10 @@ class StackedEngine:
         turn.cost += (time.perf_counter() - began) / max(len(sharing), 1)
         owners = np.array(turn.cohort.trials)
         for number in sharing:
-            self._tenants[number].pending.append({name: each[owners == number] for name, each in columns.items()})
+            tenant = self._tenants[number]
+            tenant.pending.append({name: each[owners == number] for name, each in columns.items()})
+            if tenant.assignment.keep is not None:
+                tenant.kept += turn.cohort.kept(number, tenant.assignment.keep)
         numbers = sorted(set(turn.cohort.trials))
         return [event for number in numbers for event in self._said(self._tenants[number], turn.cohort)]
 
@@ -161,8 +174,9 @@ class StackedEngine:
 
     def _chunk(self, tenant: _Tenant, state: bytes | None, *, last: bool) -> Chunk:
         pending, tenant.pending, tenant.since = tenant.pending, [], time.perf_counter()
+        kept, tenant.kept = tuple(tenant.kept), []
         columns = {name: np.concatenate([each[name] for each in pending]) for name in pending[0]}
-        return Chunk(columns, name_of(self._device), state, last)
+        return Chunk(columns, name_of(self._device), state, last, kept)
 
     def _place(self, tenant: _Tenant, state: dict[str, Any] | None) -> None:
         """Let the tenant's present runs train: beside others where they may."""

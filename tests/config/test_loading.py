@@ -87,6 +87,8 @@ def quickstart() -> dict[str, Any]:
         "precision": "float32",
         "results": "results",
         "storage": None,
+        "keep": None,
+        "start": [],
         "trackers": (),
     }
 
@@ -136,6 +138,8 @@ def test_what_is_left_out_has_its_default() -> None:
         "precision": "float32",
         "results": "results",
         "storage": None,
+        "keep": None,
+        "start": [],
         "trackers": (),
     }
 
@@ -295,8 +299,8 @@ def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
         (
             "budgte.trials=3",
             "--set budgte.trials=3: budgte: unknown key (did you mean 'budget'?); allowed here: "
-            "name, task, objective, search, require, fixed, baselines, sampler, stop, race, confirm, budget, "
-            "resources, precision, results, storage, trackers",
+            "name, task, objective, search, require, fixed, baselines, start, sampler, stop, race, confirm, budget, "
+            "keep, resources, precision, results, storage, trackers",
         ),
         (
             "budget={trials: 3, trials: 4}",

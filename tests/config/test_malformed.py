@@ -22,8 +22,8 @@ SOUND = {
 """Five sections, one a line; a mistake replaces one of them or comes in line 6 and later."""
 
 SECTIONS = (
-    "name, task, objective, search, require, fixed, baselines, sampler, stop, race, confirm, budget, resources, "
-    "precision, results, storage, trackers"
+    "name, task, objective, search, require, fixed, baselines, start, sampler, stop, race, confirm, budget, keep, "
+    "resources, precision, results, storage, trackers"
 )
 HYPERPARAMETERS = (
     "depth, width, heads, feedforward, learning_rate, betas, epsilon, weight_decay, warmup_steps, coupling, "

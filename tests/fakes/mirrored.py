@@ -11,6 +11,7 @@ Files = dict[str, str]
 SWEEP: Files = {
     "checkpoints/trial-00000003.npz": "weights",
     "curves/part-00000.parquet": "curves",
+    "models/trial-00000002.x_plus_y.0.safetensors": "parameters",
     "space.yaml": "name: small",
     "study.journal": "trial 0\n",
     "trials/part-00000.parquet": "trials",

@@ -13,6 +13,7 @@ from sweeper.config.loading import Loaded, load
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.decisions import Decisions
+from sweeper.results.models import Models
 from sweeper.results.readback import curves, searched_seconds, trial_outcomes
 from sweeper.results.writer import Writer
 from sweeper.runners.in_process import InProcess
@@ -77,6 +78,7 @@ class Sweep:
             study=study,
             writer=writer,
             checkpoints=Checkpoints(self.folder),
+            models=Models(self.folder),
             outcomes=known,
             curves=partial(curves, self.folder, asked.minimize, asked.event.metric),
             decisions=Decisions(self.folder),

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from sweeper import Examples, LoopTask, ModuleTask, PlainRun, StackedTask
+from sweeper.config.model import Precision
 from sweeper.tasks.task import Task
 from sweeper.training.learners.learner import Equipment, Run, Scores, StackProblem
 from sweeper.training.parameters import Parameters
@@ -71,9 +72,12 @@ class Rule(LoopTask):
     def operations(self) -> tuple[str, ...]:
         return "inside", "outside"
 
+    def module(self, run: PlainRun) -> nn.Linear:
+        return nn.Linear(2, 2)
+
     def train(self, run: PlainRun) -> Generator[Mapping[str, float], None, None]:
-        torch.manual_seed(run.seeds.init)
-        model = nn.Linear(2, 2).to(run.device)
+        model = run.module
+        assert isinstance(model, nn.Linear)
         x, inside = points(run.seeds.data, 60)
         y = inside if run.operation == "inside" else 1 - inside
         order = torch.Generator().manual_seed(run.seeds.order)
@@ -123,6 +127,19 @@ class Lines:
         return Scores(errors.square(), {"absolute": off}, {"far": (off > 1).to(off.dtype)})
 
 
+class Plane(nn.Module):
+    """One of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Linear(3, 1, bias=False)
+        self.slope.weight = nn.Parameter(torch.zeros(3))
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.slope.weight + self.offset
+
+
 class Line(StackedTask):
     """Planes through points, stacked by hand."""
 
@@ -138,6 +155,9 @@ class Line(StackedTask):
 
     def alike(self, run: Run) -> Hashable:
         return ()
+
+    def module(self, run: Run, precision: Precision) -> nn.Module:
+        return Plane()
 
     def problem(self, runs: Sequence[Run], equipment: Equipment) -> StackProblem:
         return self.lines(runs, equipment)

@@ -16,12 +16,17 @@ from tests.folder.conftest import Cable
 def test_reading_copies_what_changed_and_no_checkpoints(address: str, here: SweepFolder) -> None:
     brought(address, here, SWEEP)
     read = local_folder(address)
-    expected = {name: text for name, text in SWEEP.items() if not name.startswith("checkpoints/")}
+    expected = {name: text for name, text in SWEEP.items() if not name.startswith(("checkpoints/", "models/"))}
     assert content(read) == expected
     kept = (read.root / "trials/part-00000.parquet").stat().st_ino
     brought(address, here, {"study.journal": "more"})
     assert content(local_folder(address)) == expected | {"study.journal": "more"}
     assert (read.root / "trials/part-00000.parquet").stat().st_ino == kept
+
+    # Parameters are copied for those who load a model, and stay as they are for the others.
+    whole = {name: text for name, text in SWEEP.items() if not name.startswith("checkpoints/")}
+    assert content(local_folder(address, models=True)) == whole | {"study.journal": "more"}
+    assert content(local_folder(address)) == whole | {"study.journal": "more"}
 
     # A launch that goes on in the folder that was read from has the checkpoints too.
     with mirroring(address, read):

@@ -8,8 +8,9 @@ import pytest
 
 from sweeper.errors import UserError
 from sweeper.report import export
+from sweeper.report.export import finished_trials
 from sweeper.report.select import choose
-from tests.fakes.sweeps import Sweep
+from tests.fakes.sweeps import PUBLISHED, Sweep, train
 
 
 @pytest.mark.parametrize("table", ["trials", "runs", "curves"])
@@ -56,3 +57,27 @@ def test_a_trial_that_failed_has_no_values(made_up_sweep: Sweep) -> None:
 def test_a_file_that_cannot_be_written_is_a_mistake_of_the_user(made_up_sweep: Sweep, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         export.write_final_info(choose(str(made_up_sweep.folder.root)), tmp_path / "missing" / "x.json")
+
+
+def test_trials_of_the_tables_are_those_that_trackers_received_while_the_sweep_ran(tmp_path: Path) -> None:
+    from sweeper.config.saved import saved_spec
+    from sweeper.trackers.protocol import FinishedTrial
+
+    sweep, live = Sweep(tmp_path), list[FinishedTrial]()
+    sweep.changes = {
+        "search": {"batch.shape": {"choice": ["step", "linear"]}, "depth": {"int": [1, 4]}},
+        "fixed": {"batch.stages": [[0, 16], [20, 64]], "batch.min": 8, "batch.max": 64, "width": 32},
+        "baselines": {"published": PUBLISHED},
+        "confirm": {"top": 1, "replicates": 2},
+        "budget": {"trials": 6},
+    }
+    director = sweep.open()
+    director._track = live.append  # type: ignore[method-assign]  # what a launch gives it
+    sweep.run(train, director)
+    again = list(finished_trials(sweep.folder, saved_spec(sweep.folder)))
+    assert len(again) == len(live) == 8 and {each.state for each in live} == {"finished", "failed"}
+    for mine, theirs in zip(again, sorted(live, key=lambda each: each.number), strict=True):
+        for name in ("number", "phase", "name", "state", "configuration", "outcome", "started", "finished"):
+            assert getattr(mine, name) == getattr(theirs, name), (mine.number, name)
+        points = {step: pytest.approx(values, rel=1e-6) for step, values in theirs.points()}  # float32 in the tables
+        assert dict(mine.points()) == points

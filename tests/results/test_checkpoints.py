@@ -6,7 +6,7 @@ import os
 import pickle
 import random
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ import pytest
 
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.checkpoints import Checkpoint, Checkpoints, DamagedError
-from sweeper.trial import join
+from sweeper.trial import RunParameters, join
 from tests.fakes.curves import chunk_of, curve
 
 EMPTY = Checkpoint("a question", (), {}, "", None, datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC), 0.0)
@@ -39,6 +39,14 @@ KEPT = {
         EMPTY, trained=(0, 1), columns=join([chunk_of(curve([0.1, 1.0], 0), curve([0.2], 1))]), device="a GPU"
     ),
     "in training": replace(EMPTY, trained=(0,), columns=COLUMNS, device="a GPU", state=bytes(range(256)) * 3),
+    "with runs that are kept": replace(
+        EMPTY,
+        state=b"1",
+        parameters=(
+            RunParameters("é/1", 3, 20, {"head.weight": np.eye(2, dtype=np.float32), "count": np.array(7)}),
+            RunParameters("x", 1, 10, {}),
+        ),
+    ),
     "before the first evaluation": replace(EMPTY, state=b""),
 }
 SMALL = replace(EMPTY, columns={"step": np.arange(3)}, state=b"\x00\x01\x02", retries=("node lost",))
@@ -62,7 +70,12 @@ def content(of: Checkpoint | None) -> dict[str, object]:
     """All of a checkpoint, its columns bit by bit."""
     assert of is not None
     columns = {name: (each.dtype.str, each.shape, each.tobytes()) for name, each in of.columns.items()}
-    return vars(of) | {"columns": columns}
+    runs = [(run.operation, run.replicate, run.step, _bits(run.arrays)) for run in of.parameters]
+    return vars(of) | {"columns": columns, "parameters": runs}
+
+
+def _bits(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, object]:
+    return {name: (each.dtype.str, each.shape, each.tobytes()) for name, each in sorted(arrays.items())}
 
 
 @pytest.mark.parametrize("name", KEPT)

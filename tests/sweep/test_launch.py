@@ -75,7 +75,7 @@ class Launched:
 def launched(tmp_path_factory: pytest.TempPathFactory) -> Launched:
     """Three of five trials on Ray."""
     space = small.write(tmp_path_factory.mktemp("launched"))
-    printed = printed_by("launch", space, "--set", "budget.trials=3")
+    printed = printed_by("launch", space, "--set", "budget.trials=3", "--set", "keep.best=2")
     return Launched(space.parent, printed, table(space.parent, "trials"))
 
 
@@ -84,7 +84,8 @@ def launched_again(launched: Launched) -> Launched:
     """The others, under `gpu: auto` where there is no GPU."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CUDA_VISIBLE_DEVICES", "")
-        printed = printed_by("launch", launched.folder / "space.yaml", "--set", "resources.gpu=auto")
+        more = ("--set", "resources.gpu=auto", "--set", "keep.best=2")
+        printed = printed_by("launch", launched.folder / "space.yaml", *more)
     return Launched(launched.folder, printed, table(launched.folder, "trials"))
 
 
@@ -117,6 +118,44 @@ def test_another_launch_on_ray_continues_it(launched: Launched, launched_again: 
     # The same configurations in this process, without Ray, come to the same outcomes.
     launch(small.write(tmp_path), options=LaunchOptions(where="here", console=quiet()))
     pd.testing.assert_frame_equal(outcomes(tmp_path), outcomes(folder), rtol=1e-4)
+
+
+FRESH = """
+import sys
+import torch
+import sweeper
+from sweeper.tasks.modular_arithmetic import ModularArithmetic
+from sweeper.training.learners.modular_arithmetic import build_table, split
+from sweeper.trial import seeds_of
+
+sweep, number = sweeper.load(sys.argv[1]), int(sys.argv[2])
+table = build_table(sweep.spec.task, "x_plus_y")
+for replicate in (0, 1):
+    model = sweep.model(number, replicate)
+    assert isinstance(model, torch.nn.Module)
+    rows = split(table, 0.7, seeds_of(replicate).data).validation
+    print((model(table.tokens[rows]).argmax(1) == table.targets[rows]).double().mean().item())
+    print(sweep.validate(number, replicate)["val_loss"])
+"""
+
+
+@pytest.mark.slow
+def test_the_best_trials_of_two_launches_on_ray_predict_as_recorded_in_a_fresh_process(
+    launched_again: Launched,
+) -> None:
+    ranked = launched_again.trials.sort_values(["value", "trial"])["trial"].tolist()
+    folder = launched_again.folder / "results" / "small"
+    names = [f"trial-{number:08d}.x_plus_y.{replicate}.safetensors" for number in ranked[:2] for replicate in (0, 1)]
+    assert sorted(path.name for path in (folder / "models").iterdir()) == sorted(names)
+    command = [sys.executable, "-c", FRESH, str(folder), str(ranked[0])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    curves = table(launched_again.folder, "curves")
+    curves = curves[curves["trial"] == ranked[0]]
+    last = [curves[curves["replicate"] == replicate].sort_values("step").iloc[-1] for replicate in (0, 1)]
+    assert list(map(float, done.stdout.split())) == [
+        value for row in last for value in (row.val_accuracy, row.val_loss)
+    ]
 
 
 @pytest.mark.slow

@@ -732,6 +732,10 @@ class UnseededLoop(Rule):
 
 
 class SeedlessLoop(Rule):
+    def module(self, run: PlainRun) -> nn.Linear:
+        torch.manual_seed(1)
+        return nn.Linear(2, 2)
+
     def train(self, run: PlainRun) -> Generator[Mapping[str, float], None, None]:
         yield from super().train(replace(run, seeds=type(run.seeds)(1, 2, 3)))
 

@@ -175,3 +175,11 @@ def test_a_server_that_is_away_neither_harms_nor_delays_a_sweep(
     assert sorted(table(tmp_path, "trials")["trial"]) == [0, 1, 2]
     assert said.count("mlflow failed and receives no further trials: ") == 1
     assert json.loads((tmp_path / "results" / "small" / "status.json").read_text())["ended"] == "finished"
+
+
+@pytest.mark.slow
+def test_trials_that_are_sent_after_the_fact_all_arrive_or_the_reason_is_raised(folder: SweepFolder) -> None:
+    assert dispatch.send("wandb", "behaves", folder, map(trial, range(100))) == 100
+    assert notes(folder) == [*map(str, range(100)), "closed"]
+    with pytest.raises(UserError, match="mlflow: mlflow failed and receives no further trials: no room"):
+        dispatch.send("mlflow", "raises", folder, map(trial, range(100)))

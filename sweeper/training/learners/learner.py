@@ -127,6 +127,14 @@ class Learner(Protocol):
         """The problem of runs that are alike."""
         ...
 
+    def module(self, run: Run, precision: Precision) -> torch.nn.Module:
+        """A module that predicts as a run's model does, with parameters named and shaped as `Problem.shapes`.
+
+        Raises:
+            NotImplementedError: the task has none (`Task.unkeepable`).
+        """
+        ...
+
     def prepare(self, progress: Progress) -> References:
         """Make what has to be there before the first trial trains, once; a launch does where `Task.prepares`."""
         ...

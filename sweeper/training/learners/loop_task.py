@@ -4,7 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +15,10 @@ import torch
 from sweeper.space.hyperparameters import Hyperparameters, Value
 from sweeper.tasks.task import LOSS, Task
 from sweeper.training.device import name_of
+from sweeper.training.learners.module_task import seeded
 from sweeper.training.schedules import Course
-from sweeper.trial import Assignment, Chunk, Seeds, seeds_of
+from sweeper.training.snapshot import arrays_of, due
+from sweeper.trial import Assignment, Chunk, RunParameters, Seeds, seeds_of
 
 _CHUNK_SECONDS = 1.0
 _LOSSES = (f"train_{LOSS}", f"val_{LOSS}")
@@ -36,6 +38,7 @@ class PlainRun:
         weight_decays: float64 [H], AdamW's: the share of the parameters that an update removes, by its learning rate.
         evaluate_every: updates between two evaluations.
         device: where to train.
+        module: what `LoopTask.module` made, on that device, for the loop to train; None without that method.
     """
 
     operation: str
@@ -48,6 +51,7 @@ class PlainRun:
     weight_decays: npt.NDArray[np.float64]
     evaluate_every: int
     device: torch.device
+    module: torch.nn.Module | None = None
 
     def evaluates(self, update: int) -> bool:
         """Whether the loop yields after this update, counted from 1: every `evaluate_every`, and at the horizon."""
@@ -67,6 +71,21 @@ class LoopTask(Task, ABC):
         It is closed when the run is over; otherwise it continues to the horizon.
         """
 
+    def module(self, run: PlainRun) -> torch.nn.Module:
+        """The untrained module of a run, for `keep`; `train` then trains `run.module`, which this has made."""
+        raise NotImplementedError(f"{self.name}: {self.unkeepable()}")
+
+    @property
+    def has_module(self) -> bool:
+        """Whether `module` says what the loop trains."""
+        return type(self).module is not LoopTask.module
+
+    def unkeepable(self) -> str:
+        """That `module` is missing, where it is."""
+        if self.has_module:
+            return ""
+        return f"{self.name} has no method `module`, which a LoopTask needs for it (docs/models.md); or remove keep"
+
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """Its scores and diagnostics."""
@@ -82,22 +101,24 @@ def train(task: LoopTask, assignment: Assignment, device: torch.device) -> Itera
     for operation in task.operations:
         for replicate in assignment.replicates:
             rows: list[dict[str, Any]] = []
+            kept: list[RunParameters] = []
             since = time.perf_counter()
-            for row in _evaluations(task, assignment, operation, replicate, device):
+            for row, parameters in _evaluations(task, assignment, operation, replicate, device):
                 rows.append(row)
+                kept += parameters
                 if time.perf_counter() - since >= _CHUNK_SECONDS:
-                    yield _chunk(rows, device)
-                    rows, since = [], time.perf_counter()
+                    yield _chunk(rows, kept, device)
+                    rows, kept, since = [], [], time.perf_counter()
             if rows:
-                yield _chunk(rows, device)
+                yield _chunk(rows, kept, device)
 
 
-def plain_run(assignment: Assignment, operation: str, replicate: int, device: torch.device) -> PlainRun:
+def plain_run(task: LoopTask, assignment: Assignment, operation: str, replicate: int, device: torch.device) -> PlainRun:
     """One run of a trial, as its loop is given it."""
     objective, settings = assignment.objective, assignment.settings
     course = Course([settings], objective.horizon)
     (sizes,), (rates,), (decays,) = course.sizes, course.rates, course.decays
-    return PlainRun(
+    run = PlainRun(
         operation,
         replicate,
         settings,
@@ -109,14 +130,17 @@ def plain_run(assignment: Assignment, operation: str, replicate: int, device: to
         objective.evaluate_every,
         device,
     )
+    if not task.has_module:
+        return run
+    return replace(run, module=seeded(run.seeds.init, lambda: task.module(run)).to(device))
 
 
 def _evaluations(
     task: LoopTask, assignment: Assignment, operation: str, replicate: int, device: torch.device
-) -> Iterator[dict[str, Any]]:
-    """The rows of one run, until it is over."""
+) -> Iterator[tuple[dict[str, Any], list[RunParameters]]]:
+    """The rows of one run, until it is over, each with the parameters to keep then."""
     objective = assignment.objective
-    run = plain_run(assignment, operation, replicate, device)
+    run = plain_run(task, assignment, operation, replicate, device)
     step, watch, began = 0, objective.watch(), time.perf_counter()
     loop = task.train(run)
     try:
@@ -138,9 +162,13 @@ def _evaluations(
                 "batch_size": int(run.batch_sizes[step - 1]),
                 "learning_rate": float(run.learning_rates[step - 1]),
             }
-            yield row
             finite = all(math.isfinite(row[name]) for name in _LOSSES)
-            if watch.see(step, row[watch.event.metric], finite, seconds) is not None:
+            outcome = watch.see(step, row[watch.event.metric], finite, seconds)
+            kept = []
+            if assignment.keep is not None and run.module is not None and due(watch, assignment.keep):
+                kept.append(RunParameters(operation, replicate, step, arrays_of(run.module.state_dict())))
+            yield row, kept
+            if outcome is not None:
                 return
     finally:
         loop.close()
@@ -155,5 +183,6 @@ def _checked(task: LoopTask, said: Mapping[str, float]) -> dict[str, float]:
     return {name: float(said.get(name, math.nan)) for name in task.metrics}
 
 
-def _chunk(rows: list[dict[str, Any]], device: torch.device) -> Chunk:
-    return Chunk({name: np.array([row[name] for row in rows]) for name in rows[0]}, name_of(device))
+def _chunk(rows: list[dict[str, Any]], kept: list[RunParameters], device: torch.device) -> Chunk:
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return Chunk(columns, name_of(device), parameters=tuple(kept))

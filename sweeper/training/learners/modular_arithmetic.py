@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from sweeper.config.model import Precision
 from sweeper.tasks.modular_arithmetic import PERMUTATIONS, ModularArithmetic
 from sweeper.tasks.task import References
 from sweeper.training.learners.learner import Equipment, Progress, Run, Scores
+from sweeper.training.models.modules import Transformer
 from sweeper.training.models.transformer import TransformerShape, initialise, logits
 from sweeper.training.ops import fused, triton
 from sweeper.training.ops.prefixes import Prefixes
@@ -75,6 +77,10 @@ class ModularArithmeticLearner:
         """The examples of their operations."""
         (architecture,) = {self.alike(run) for run in runs}
         return Operations(architecture, runs, self._tables, self.task.train_fraction, equipment)
+
+    def module(self, run: Run, precision: Precision) -> Transformer:
+        """A transformer that takes int64 [B, 4], the tokens a, ∘, b and =, and gives a score of each element."""
+        return Transformer(self.alike(run), precision)
 
     def prepare(self, progress: Progress) -> References:
         """Nothing: tables are built in no time."""

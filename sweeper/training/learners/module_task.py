@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, get_type_hints
@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sweeper.config.model import Precision
 from sweeper.space.hyperparameters import MODEL
 from sweeper.tasks.task import References, Task
 from sweeper.training.learners.learner import Equipment, Progress, Run, Scores, StackProblem
@@ -33,6 +34,16 @@ class StackedTask(Task, ABC):
     @abstractmethod
     def problem(self, runs: Sequence[Run], equipment: Equipment) -> StackProblem:
         """The problem of runs that are alike."""
+
+    def module(self, run: Run, precision: Precision) -> torch.nn.Module:
+        """A module that predicts as a run's model does, for `keep`, its parameters named as the problem's shapes."""
+        raise NotImplementedError(f"{self.name}: {self.unkeepable()}")
+
+    def unkeepable(self) -> str:
+        """That `module` is missing, where it is."""
+        if type(self).module is not StackedTask.module:
+            return ""
+        return f"{self.name} has no method `module`, which a StackedTask needs for it (docs/models.md); or remove keep"
 
     def prepare(self, progress: Progress) -> References:
         """Nothing, unless it is said what; `prepares` has to be true as well."""
@@ -120,6 +131,17 @@ class ModuleTask(StackedTask):
         """The examples and modules of the runs."""
         return _Modules(self, runs, equipment)
 
+    def module(self, run: Run, precision: Precision = "float32") -> torch.nn.Module:
+        """The run's model as it begins; a seed means the same parameters wherever and beside whomever it trains."""
+        return seeded(run.seeds.init, lambda: self.model(**dict(run.settings.model)))
+
+
+def seeded(seed: int, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """A module that a function makes from this seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
 
 class _Modules:
     """R modules and their examples: see `sweeper.training.learners.learner`."""
@@ -129,7 +151,7 @@ class _Modules:
 
     def __init__(self, task: ModuleTask, runs: Sequence[Run], equipment: Equipment):
         self._task, self._equipment = task, equipment
-        made = [self._made(run) for run in runs]
+        made = [task.module(run) for run in runs]
         self._refuse(made)
         self._initial = torch.stack(
             [torch.cat([each.detach().flatten() for each in one.parameters()]) for one in made]
@@ -195,12 +217,6 @@ class _Modules:
             return stacked
         apart = [output({name: each[row] for name, each in mine.items()}, x) for row, x in enumerate(inputs)]
         return torch.stack(apart)
-
-    def _made(self, run: Run) -> torch.nn.Module:
-        """The run's model as it begins; a seed means the same parameters wherever and beside whomever it trains."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(run.seeds.init)
-            return self._task.model(**dict(run.settings.model))
 
     def _load_examples(self, runs: Sequence[Run]) -> None:
         """Put every run's examples on the device, those that several runs share once."""

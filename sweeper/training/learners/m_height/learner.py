@@ -8,12 +8,15 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from sweeper.config.model import Precision
 from sweeper.tasks.m_height import MHeight
 from sweeper.tasks.task import References
 from sweeper.training.learners.learner import Equipment, Progress, Run, Scores
 from sweeper.training.learners.m_height.bounds import bounded, lower_bounds, violations
 from sweeper.training.learners.m_height.codes import CodeGroup, Codes, CodeSelection, load_or_generate, reference_lines
+from sweeper.training.models.modules import Parametrised
 from sweeper.training.models.residual import ResidualShape, initialise, predict
+from sweeper.training.ops.matmul import product_for
 from sweeper.training.parameters import Parameters
 from sweeper.trial import seeds_of
 
@@ -54,6 +57,10 @@ class MHeightLearner:
         splits = [self.split(run.seeds.data) for run in runs]
         return Heights(kind, runs, self.codes, splits, equipment)
 
+    def module(self, run: Run, precision: Precision) -> "Predictor":
+        """A network that takes matrices P [B, 6, 6], padded with zeros, and int64 n, k, m [B, 3], and gives log2 h."""
+        return Predictor(self.alike(run).architecture, precision)
+
     def prepare(self, progress: Progress) -> References:
         """Make the codes, and say what is reached without learning more than means, on the first replicate's split."""
         codes = load_or_generate(self._selection, progress)
@@ -75,6 +82,19 @@ class MHeightLearner:
             torch.cat([order[: task.train_codes] for order in orders]),
             torch.cat([order[task.train_codes :] for order in orders]),
         )
+
+
+class Predictor(Parametrised):
+    """One network that predicts log2 of the m-height, not below 0, of codes [B, 6, 6] and their n, k and m [B, 3]."""
+
+    def __init__(self, architecture: ResidualShape, precision: Precision):
+        super().__init__(architecture.shapes())
+        self.architecture, self.precision = architecture, precision
+
+    def forward(self, matrices: torch.Tensor, nkm: torch.Tensor) -> torch.Tensor:
+        """Log2 h, [B]."""
+        product = product_for(self.precision, matrices.device)
+        return bounded(predict(self.architecture, self.stacked(), matrices[None], nkm[None], product)[0])[0]
 
 
 class Heights:
