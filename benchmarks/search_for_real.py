@@ -72,8 +72,10 @@ def ours(rule: str, folder: Path, seed: int, minutes: float, places: int) -> dic
         train = partial(counted, folder / "updates")
         kept = launch(folder / "space.yaml", options=LaunchOptions(console=Console(file=away), train=train))
         ended = time.time()
-    rows = query(kept, "SELECT trial, state, rmst, epoch_us(finished) / 1e6 AS at FROM trials ORDER BY at").to_pylist()
-    found = [(row["at"] - began, row["rmst"]) for row in rows if row["state"] == "finished"]
+    rows = query(
+        kept, "SELECT trial, state, rmst, epoch_us(finished) / 1e6 AS ended FROM trials ORDER BY ended"
+    ).to_pylist()
+    found = [(row["ended"] - began, row["rmst"]) for row in rows if row["state"] == "finished"]
     cost = pausing(Decisions(kept)) if rule == "thaw" else None
     return {"found": found, "began": began, "seconds": ended - began, "trials": len(rows), "pausing": cost}
 

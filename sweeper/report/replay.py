@@ -19,6 +19,7 @@ from sweeper.config.model import SweepSpec
 from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError, plural
 from sweeper.folder.layout import SweepFolder
+from sweeper.report.remade import Remade, remake
 from sweeper.results import readback
 from sweeper.search import simulation
 from sweeper.search.pruning import Pruner
@@ -62,6 +63,7 @@ class Replay:
         at_once: number of trials that train concurrently.
         winner: the recorded best trial.
         results: one per rule.
+        remade: of a sweep that paused trials, its own decisions made again (`sweeper.report.remade`).
     """
 
     trials: int
@@ -69,6 +71,7 @@ class Replay:
     at_once: int
     winner: int
     results: tuple[Replayed, ...]
+    remade: Remade | None = None
 
 
 def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int = 1) -> Replay:
@@ -99,7 +102,7 @@ def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int 
         whole = [number for number in values if number not in stopped]
         chosen = min(whole, key=values.__getitem__, default=None)
         results.append(Replayed(name, round(ended[-1].total), len(stopped), winner in stopped, chosen))
-    return Replay(len(trials), cut, at_once, winner, tuple(results))
+    return Replay(len(trials), cut, at_once, winner, tuple(results), remake(folder, spec))
 
 
 def question(spec: SweepSpec) -> Question:
@@ -180,4 +183,6 @@ def render(found: Replay) -> RenderableType:
     parts: list[RenderableType] = [Text(head), table]
     if found.cut:
         parts.append(Text(f"Not replayed: {plural(found.cut, 'trial')} stopped early, without whole curves."))
+    if found.remade is not None:
+        parts.append(Text(f"{found.remade}."))
     return Group(*parts)

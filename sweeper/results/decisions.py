@@ -34,6 +34,7 @@ class Decision:
         at: seconds since 1970, UTC.
         trial: which; of `chosen` the trial at whose mark the choice was made, None if a slot was free.
         step: the last step of its slowest run that is not over; of one whose runs are over the last one's.
+        cells: of `trains`, where a trial that lies in the space begins, its place there (`sweeper.search.encoding`).
         evaluations: of each run so far, operation by operation, replicate by replicate.
         seeds: replicates that have begun.
         expected: mean and standard deviation of what was predicted of the mean log time of all its seeds.
@@ -63,6 +64,7 @@ class Decision:
     hyper: tuple[_Finite, ...] = ()
     fitted: _Number = 0
     learned: tuple[tuple[_Number, _Number], ...] = ()
+    cells: tuple[_Finite | None, ...] = ()
 
 
 _DECISION = TypeAdapter(Decision)

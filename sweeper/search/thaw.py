@@ -105,6 +105,10 @@ class Thaw:
         if number < max(self._trials):  # the order of trials is that of their numbers, whatever a restart read first
             self._trials = dict(sorted(self._trials.items()))
 
+    def cells(self, number: int) -> Numbers:
+        """[D], of a trial that has begun."""
+        return self._trials[number].cells
+
     def see(self, number: int, replicates: Sequence[Replicate]) -> None:
         """Take in how far the seeds of a trial are that have begun, from seed 0 on."""
         self._current = None

@@ -5,6 +5,7 @@ training; and between its stages. It ends for good only when it cannot beat the 
 place. Every decision is written down (`sweeper.results.decisions`), so that a later launch goes on with this search.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -128,7 +129,10 @@ class Thawed(Capped):
         """See `StoppingRule`."""
         self.paused.pop(live.number, None)
         self._training.add(live.number)
-        self._write(Decision(time.time(), "trains", live.number, _step(live), seeds=live.stage))
+        began = not live.columns and self._open(live.number)
+        cells = self._thaw.cells(live.number).tolist() if began else ()
+        known = tuple(None if math.isnan(each) else each for each in cells)
+        self._write(Decision(time.time(), "trains", live.number, _step(live), seeds=live.stage, cells=known))
 
     def waits(self, live: LiveTrial) -> None:
         """See `StoppingRule`."""
@@ -179,8 +183,12 @@ class Thawed(Capped):
         """See `StoppingRule`."""
         for live in trials:
             if self._open(live.number):
-                self._thaw.see(live.number, self._replicates(live))
                 self._passed[live.number] = self._place(live)
+                replicates, evaluations = self._replicates(live), self._evaluations(live)
+                self._thaw.see(live.number, replicates)
+                self._journal.append(
+                    Decision(time.time(), "seen", live.number, _step(live), evaluations, len(replicates))
+                )
         self._go_on()
 
     @property

@@ -12,6 +12,7 @@ from sweeper.config.saved import saved_spec
 from sweeper.monitor import panel
 from sweeper.report.leaderboard import leaderboard
 from sweeper.report.paused import paused_grid
+from sweeper.report.remade import Remade, remake
 from sweeper.results.decisions import Decisions, paused_trials
 from sweeper.runners.in_process import InProcess
 from sweeper.sweep import thawing
@@ -134,6 +135,13 @@ def test_a_killed_sweep_goes_on_with_the_same_search_from_its_checkpoints(sweep:
     assert trained == whole
     assert chosen(sweep) == chosen(alone)
     assert [row["value"] for row in sweep.rows()] == [row["value"] for row in alone.rows()]
+    made = remake(sweep.folder, saved_spec(sweep.folder))
+    assert made == Remade(len(chosen(sweep)), len(chosen(sweep)), 0)
+    altered = [replace(each, chosen=13) if each.kind == "chosen" else each for each in Decisions(sweep.folder).read()]
+    sweep.folder.decisions.unlink()
+    for each in altered:
+        Decisions(sweep.folder).append(each)
+    assert made.decisions > remake(sweep.folder, saved_spec(sweep.folder)).same
 
 
 def chosen(sweep: Sweep) -> list[Any]:
