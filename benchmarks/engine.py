@@ -29,13 +29,6 @@ TRIALS, ROUNDS = 8, 5
 CASES: dict[str, dict[str, Any]] = {
     "width 32, depth 1, modulus 31, batch 16": {"modulus": 31, "width": 32, "heads": 2, "depth": 1, "batch.max": 16},
     "width 64, depth 2, modulus 47, batch 32": {"modulus": 47, "width": 64, "heads": 4, "depth": 2, "batch.max": 32},
-    "width 128, depth 2, modulus 97, batch 512": {
-        "modulus": 97,
-        "width": 128,
-        "heads": 4,
-        "depth": 2,
-        "batch.max": 512,
-    },
 }
 SIDES = {"one engine": 1, "two engines": 2, "eight processes": TRIALS}
 """Side -> how many processes share the trials."""

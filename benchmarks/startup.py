@@ -85,7 +85,12 @@ def main() -> None:
         del rounds[0]  # files are read from the disk, bytecode is compiled
         table.add_row(name, *(f"{statistics.median(each[stage] for each in rounds):.1f}" for stage in STAGES))
     Console(width=120).print(table)
-    about: dict[str, Any] = {"cores": os.cpu_count(), "python": platform.python_version(), "rounds": options.rounds}
+    about: dict[str, Any] = {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "rounds": options.rounds,
+        "load": os.getloadavg(),
+    }
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "startup.json").write_text(json.dumps(about | {"seconds": found}, indent=1) + "\n")
 
