@@ -1,6 +1,7 @@
 """`stop: thaw` in sweeps without training: what pauses, what goes on, what is dropped, and what a crash changes."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +16,15 @@ from sweeper.report.paused import paused_grid
 from sweeper.report.remade import Remade, remake
 from sweeper.results.decisions import Decisions, paused_trials
 from sweeper.runners.in_process import InProcess
+from sweeper.stats.events import Ending
 from sweeper.sweep import thawing
+from sweeper.sweep.director import SweepDirector
 from sweeper.sweep.progress import current_progress
 from sweeper.trial import Assignment, Chunk
 from tests.fakes.curves import EVERY, chunk_of, curve
 from tests.fakes.sweeps import Sweep
 
-LONG, CHUNK = 800, 5
+LONG, CHUNK = 800, 10
 THAW: dict[str, Any] = {
     "stop": "thaw",
     "objective": {"until": "val_accuracy > 0.99", "horizon": LONG, "evaluate_every": EVERY, "replicates": 3},
@@ -116,13 +119,14 @@ def test_silent_curves_pause_nothing(sweep: Sweep) -> None:
     assert pauses(trained) == 0
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_with_the_same_search_from_its_checkpoints(sweep: Sweep, tmp_path: Path) -> None:
     whole: list[tuple[int, int]] = []
     (tmp_path / "alone").mkdir()
     alone = Sweep(tmp_path / "alone", THAW)
     alone.launch(trains(speaks, whole))
     trained: list[tuple[int, int]] = []
-    kills = (20, 62)  # while configurations are only spread, and when trials pause
+    kills = (12, 36)  # while configurations are only spread, and when trials pause
     for kill in kills:
         with pytest.raises(KeyboardInterrupt):
             sweep.launch(trains(speaks, trained, kill=kill))
@@ -156,7 +160,7 @@ def chosen(sweep: Sweep) -> list[Any]:
 def test_the_tables_hold_what_a_paused_trial_has_shown_and_the_journal_what_is_predicted(sweep: Sweep) -> None:
     director = sweep.open()
     trained: list[tuple[int, int]] = []
-    sweep.run(trains(speaks, trained, 70, lambda: director.broadcast.stop("enough")), director)
+    sweep.run(trains(speaks, trained, 42, lambda: director.broadcast.stop("enough")), director)
     waits = paused_trials(Decisions(sweep.folder).read())
     rows = {row["trial"]: row for row in sweep.rows()}
     paused = {number for number, row in rows.items() if row["state"] == "paused"}
@@ -194,3 +198,36 @@ def test_a_trial_that_fails_when_it_goes_on_is_failed_and_the_others_go_on(sweep
     assert 0 < states.count("failed") < 14
     assert {row["why"] for row in sweep.rows() if row["state"] == "failed"} == {"error"}
     assert paused_trials(Decisions(sweep.folder).read()) == {}
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_on_ray_paused_trials_free_their_places_and_a_stopped_sweep_goes_on(sweep: Sweep) -> None:
+    from sweeper.runners.ray_tune import RayTune
+
+    for stop_after in (40, 0):
+        director = stopping(sweep.open(), stop_after)
+        with RayTune(cpu=4, gpu=0) as runner:
+            assert runner.slots == 2
+            runner.run(trains(speaks, []), director)
+    check_whole(sweep.rows())
+    records = Decisions(sweep.folder).read()
+    assert sum(each.kind == "paused" and each.seeds == 1 for each in records) > 8
+    assert remake(sweep.folder, saved_spec(sweep.folder)) == Remade(len(chosen(sweep)), len(chosen(sweep)), 0)
+    steps = Counter((row["trial"], row["replicate"], row["step"]) for row in sweep.rows("curves"))
+    assert set(steps.values()) == {1}  # nothing was trained twice, and nothing is missing
+    last = {(trial, replicate): step for trial, replicate, step in sorted(steps)}
+    assert len(steps) == sum(last.values()) // EVERY
+
+
+def stopping(director: SweepDirector, after: int) -> SweepDirector:
+    """Stops after so many chunks, as Ctrl-C does; 0 for never."""
+    report, reported = director.report, Counter[int]()
+
+    def counted(number: int, chunk: Chunk) -> Ending | None:
+        reported[number] += 1
+        if reported.total() == after:
+            director.broadcast.stop("enough")
+        return report(number, chunk)
+
+    director.report = counted  # type: ignore[method-assign]
+    return director
