@@ -138,6 +138,37 @@ class Keep(Section):
     )
 
 
+class Notify(Section):
+    """Who is notified when the sweep ends, or stalls."""
+
+    command: list[str] | None = Field(
+        None, description="A program and its arguments; {text} in one is the message, which is JSON on its input, too."
+    )
+    webhook: str | None = Field(
+        None, description="The environment variable that holds the URL to which the message is posted as JSON."
+    )
+    stalls_after: Annotated[float, Field(gt=0, le=100_000)] = Field(
+        30.0, description="Minutes without an evaluation after which the sweep counts as stalled."
+    )
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_variable(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z_]\w*", value):
+            # An address such as this one is a secret: the message must not repeat it.
+            raise ValueError(
+                "not the name of an environment variable; the space.yaml is kept with the results, so put the URL in a "
+                "variable such as SWEEPER_WEBHOOK, and write its name here"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _sends(self) -> "Notify":
+        if not self.command and self.webhook is None:
+            raise ValueError("give command, webhook or both")
+        return self
+
+
 def _number_or_auto(value: object) -> str | None:
     """The kind of a value; None if it is neither."""
     if value == "auto":
@@ -220,6 +251,7 @@ class SweepSpec(Section):
         "float32",
         description="Precision of matrix products; parameters, loss and softmax stay float32. tf32 needs a GPU.",
     )
+    notify: Notify | None = Field(None, description="Notify a person when the sweep ends, or stalls.")
     results: str = Field(
         "results", description="Parent of the sweep's own folder: a path, s3://bucket/prefix or gs://bucket/prefix."
     )

@@ -27,6 +27,7 @@ from sweeper.results.writer import Writer
 from sweeper.sweep import resume as continuation
 from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.conclusion import CONTINUES, STOP_COMMAND, conclude, ended_early, opening_lines
+from sweeper.sweep.notify import notifying
 from sweeper.sweep.opening import director_of
 from sweeper.sweep.options import DEFAULTS, LaunchOptions
 from sweeper.sweep.placement import place, runner_for
@@ -79,42 +80,43 @@ def _launch(
     dispatch.check(spec.trackers, folder)
     board = Scoreboard()
     runner, running = runner_for(spec, options)
-    with (
-        continuation.locked(folder),
-        mirrored(address, folder, say, notice=broadcast.notice, stop=broadcast.stop) as mirror,
-    ):
-        changed = _accepted_changes(folder, loaded, file, options.resume, say)
-        every = EVERY if mirror is None else EVERY + mirror.lag
-        look = partial(current_progress, board, broadcast, spec, runner)
+    with notifying(spec, str(address), board, broadcast, say):
         with (
-            Pulse(folder, look, partial(broadcast.stop, STOP_COMMAND), every),
-            broadcast.print_remaining(say),
-            dispatch.running(spec.trackers, spec.name, folder, broadcast.notice) as trackers,
-            continuation.study_of(folder, loaded) as study,
-            _unless_stopped(broadcast),
-            running,
+            continuation.locked(folder),
+            mirrored(address, folder, say, notice=broadcast.notice, stop=broadcast.stop) as mirror,
         ):
-            facts: dict[str, Any] = {"changed": changed} if changed else {}
-            if spec.task.prepares and options.train is None:
-                facts[REFERENCES] = _prepare(spec, console)
-            train, measured = place(runner, loaded, options.train, say)
-            record = continuation.record_launch(folder, loaded, file, facts | measured)
-            # The writer comes before the director: it completes what a crash left half-written.
-            writer = Writer(folder, record, tables(spec.task))
-            if changed:
-                Checkpoints(folder).keep(set())  # no trial may mix two questions, or two versions of the code
-            director = director_of(
-                folder, loaded, study, writer=writer, board=board, broadcast=broadcast, track=trackers.put
-            )
-            for line in opening_lines(board, spec, runner, address):
-                say(line)
-            signals.graceful = True
-            with show_progress(board, broadcast, spec, runner, console):
-                runner.run(train, director)
-            writer.close()
-    conclude(board, folder, spec, console)
-    if signals.first is not None:
-        raise Interrupted(f"stopped by {signals.name}; {CONTINUES}", signals.exit_code)
+            changed = _accepted_changes(folder, loaded, file, options.resume, say)
+            every = EVERY if mirror is None else EVERY + mirror.lag
+            look = partial(current_progress, board, broadcast, spec, runner)
+            with (
+                Pulse(folder, look, partial(broadcast.stop, STOP_COMMAND), every),
+                broadcast.print_remaining(say),
+                dispatch.running(spec.trackers, spec.name, folder, broadcast.notice) as trackers,
+                continuation.study_of(folder, loaded) as study,
+                _unless_stopped(broadcast),
+                running,
+            ):
+                facts: dict[str, Any] = {"changed": changed} if changed else {}
+                if spec.task.prepares and options.train is None:
+                    facts[REFERENCES] = _prepare(spec, console)
+                train, measured = place(runner, loaded, options.train, say)
+                record = continuation.record_launch(folder, loaded, file, facts | measured)
+                # The writer comes before the director: it completes what a crash left half-written.
+                writer = Writer(folder, record, tables(spec.task))
+                if changed:
+                    Checkpoints(folder).keep(set())  # no trial may mix two questions, or two versions of the code
+                director = director_of(
+                    folder, loaded, study, writer=writer, board=board, broadcast=broadcast, track=trackers.put
+                )
+                for line in opening_lines(board, spec, runner, address):
+                    say(line)
+                signals.graceful = True
+                with show_progress(board, broadcast, spec, runner, console):
+                    runner.run(train, director)
+                writer.close()
+        conclude(board, folder, spec, console)
+        if signals.first is not None:
+            raise Interrupted(f"stopped by {signals.name}; {CONTINUES}", signals.exit_code)
     why = ended_early(board, spec, broadcast.stopping)
     if why:
         say(why)

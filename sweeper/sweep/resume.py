@@ -21,7 +21,7 @@ from sweeper.search.storage import Journal, Storage
 from sweeper.search.study import Study
 from sweeper.stats import capping
 
-_MAY_CHANGE = {"name", "budget", "resources", "confirm", "keep", "results", "start", "trackers"}
+_MAY_CHANGE = {"name", "budget", "resources", "confirm", "keep", "notify", "results", "start", "trackers"}
 """Sections that may differ when a sweep is continued; its name, because folders are moved."""
 _TRIES, _BETWEEN_TRIES_S = 5, 0.1
 

@@ -89,6 +89,7 @@ def quickstart() -> dict[str, Any]:
         "storage": None,
         "keep": None,
         "start": [],
+        "notify": None,
         "trackers": (),
     }
 
@@ -140,6 +141,7 @@ def test_what_is_left_out_has_its_default() -> None:
         "storage": None,
         "keep": None,
         "start": [],
+        "notify": None,
         "trackers": (),
     }
 
@@ -300,7 +302,7 @@ def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
             "budgte.trials=3",
             "--set budgte.trials=3: budgte: unknown key (did you mean 'budget'?); allowed here: "
             "name, task, objective, search, require, fixed, baselines, start, sampler, stop, race, confirm, budget, "
-            "keep, resources, precision, results, storage, trackers",
+            "keep, resources, precision, notify, results, storage, trackers",
         ),
         (
             "budget={trials: 3, trials: 4}",

@@ -23,7 +23,7 @@ SOUND = {
 
 SECTIONS = (
     "name, task, objective, search, require, fixed, baselines, start, sampler, stop, race, confirm, budget, keep, "
-    "resources, precision, results, storage, trackers"
+    "resources, precision, notify, results, storage, trackers"
 )
 HYPERPARAMETERS = (
     "depth, width, heads, feedforward, learning_rate, betas, epsilon, weight_decay, warmup_steps, coupling, "
