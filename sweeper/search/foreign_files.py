@@ -43,7 +43,7 @@ def ray_trials(folder: Path, metric: str | None, mode: str | None) -> list[Forei
             trial.name,
             _flat(parameters),
             sign * results[trial][chosen] if _is_number(results[trial].get(chosen)) else None,
-            "" if results[trial] else "without a result",
+            "failed" if (trial / "error.txt").exists() else "" if results[trial] else "without a result",
         )
         for trial, parameters in found
     ]

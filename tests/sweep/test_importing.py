@@ -126,6 +126,11 @@ def test_a_folder_of_ray_tunes_results_is_read_without_it(space: Path) -> None:
         lines = [json.dumps(each | {"config": {"opt": {"lr": lr}}}) for each in results]
         (trial / "result.json").write_text("\n".join(lines if number < 3 else [lines[0], lines[1][:9]]))
     (Path("exp") / "f_0bc_00004" / "result").mkdir(parents=True)
+    failed = Path("exp") / "f_0bc_00005"
+    failed.mkdir()
+    (failed / "params.json").write_text('{"opt": {"lr": 0.001}, "batch_size": 16}')
+    (failed / "result.json").write_text('{"val_loss": 0.0}')
+    (failed / "error.txt").write_text("ValueError")
     (Path("exp") / "f_0bc_00004" / "params.json").write_text('{"opt": {"lr": 0.001}}')
     found = import_points("exp", space, names={"opt.lr": "learning_rate"})
     assert [(point.value, point.values) for point in found.points] == [
@@ -133,7 +138,7 @@ def test_a_folder_of_ray_tunes_results_is_read_without_it(space: Path) -> None:
         (0.03, {"learning_rate": 0.003, "batch.max": 64}),
         (0.05, {"learning_rate": 0.01, "batch.max": 64}),
     ]
-    assert found.left == {"with batch.max outside [16, 256]": 1, "without a result": 1}
+    assert found.left == {"failed": 1, "with batch.max outside [16, 256]": 1, "without a result": 1}
     assert found.unknown == {"width": "width is not searched"}
 
 
