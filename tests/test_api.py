@@ -1,7 +1,5 @@
 """Sweeps as objects: frames, SQL, and what they display."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +8,6 @@ import pytest
 import sweeper
 from sweeper.api import Folder, Sweep, launch, load
 from sweeper.errors import UserError
-from tests.fakes import small
 from tests.fakes.sweeps import made_up
 
 
@@ -72,32 +69,24 @@ def test_a_name_is_looked_up_in_results(home: Path, monkeypatch: pytest.MonkeyPa
         load("nothing-here")
 
 
-@pytest.mark.slow
-def test_launch_gives_the_sweep_that_it_ran(tmp_path: Path) -> None:
-    sweep = launch(small.write(tmp_path), ["budget.trials=1"], where="here")
-    assert sweep.trials["state"].tolist() == ["finished"]
-
-
-@pytest.mark.slow
-def test_the_package_gives_both_and_imports_nothing_before() -> None:
+def test_the_package_gives_both() -> None:
     assert (sweeper.launch, sweeper.load) == (launch, load)
     with pytest.raises(AttributeError, match="has no attribute 'lunch'"):
         sweeper.lunch  # noqa: B018
-    check = "import sweeper, sys; assert not {'torch', 'ray', 'pandas', 'duckdb'} & sys.modules.keys()"
-    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 @pytest.mark.slow
-def test_the_example_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> None:
-    """In a folder of its own, with fewer steps than it asks for: what it prints is there, whatever it says."""
-    example = tmp_path / "example.py"
-    text = (Path(sweeper.__file__).parents[1] / "docs" / "example.py").read_text()
-    text = text.replace("Path(__file__).parent.parent", f"Path({str(Path(sweeper.__file__).parents[1])!r})")
-    text = text.replace('"objective.horizon=1000"', '"objective.horizon=60"')
-    example.write_text(text)
-    done = subprocess.run(
-        [sys.executable, str(example)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200
-    )
-    assert done.returncode == 0, done.stderr
-    assert "steps until val_accuracy > 0.99" in done.stdout
-    assert done.stdout.rstrip().splitlines()[-1].split()[1] == "example"
+def test_the_example_runs_from_its_first_cell_to_its_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a folder of its own, on a smaller task and with fewer steps than it asks for: what it prints is there."""
+    example = Path(sweeper.__file__).parents[1] / "docs" / "example.py"
+    text = example.read_text()
+    for asked, less in (("modulus=23", "modulus=7"), ("horizon=1000", "horizon=30"), ("trials=4", "trials=2")):
+        assert asked in text
+        text = text.replace(asked, less)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(text, str(example), "exec"), {"__file__": str(example)})
+    printed = capsys.readouterr().out
+    assert "steps until val_accuracy > 0.99" in printed
+    assert printed.rstrip().splitlines()[-1].split()[1] == "example"

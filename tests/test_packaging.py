@@ -1,5 +1,6 @@
 """The distribution: what a wheel holds, that it works without the repository, and under which name it is installed."""
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,13 @@ from sweeper.environment import provenance
 ROOT = Path(__file__).parent.parent
 NAME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
+SESSION = """
+import json, sys
+import sweeper
+from sweeper.cli.main import run
+print(sweeper.__file__)
+assert [run(words) for words in json.loads(sys.argv[1])] == [0] * 4
+"""
 TINY = (  # the baseline alone
     "task.modulus=7",
     "objective.horizon=20",
@@ -95,13 +103,13 @@ def test_the_wheel_does_the_main_job_without_the_repository(wheel: Path, tmp_pat
         return done.stdout
 
     python, command = str(fresh / "bin" / "python"), str(fresh / "bin" / "sweeper")
-    assert Path(run(python, "-c", "import sweeper; print(sweeper.__file__)").strip()).is_relative_to(fresh)
     assert run(command, "--version") == f"sweeper {sweeper.__version__}\n"
-    run(command, "init", "space.yaml")
-    assert "30, 1 of them baselines" in run(command, "check", "space.yaml")
     settings = [word for setting in TINY for word in ("--set", setting)]
-    run(command, "launch", "space.yaml", "--here", *settings)
-    run(command, "report", "my-sweep")
+    launch = ["launch", "space.yaml", "--here", *settings]
+    commands = [["init", "space.yaml"], ["check", "space.yaml"], launch, ["report", "my-sweep"]]
+    said = run(python, "-c", SESSION, json.dumps(commands))
+    assert Path(said.splitlines()[0]).is_relative_to(fresh)
+    assert "30, 1 of them baselines" in said
     assert "my-sweep" in (tmp_path / "results" / "my-sweep" / "report" / "index.html").read_text()
 
 

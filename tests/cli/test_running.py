@@ -3,17 +3,17 @@
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 from http.client import HTTPConnection
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from sweeper.cli import terminal
 from sweeper.cli.main import run
 from sweeper.monitor import heartbeat
-from tests.fakes.ctrl_c import hears_ctrl_c
+from tests.fakes.ctrl_c import ctrl_c
 from tests.fakes.launches import in_training, launched
 
 
@@ -47,25 +47,24 @@ def test_stop_waits_for_the_end_and_the_launch_ends_well(tmp_path: Path, capsys:
     assert "nothing to stop: " in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_watch_web_serves_the_page_until_ctrl_c(tmp_path: Path) -> None:
+def test_watch_web_serves_the_page_until_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said, pages = StringIO(), list[str]()
+    monkeypatch.setattr(terminal, "out", Console(file=said, width=300))
+
+    def looked_at() -> bool:
+        url = re.match(r"http://127\.0\.0\.1:(\d+)/ shows ", said.getvalue())
+        if url is not None:
+            asking = HTTPConnection("127.0.0.1", int(url[1]), timeout=20)
+            asking.request("GET", "/")
+            pages.append(asking.getresponse().read().decode())
+            asking.close()
+        return url is not None
+
     with launched(tmp_path) as running:
         in_training(running)
-        page = subprocess.Popen(
-            [sys.executable, "-m", "sweeper", "watch", running.address, "--web"],
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=hears_ctrl_c,  # noqa: PLW1509  # it sets a signal and no more
-        )
-        assert page.stdout is not None
-        url = re.match(r"http://127\.0\.0\.1:(\d+)/ shows ", page.stdout.readline())
-        assert url is not None
-        asking = HTTPConnection("127.0.0.1", int(url[1]), timeout=20)
-        asking.request("GET", "/")
-        assert "1/3 trials finished" in asking.getresponse().read().decode()
-        asking.close()
-        page.send_signal(signal.SIGINT)
-        assert page.communicate(timeout=30)[0] == "the page is closed; the sweep was not stopped\n"
-        assert page.returncode == 0
+        with ctrl_c(looked_at):
+            assert run(["watch", running.address, "--web"]) == 0
+        assert "1/3 trials finished" in pages[0]
+        assert said.getvalue().splitlines()[-1] == "the page is closed; the sweep was not stopped"
         assert run(["status", running.address]) == 0
     running.join()

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from sweeper.monitor import heartbeat
 from sweeper.monitor.status import Watcher, sentence, status, stop, watch
 from sweeper.sweep.launch import resume
 from sweeper.sweep.options import LaunchOptions
-from tests.fakes.ctrl_c import hears_ctrl_c
+from tests.fakes.ctrl_c import ctrl_c
 from tests.fakes.heartbeats import BEAT, SPACE, beats
 from tests.fakes.launches import in_training, launched, wait_for
 
@@ -304,22 +303,13 @@ def test_watching_a_sweep_that_does_not_run_shows_it_once(still: SweepFolder) ->
     )
 
 
-@pytest.mark.slow
 def test_ctrl_c_ends_the_watching_and_not_the_sweep(tmp_path: Path) -> None:
+    shown = StringIO()
     with launched(tmp_path) as running:
         number = in_training(running)
-        watching = subprocess.Popen(
-            [sys.executable, "-m", "sweeper", "watch", running.address],
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=hears_ctrl_c,  # noqa: PLW1509  # it sets a signal and no more
-        )
-        assert watching.stdout is not None
-        assert "1/3 trials finished, 1 running" in watching.stdout.readline()
-        watching.send_signal(signal.SIGINT)
-        said = watching.communicate(timeout=30)[0]
-        assert watching.returncode == 0
-        assert said.splitlines()[-1] == f"the sweep goes on; sweeper stop {running.address} stops it"
+        with ctrl_c(lambda: "1/3 trials finished, 1 running" in shown.getvalue()):
+            watch(running.address, Console(file=shown, width=200))
+        assert shown.getvalue().splitlines()[-1] == f"the sweep goes on; sweeper stop {running.address} stops it"
         assert status(running.address).running
         assert in_training(running) == number
     running.join()

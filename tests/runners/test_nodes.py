@@ -31,46 +31,30 @@ def endings(driver: Driver) -> dict[int, tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_a_killed_node_takes_its_trials_along_and_no_others_and_one_that_joins_gets_trials(short: Path) -> None:
+def test_a_lost_node_takes_its_trials_along_and_no_others_and_one_that_joins_gets_trials(short: Path) -> None:
+    """It is cut off where nodes can have networks of their own, and killed elsewhere."""
+    runner = {"cpu": 1, "gpu": 0}
     with (
-        Nodes(short, workers=(1, 1)) as nodes,
-        driving(short, nodes.environment, "until", {"cpu": 1, "gpu": 0, "address": nodes.address}) as driver,
+        Nodes(short, apart=MAY_HAVE_NETWORKS, workers=(1, 1)) as nodes,
+        driving(
+            short, nodes.environment, "until", runner | {"address": nodes.address}, prefix=nodes.head.prefix
+        ) as driver,
     ):
         driver.wait_for("trains", 2)
         seen = nodes_of(driver, nodes)
         assert set(seen.values()) == {1, 2}
         (lost,) = [trial for trial, node in seen.items() if node == 2]
-        nodes.nodes[2].kill()
-        driver.wait_for("ended", 1)
+        if MAY_HAVE_NETWORKS:
+            nodes.cut(nodes.nodes[2])
+        else:
+            nodes.nodes[2].kill()
+        (ended,) = driver.wait_for("ended", 1)
         # One core was lost and two are new: more trials at once than when the run began.
         nodes.join(2)
         driver.wait_for("trains", 4)
         seen |= nodes_of(driver, nodes)
         driver.stop()
+    assert "its node has died" in ended["detail"]
     assert seen == {1 - lost: 1, lost: 2, 2: 3, 3: 3}
     finished = ("finished", "")
     assert endings(driver) == {lost: ("failed", "node lost"), 1 - lost: finished, 2: finished, 3: finished}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not MAY_HAVE_NETWORKS, reason="separate networks need root and `ip`")
-def test_a_node_that_nobody_reaches_any_more_is_lost_too(short: Path) -> None:
-    with (
-        Nodes(short, apart=True, workers=(1, 1)) as nodes,
-        driving(
-            short,
-            nodes.environment,
-            "until",
-            {"cpu": 1, "gpu": 0, "address": nodes.address},
-            prefix=nodes.head.prefix,
-        ) as driver,
-    ):
-        driver.wait_for("trains", 2)
-        seen = nodes_of(driver, nodes)
-        (lost,) = [trial for trial, node in seen.items() if node == 2]
-        nodes.cut(nodes.nodes[2])
-        (ended,) = driver.wait_for("ended", 1)
-        driver.stop()
-    assert "its node has died" in ended["detail"]
-    assert endings(driver)[lost] == ("failed", "node lost")
-    assert endings(driver)[1 - lost] == ("finished", "")

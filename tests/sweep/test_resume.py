@@ -46,19 +46,17 @@ def space(tmp_path: Path) -> Path:
     return small.write(tmp_path)
 
 
-@pytest.fixture
-def begun(space: Path) -> SweepFolder:
+@pytest.fixture(scope="module")
+def half(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
     """A sweep of which two trials are finished."""
+    space = small.write(tmp_path_factory.mktemp("half"))
     return launch(space, ["budget.trials=2"], LaunchOptions(where="here", console=quiet()))
 
 
-@pytest.mark.slow
-def test_a_raised_budget_continues(space: Path, begun: SweepFolder) -> None:
-    before = trials(begun)
-    launch(space, ["budget.trials=3"], LaunchOptions(where="here", console=quiet()))
-    after = trials(begun)
-    assert sorted(after) == [0, 1, 2]
-    assert {number: after[number]["finished"] for number in before} == {n: before[n]["finished"] for n in before}
+@pytest.fixture
+def begun(half: SweepFolder, space: Path) -> SweepFolder:
+    """A copy of it, beside a space.yaml."""
+    return SweepFolder(Path(shutil.copytree(half.root, space.parent / "results" / half.root.name)))
 
 
 def test_a_changed_question_is_refused_key_by_key(space: Path, begun: SweepFolder) -> None:
@@ -96,6 +94,7 @@ def test_changed_code_is_refused_file_by_file(space: Path, begun: SweepFolder, m
     ]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_the_older_layout_continues_with_one_sentence(space: Path, begun: SweepFolder) -> None:
     """Its provenance names files at the root of the package, as versions before 0.2.0 did."""
     (launched,) = json.loads(begun.provenance.read_text())
@@ -139,14 +138,15 @@ def test_all_that_decides_an_outcome_or_a_value_lies_in_folders_that_are_hashed(
     assert {name.split("/")[0] for name in hashed} == {"space", "stats", "tasks", "training", "trial.py", "torch"}
 
 
+@pytest.mark.slow
 def test_anyway_goes_on_with_another_space_and_says_so(space: Path, begun: SweepFolder) -> None:
     before, console = trials(begun), quiet()
-    more = ["search.heads={choice: [4, 2, 1]}", "budget.trials=7", "fixed.warmup_steps=6"]
+    more = ["search.heads={choice: [4, 2, 1]}", "budget.trials=5", "fixed.warmup_steps=6"]
     launch(space, more, LaunchOptions(where="here", resume="anyway", console=console))
     after = trials(begun)
     assert {number: after[number] for number in before} == before
-    assert sorted(after) == list(range(7))
-    assert {row["heads"] for row in after.values()} == {1, 2, 4}
+    assert sorted(after) == list(range(5))
+    assert 4 in {row["heads"] for row in after.values()}
     assert said(console).splitlines()[:2] == [
         "continuing although search.heads.choice: began with [1, 2], is now [4, 2, 1]",
         "continuing although fixed.warmup_steps: began with 5, is now 6",
@@ -157,6 +157,7 @@ def test_anyway_goes_on_with_another_space_and_says_so(space: Path, begun: Sweep
     launch(space, more, LaunchOptions(where="here", console=quiet()))
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_where_its_folder_was_moved_to(
     tmp_path: Path, space: Path, begun: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

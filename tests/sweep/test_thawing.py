@@ -112,6 +112,7 @@ def pauses(trained: list[tuple[int, int]]) -> int:
     return len(runs) - len(set(runs))
 
 
+@pytest.mark.slow
 def test_silent_curves_pause_nothing(sweep: Sweep) -> None:
     trained: list[tuple[int, int]] = []
     sweep.launch(trains(silent, trained))
@@ -157,6 +158,7 @@ def chosen(sweep: Sweep) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 def test_the_tables_hold_what_a_paused_trial_has_shown_and_the_journal_what_is_predicted(sweep: Sweep) -> None:
     director = sweep.open()
     trained: list[tuple[int, int]] = []
@@ -190,6 +192,7 @@ def test_the_tables_hold_what_a_paused_trial_has_shown_and_the_journal_what_is_p
     assert paused_trials(Decisions(sweep.folder).read()) == {}
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_when_it_goes_on_is_failed_and_the_others_go_on(sweep: Sweep) -> None:
     trained: list[tuple[int, int]] = []
     sweep.launch(trains(speaks, trained, breaks=True))
