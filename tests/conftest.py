@@ -37,6 +37,11 @@ SLOW_FIXTURES = {"local_ray", "postgres", "s3_server"}
 EARLY = "wave"
 """A module that nothing else imports."""
 
+FIRST = (
+    *("tests/test_chaos.py", "tests/runners/", "tests/sweep/test_launch.py", "tests/training/", "tests/trackers/"),
+    *("tests/test_packaging.py", "tests/folder/", "tests/report/", "tests/search/"),
+)
+"""After what starts Ray, the files that take longest: none of them is left to one worker at the end."""
 RAY = re.compile(r"(?<![a-z])ray(?![a-z])")
 """What the name of a test that starts Ray has in it, so that a single worker runs them all."""
 
@@ -106,14 +111,22 @@ def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what servers and Ray make slow, and check that a test that starts Ray says so."""
+    """Mark what servers and Ray make slow, check that a test that starts Ray says so, and order the longest first."""
     for each in items:
         if SLOW_FIXTURES & set(getattr(each, "fixturenames", ())):
             each.add_marker("slow")
     found = [each.nodeid for each in items if "local_ray" in getattr(each, "fixturenames", ())]
     silent = [nodeid for nodeid in found if not RAY.search(nodeid)]
+    items.sort(key=_place)
     if silent:
         raise pytest.UsageError(f"tests that start Ray have ray in their names; not so {', '.join(silent)}")
+
+
+def _place(item: pytest.Item) -> int:
+    """Where a test stands in the order in which workers take files."""
+    if RAY.search(item.nodeid):
+        return 0
+    return next((at for at, path in enumerate(FIRST, 1) if item.nodeid.startswith(path)), len(FIRST) + 1)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -406,6 +406,7 @@ def test_a_folder_of_sweeps_is_asked_as_one(command: Command) -> None:
     assert command("top", "results") == (2, "", message)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_export_writes_a_table_or_the_published_shape(folder: Path, command: Command) -> None:
     assert command("export", "made-up", "runs.csv", "--table", "runs") == (0, "wrote runs.csv\n", "")

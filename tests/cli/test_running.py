@@ -35,6 +35,7 @@ def test_status_says_it_in_words_and_in_json(tmp_path: Path, capsys: pytest.Capt
     assert data["heartbeat"]["ended"] == ""
 
 
+@pytest.mark.slow
 def test_stop_waits_for_the_end_and_the_launch_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with launched(tmp_path) as running:
         in_training(running)
@@ -47,6 +48,7 @@ def test_stop_waits_for_the_end_and_the_launch_ends_well(tmp_path: Path, capsys:
     assert "nothing to stop: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_watch_web_serves_the_page_until_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said, pages = StringIO(), list[str]()
     monkeypatch.setattr(terminal, "out", Console(file=said, width=300))

@@ -177,6 +177,7 @@ def test_a_file_with_one_other_value_is_a_space_or_a_list_of_mistakes(change: Mu
     read_or_refused(change(QUICKSTART))
 
 
+@pytest.mark.slow
 @fewer
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_a_space_or_a_list_of_mistakes(content: bytes) -> None:
@@ -189,6 +190,7 @@ def test_any_punctuation_after_a_sound_file_is_a_space_or_a_list_of_mistakes(tai
     read_or_refused(QUICKSTART + tail.encode())
 
 
+@pytest.mark.slow
 @some
 @given(
     st.sampled_from(["when", "require"]), st.lists(st.sampled_from(sorted(fields())) | scalars, max_size=4), st.data()

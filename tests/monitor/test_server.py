@@ -124,6 +124,7 @@ def test_there_are_two_pages_and_no_others(still: SweepFolder, path: str) -> Non
         assert "there is no such page" in body
 
 
+@pytest.mark.slow
 def test_what_a_heartbeat_says_is_shown_and_not_obeyed(still: SweepFolder) -> None:
     progress = heartbeat.Progress("made-up", best="<script>alert(1)</script>", notice="[red]&amp;")
     beats(still, progress=progress, host="<b>host")

@@ -257,6 +257,7 @@ def test_a_sweep_in_an_object_store_is_watched_and_stopped_from_another_machine(
 # ---- watch
 
 
+@pytest.mark.slow
 def test_watching_through_a_pipe_ends_with_the_sweep(tmp_path: Path) -> None:
     console = Console(file=StringIO(), width=120)
     with launched(tmp_path) as running:
@@ -303,6 +304,7 @@ def test_watching_a_sweep_that_does_not_run_shows_it_once(still: SweepFolder) ->
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_watching_and_not_the_sweep(tmp_path: Path) -> None:
     shown = StringIO()
     with launched(tmp_path) as running:

@@ -40,6 +40,7 @@ def test_tables_of_another_schema_version_are_refused(folder: SweepFolder, name:
     assert part.read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("part", [0, -1])
 @pytest.mark.parametrize("damage", ["cut short", "empty", "other text"])

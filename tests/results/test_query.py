@@ -7,7 +7,6 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
-import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -61,12 +60,10 @@ def test_others_read_the_tables_without_us(folder: SweepFolder, name: str) -> No
     columns = SCHEMAS[name].names
     with duckdb.connect() as plain:
         by_duckdb = plain.sql(f"SELECT * FROM '{parts}/*.parquet'").to_arrow_table()
-    by_pandas, by_polars = pd.read_parquet(parts), polars.read_parquet(f"{parts}/*.parquet")
-    assert [list(found.columns) for found in (by_pandas, by_polars)] == [columns, columns]
-    assert by_duckdb.column_names == columns
+    by_pandas = pd.read_parquet(parts)
+    assert list(by_pandas.columns) == by_duckdb.column_names == columns
     trials = [row["trial"] for row in expected]
-    assert [list(found["trial"]) for found in (by_pandas, by_polars)] == [trials, trials]
-    assert by_duckdb["trial"].to_pylist() == trials
+    assert list(by_pandas["trial"]) == by_duckdb["trial"].to_pylist() == trials
 
 
 def test_sweeps_of_two_tasks_are_read_as_one_with_nulls_where_a_task_has_no_such_column(
@@ -300,6 +297,7 @@ def test_an_answer_can_be_written_as_parquet(folder: SweepFolder, tmp_path: Path
     assert pq.read_table(tmp_path / "it's an answer.parquet").equals(answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sql", "pause"),
     [
@@ -334,7 +332,7 @@ def test_queries_are_answered_while_parts_are_replaced(folder: SweepFolder, sql:
     replacing.start()
     wrong: Counter[str] = Counter()
     try:
-        for _ in range(15):
+        for _ in range(8):
             try:
                 counts = Counter(query(folder, sql)["trial"].to_pylist())
             except UserError as error:

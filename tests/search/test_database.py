@@ -107,6 +107,7 @@ def test_who_lost_the_lock_to_another_opens_nothing_more(postgres: Server) -> No
             assert run(opened(other), 1) == [1]
 
 
+@pytest.mark.slow
 def test_a_trial_that_somebody_else_opened_is_noticed_where_no_lock_is(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'trials.db'}"
     with closing(Database(url, "mine")) as one, closing(Database(url, "mine")) as two:

@@ -248,6 +248,7 @@ def test_eight_at_once_are_eight_different_ones(decisions: list[Decision], seed:
     assert all(pending.count(each) == 1 for each in pending)
 
 
+@pytest.mark.slow
 def test_what_runs_pushes_the_next_suggestions_away() -> None:
     def spread(told: bool) -> float:
         """How far apart, in logarithms of the decay, eight suggestions lie that are made at once."""

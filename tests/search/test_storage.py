@@ -235,6 +235,7 @@ def test_a_second_writer_of_a_journal_is_noticed(tmp_path: Path) -> None:
         other.suggest()
 
 
+@pytest.mark.slow
 def test_a_trial_leaves_little_in_memory(tmp_path: Path) -> None:
     study = opened(tmp_path / "study.journal")
     suggested = [study.suggest() for _ in range(3)]

@@ -266,6 +266,7 @@ def test_a_reopened_study_does_not_repeat_its_startup_points(tmp_path: Path) -> 
     assert len({round(math.log(decay), 6) for decay in decays}) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("each_storage")
 def test_unfinished_are_the_running_trials_under_their_own_numbers(tmp_path: Path) -> None:
     study = opened(tmp_path, SMOOTH)
@@ -290,6 +291,7 @@ def test_unfinished_are_the_running_trials_under_their_own_numbers(tmp_path: Pat
     assert reopened.values() == {outside.number: 3.0, inside.number: 1.0, searched[1].number: 2.0}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("each_storage")
 def test_a_confirmation_is_no_configuration_of_its_own(tmp_path: Path) -> None:
     study = opened(tmp_path, FOUR)
@@ -344,6 +346,7 @@ def test_a_trial_is_taken_up_again_as_often_as_is_asked_for(tmp_path: Path) -> N
     assert study.values() == opened(tmp_path, FOUR).values() == {3: 3.0}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("each_storage")
 def test_a_trial_outside_the_space_is_taken_up_again_without_coordinates(tmp_path: Path) -> None:
     study = opened(tmp_path, SMOOTH)

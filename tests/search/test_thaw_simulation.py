@@ -63,6 +63,7 @@ def misleading(times: Numbers) -> Numbers:
     return np.where(times < 15, 0.2 + times / 100, 0.9 - times / 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "at_once"), [(silent, 8), (telling, 8), (misleading, 1)])
 def test_the_best_is_never_dropped(height: Callable[[Numbers], Numbers], at_once: int) -> None:
     _, ended = run(0, height, at_once)
@@ -74,6 +75,7 @@ def test_the_best_is_never_dropped(height: Callable[[Numbers], Numbers], at_once
     assert len(whole) < CONFIGURATIONS / 2
 
 
+@pytest.mark.slow
 def test_constant_curves_change_no_decision() -> None:
     _, with_curves = run(1, silent, 1)
     _, without = run(1, silent, 1, learn=False)

@@ -189,8 +189,9 @@ landscapes = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(landscapes, st.integers(1, 4), st.sampled_from([30, 40]))
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=5)
 def test_a_sequential_search_is_the_same_with_and_without_the_cap(
     landscape: Landscape, places: int, budget: int
 ) -> None:
@@ -204,8 +205,8 @@ def test_a_sequential_search_is_the_same_with_and_without_the_cap(
     check_every_moment(with_cap, places, landscape)
 
 
-@pytest.mark.parametrize("parameters", [FINITE, SMOOTH], ids=["finite", "smooth"])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.slow
+@pytest.mark.parametrize(("parameters", "seed"), [(FINITE, 0), (SMOOTH, 1)], ids=["finite", "smooth"])
 def test_the_cap_saves_steps_on_a_search_that_stays_the_same(
     parameters: dict[str, Choice | Int | Float], seed: int
 ) -> None:
@@ -222,6 +223,7 @@ def test_the_cap_saves_steps_on_a_search_that_stays_the_same(
     assert elsewhere != [each.settings for each in without]
 
 
+@pytest.mark.slow
 @given(landscapes, st.integers(1, 4))
 @settings(deadline=None, max_examples=5)
 def test_with_several_at_once_the_good_side_is_what_it_would_be_if_none_were_stopped(

@@ -78,6 +78,7 @@ def test_a_changed_question_is_refused_key_by_key(space: Path, begun: SweepFolde
     assert {path: path.read_bytes() for path in begun.root.rglob("*") if path.is_file()} == files
 
 
+@pytest.mark.slow
 def test_changed_code_is_refused_file_by_file(space: Path, begun: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     now = provenance.code(ModularArithmetic)
     assert {"training/cohort.py", "training/ops/kernels.c", "trial.py", "torch"} <= now.keys()

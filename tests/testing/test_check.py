@@ -47,6 +47,7 @@ def test_a_task_of_ones_own_keeps_to_every_rule(kind: type[Task]) -> None:
     check_task(named(kind), **SMALL)
 
 
+@pytest.mark.slow
 def test_schedules_and_models_are_checked_with_what_is_given() -> None:
     growing = {"batch.shape": "linear", "batch.min": 3, "batch.max": 20, "batch.every": 1, "batch.period": 15}
     check_task(named(Rings), **growing, **{"model.hidden": 3, "model.activation": "relu"})

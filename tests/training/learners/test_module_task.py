@@ -121,6 +121,7 @@ def test_a_stack_of_modules_trains_as_plain_loops_do_in_float64(kind: type[Modul
         torch.testing.assert_close(stacked.parameters.values[row], expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_an_evaluation_averages_over_the_validation_examples_of_each_run() -> None:
     task = named(Rings)
     runs = [make_run(task, replicate) for replicate in (3, 4)]

@@ -113,8 +113,9 @@ def stacked(
 either_way = pytest.mark.parametrize("product", [exact, gathered])
 
 
+@pytest.mark.slow
 @either_way
-@pytest.mark.parametrize("batch", [1, 5, 40])
+@pytest.mark.parametrize("batch", [1, 40])
 @pytest.mark.parametrize(
     "of",
     [
@@ -145,6 +146,7 @@ def test_predictions_and_gradients_are_those_of_the_plain_model(
             torch.testing.assert_close(mine.detach(), parameter.grad, rtol=0, atol=1e-10, msg=name)
 
 
+@pytest.mark.slow
 @either_way
 def test_three_runs_in_a_stack_are_each_what_they_are_alone(product: Product) -> None:
     p, (matrices, nkm) = parameters(SMALL, 3), codes(SMALL, 3, 20)
@@ -169,6 +171,7 @@ def forms(request: pytest.FixtureRequest) -> Iterator[None]:
     kernels.enabled = before
 
 
+@pytest.mark.slow
 @either_way
 @pytest.mark.usefixtures("forms")
 def test_float32_agrees_with_float64_as_far_as_it_goes(product: Product) -> None:

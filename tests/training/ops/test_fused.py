@@ -107,6 +107,7 @@ def test_gelu_is_torchs(shape: tuple[int, int, int], seed: int) -> None:
     )
 
 
+@pytest.mark.slow
 @needs_kernels
 @some
 @given(shapes, seeds, st.sampled_from([0.1, 1.0, 30.0]))
@@ -129,6 +130,7 @@ def test_the_kernel_of_gelu_agrees_over_its_whole_range_with_and_without_gradien
 # ---- norms
 
 
+@pytest.mark.slow
 @some
 @given(shapes.filter(lambda shape: shape[2] > 1), seeds)
 def test_add_norm_is_torchs_layer_norm_of_the_sum(shape: tuple[int, int, int], seed: int) -> None:

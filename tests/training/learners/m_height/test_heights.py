@@ -173,6 +173,7 @@ def test_rows_and_columns_of_p_may_change_places_and_signs(P: Reals, data: st.Da
     np.testing.assert_allclose(profile(changed), profile(P), rtol=1e-9)
 
 
+@pytest.mark.slow
 @given(P=integer_codes(), data=st.data())
 def test_a_code_is_the_same_in_every_basis(P: Reals, data: st.DataObject) -> None:
     G = generator(P)

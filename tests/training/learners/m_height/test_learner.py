@@ -93,6 +93,7 @@ def test_whoever_knows_the_means_of_the_groups_alone_has_an_r2_of_0() -> None:
     assert scores.others["mse"].mean(1).tolist() == pytest.approx([targets.var()] * 2)
 
 
+@pytest.mark.slow
 def test_r2_is_in_units_of_the_mean_variance_of_the_groups() -> None:
     of = learner()
     heights, codes = problem(of), of.codes
