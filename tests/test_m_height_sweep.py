@@ -46,6 +46,7 @@ def heights(tmp_path_factory: pytest.TempPathFactory, said: StringIO) -> SweepFo
         )
 
 
+@pytest.mark.slow
 def test_codes_are_made_once_and_what_is_to_be_seen_beside_is_kept(heights: SweepFolder, said: StringIO) -> None:
     assert re.match(r"prepared m_height: 160 in \d+:\d\d\nheights: ", said.getvalue())
     beside = reference_values(heights, "val_mse")
@@ -70,6 +71,7 @@ def test_the_tables_have_the_columns_of_the_task(heights: SweepFolder) -> None:
     assert last["weight_norm"] == pytest.approx(total, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_page_speaks_of_the_loss_and_of_no_accuracy(heights: SweepFolder) -> None:
     told = report_data(heights)
     write(told, heights.report)

@@ -6,6 +6,7 @@ from docs.pictures import draw
 from sweeper.report.figures import canvas
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("picture", draw.PICTURES, ids=lambda each: each.__name__)
 def test_a_picture_is_up_to_date(picture: draw.Picture) -> None:
     figure = canvas.rendered(picture())

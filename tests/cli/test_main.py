@@ -398,6 +398,7 @@ def test_what_is_printed_for_people_is_json_for_scripts(
     assert list(data[0] if isinstance(data, list) else data)[:3] == keys
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_a_folder_of_sweeps_is_asked_as_one(command: Command) -> None:
     sql = "SELECT sweep, count(*) AS trials FROM trials GROUP BY sweep"

@@ -172,6 +172,7 @@ def test_trouble_with_the_disk_or_with_looking_does_no_harm(tmp_path: Path) -> N
     assert (found.ended, found.progress) == ("finished", Progress("made-up"))
 
 
+@pytest.mark.slow
 def test_a_whole_launch_says_what_its_director_knows(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
         wait_for(lambda: (beat := read(running.folder)) and beat.progress.running and beat.progress.best)
@@ -192,6 +193,7 @@ def test_a_whole_launch_says_what_its_director_knows(tmp_path: Path) -> None:
     assert (beat.ended, beat.progress.finished, beat.progress.runs) == ("finished", 3, {"reached": 6})
 
 
+@pytest.mark.slow
 def test_a_launch_that_is_refused_leaves_the_heartbeat_of_before(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
         running.go.set()

@@ -70,6 +70,7 @@ def states(folder: SweepFolder) -> dict[int, str]:
 # ---- status
 
 
+@pytest.mark.slow
 def test_a_sweep_that_runs_here_and_its_end(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
         in_training(running)
@@ -179,6 +180,7 @@ def test_a_stopped_launch_sets_its_trials_down_and_the_next_takes_them_up(tmp_pa
     assert states(running.folder) == {0: "finished", 1: "finished", 2: "finished"}
 
 
+@pytest.mark.slow
 def test_stop_does_not_wait_where_it_is_told_not_to(tmp_path: Path) -> None:
     said: list[str] = []
     with launched(tmp_path) as running:

@@ -31,6 +31,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     return made_up(tmp_path_factory.mktemp("sweep"))
 
 
+@pytest.mark.slow
 def test_the_space_of_a_trial_asks_the_same_of_one_configuration(sweep: Sweep) -> None:
     printed = text(choose(f"{sweep.folder.root}:3"))
     comment, *lines = printed.splitlines()
@@ -52,6 +53,7 @@ def test_a_baseline_keeps_its_name_and_the_best_is_meant_without_a_number(sweep:
     assert list(space_of(choose(str(sweep.folder.root))).data["baselines"]) == ["trial-1"]
 
 
+@pytest.mark.slow
 def test_every_kind_of_schedule_comes_back(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, SCHEDULES)
     sweep.launch(learns(always(30)))

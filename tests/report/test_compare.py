@@ -20,6 +20,7 @@ def printed(pair: compare.TrialComparison) -> str:
     return "\n" + "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
+@pytest.mark.slow
 def test_confirmed_trials_are_compared_on_their_fresh_seeds(made_up_sweep: Sweep) -> None:
     best = choose(str(made_up_sweep.folder.root))
     pair = compare.compare_trials(best, choose("published", among=best))
@@ -46,6 +47,7 @@ def test_confirmed_trials_are_compared_on_their_fresh_seeds(made_up_sweep: Sweep
         """)
 
 
+@pytest.mark.slow
 def test_trials_of_the_search_are_compared_on_its_own_seeds_with_a_warning(made_up_sweep: Sweep) -> None:
     first = choose(f"{made_up_sweep.folder.root}:3")
     pair = compare.compare_trials(first, choose("0", among=first))
@@ -56,6 +58,7 @@ def test_trials_of_the_search_are_compared_on_its_own_seeds_with_a_warning(made_
     )
 
 
+@pytest.mark.slow
 def test_trials_without_any_event_are_not_compared_in_words(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}, "baselines": {}, "confirm": None}
     sweep.launch(learns(lambda assignment, replicate: None))
@@ -64,6 +67,7 @@ def test_trials_without_any_event_are_not_compared_in_words(sweep: Sweep) -> Non
     assert pair.sentence == "no run of trial 0 or trial 1 reached the event: nothing to compare"
 
 
+@pytest.mark.slow
 def test_trials_of_two_sweeps_are_named_with_their_sweep(made_up_sweep: Sweep, sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}}
     sweep.launch(train)
@@ -79,6 +83,7 @@ def test_sweeps_that_ask_something_else_are_not_compared(made_up_sweep: Sweep, s
         compare.compare_trials(choose(str(made_up_sweep.folder.root)), choose(str(sweep.folder.root)))
 
 
+@pytest.mark.slow
 def test_trials_without_a_common_seed_are_not_compared(made_up_sweep: Sweep) -> None:
     first = choose(f"{made_up_sweep.folder.root}:3")
     with pytest.raises(UserError, match="share no replicate"):

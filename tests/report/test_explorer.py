@@ -35,6 +35,7 @@ def data(made_up_sweep: Sweep) -> dict[str, Any]:
     return explorer(made_up_sweep.folder, load(made_up_sweep.folder.space).spec)
 
 
+@pytest.mark.slow
 def test_every_trial_that_did_not_fail_is_there_with_the_leaderboards_means(
     made_up_sweep: Sweep, data: dict[str, Any]
 ) -> None:

@@ -59,6 +59,7 @@ def test_a_file_that_cannot_be_written_is_a_mistake_of_the_user(made_up_sweep: S
         export.write_final_info(choose(str(made_up_sweep.folder.root)), tmp_path / "missing" / "x.json")
 
 
+@pytest.mark.slow
 def test_trials_of_the_tables_are_those_that_trackers_received_while_the_sweep_ran(tmp_path: Path) -> None:
     from sweeper.config.saved import saved_spec
     from sweeper.trackers.protocol import FinishedTrial

@@ -141,6 +141,7 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_without_baselines_there_is_nothing_to_compare_with(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}}
     sweep.launch(learns(reach))
@@ -153,6 +154,7 @@ def test_without_baselines_there_is_nothing_to_compare_with(sweep: Sweep) -> Non
     """)
 
 
+@pytest.mark.slow
 def test_a_single_replicate_has_no_error(sweep: Sweep) -> None:
     sweep.changes = {
         "budget": {"trials": 1},
@@ -167,6 +169,7 @@ def test_a_single_replicate_has_no_error(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_capped_and_stopped_trials_say_so(sweep: Sweep) -> None:
     sweep.changes = {"stop": "cap", "budget": {"trials": 3}, "search": {"depth": {"choice": [1, 4, 3]}}}
     director = sweep.open()
@@ -188,6 +191,7 @@ def test_capped_and_stopped_trials_say_so(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_trials_that_were_out_of_the_race_or_pruned_say_so(sweep: Sweep, tmp_path: Path) -> None:
     sweep.changes = {"stop": "cap", "race": {}, "search": {"depth": {"choice": [1, 4, 2]}}}
     sweep.launch(learns(reach, evaluations=2))
@@ -211,6 +215,7 @@ def test_trials_that_were_out_of_the_race_or_pruned_say_so(sweep: Sweep, tmp_pat
     """)
 
 
+@pytest.mark.slow
 def test_of_a_trial_that_was_taken_up_again_the_new_one_counts_and_is_no_baseline(sweep: Sweep) -> None:
     sweep.changes = {"stop": "cap", "search": {"depth": {"choice": [1, 2]}}, "budget": {"trials": 9}}
     sweep.launch(learns(reach, evaluations=1))
@@ -233,6 +238,7 @@ def test_of_a_trial_that_was_taken_up_again_the_new_one_counts_and_is_no_baselin
     """)
 
 
+@pytest.mark.slow
 def test_nothing_reached(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}, "baselines": {"published": PUBLISHED}}
     sweep.launch(learns(lambda *_: None))
@@ -245,12 +251,14 @@ def test_nothing_reached(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_nothing_there_yet(sweep: Sweep) -> None:
     sweep.open()
     for clock in CLOCKS:
         assert printed(sweep, clock=clock) == "\nNo trial has finished yet.\n"
 
 
+@pytest.mark.slow
 def test_ties_keep_the_order_in_which_trials_began(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 5}}
     sweep.launch(learns(lambda *_: 50))
@@ -258,6 +266,7 @@ def test_ties_keep_the_order_in_which_trials_began(sweep: Sweep) -> None:
     assert [line.split()[:2] for line in lines[3:6]] == [["1", "0"], ["2", "1"], ["3", "2"]]
 
 
+@pytest.mark.slow
 def test_the_best_trial_stands_out_on_a_terminal_only_if_it_reached(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}}
     sweep.launch(learns(lambda assignment, _: 50 if assignment.number else None))
@@ -270,6 +279,7 @@ def test_the_best_trial_stands_out_on_a_terminal_only_if_it_reached(sweep: Sweep
     assert "2/2" in bold_green[0]
 
 
+@pytest.mark.slow
 def test_the_board_as_data(sweep: Sweep) -> None:
     sweep.changes = {
         "search": {"depth": {"int": [1, 4]}, "batch.max": {"choice": [64, 128]}},
@@ -308,6 +318,7 @@ CONFIRMED: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_who_is_faster_in_sentences(sweep: Sweep) -> None:
     sweep.changes = CONFIRMED
     sweep.launch(learns(steady))
@@ -349,6 +360,7 @@ def test_who_is_faster_in_sentences(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_a_single_comparison_is_not_adjusted(sweep: Sweep) -> None:
     sweep.changes = CONFIRMED | {"confirm": {"top": 1, "replicates": 8}}
     sweep.launch(learns(steady))
@@ -369,6 +381,7 @@ def test_a_single_comparison_is_not_adjusted(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_finalists_that_are_as_good_as_each_other(sweep: Sweep) -> None:
     """One of them is ahead with the odd replicates, the other one with the even ones."""
 
@@ -393,6 +406,7 @@ def test_finalists_that_are_as_good_as_each_other(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_when_everything_diverged_nobody_is_faster(sweep: Sweep) -> None:
     sweep.changes = CONFIRMED
     sweep.launch(diverges)
@@ -414,6 +428,7 @@ def test_when_everything_diverged_nobody_is_faster(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_with_several_operations_there_is_no_median(sweep: Sweep) -> None:
     def train(assignment: Assignment) -> Iterator[Chunk]:
         for operation, slower in (("x_plus_y", 1), ("x_div_y", 4)):
@@ -518,6 +533,7 @@ def test_the_same_trials_on_every_clock(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_capped_trials_on_another_clock(sweep: Sweep) -> None:
     """On the examples clock a run that was cut short leaves the others when it is last seen."""
     sweep.changes = {"stop": "cap", "budget": {"trials": 3}, "search": {"depth": {"choice": [1, 4, 2]}}}

@@ -2,6 +2,7 @@
 
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from sweeper.report import listing
@@ -10,6 +11,7 @@ from tests.fakes.sweeps import Sweep, train
 from tests.fakes.training import fails, learns
 
 
+@pytest.mark.slow
 def test_every_sweep_is_listed_with_its_best_the_newest_first(made_up_sweep: Sweep, sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}}
     sweep.launch(train)

@@ -54,6 +54,7 @@ def test_the_verdict_comes_first(real: ReportData) -> None:
     assert notes.index(first) < notes.index("| trial |") < notes.index("![")
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_and_everything_has_words(real: ReportData) -> None:
     elements = Elements(page.html(real))
     assert all((image["src"] or "").startswith("data:image/svg+xml;base64,") for image in elements.all("img"))
@@ -99,6 +100,7 @@ def test_a_folder_that_cannot_be_written_is_a_mistake_of_the_user(tmp_path: Path
         page.write(MADE_UP, tmp_path / "report")
 
 
+@pytest.mark.slow
 def test_a_sweep_that_has_not_begun_has_a_report_too(sweep: Sweep) -> None:
     sweep.open()
     found = report_data(sweep.folder)

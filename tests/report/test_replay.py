@@ -142,6 +142,7 @@ def test_a_late_bloomer_is_kept_by_the_cap_and_stopped_by_asha(sweep: Sweep) -> 
     """)
 
 
+@pytest.mark.slow
 def test_the_median_rule_stops_what_is_below_the_median_of_five(sweep: Sweep) -> None:
     sweep.changes["budget"] = {"trials": 7}
     heights = {depth: [depth / 10] * 12 + [1.0] for depth in range(1, 6)} | {6: [0.25] * 10 + [1.0], 7: [0.35] * 40}
@@ -185,6 +186,7 @@ def test_what_was_cut_short_is_left_out_and_counted(sweep: Sweep) -> None:
     """)
 
 
+@pytest.mark.slow
 def test_a_race_and_asha_leave_trials_without_whole_curves_too(tmp_path: Path) -> None:
     for name, rule in (("race", {"stop": "cap", "race": {}}), ("asha", {"stop": "asha"})):
         (tmp_path / name).mkdir()
@@ -196,6 +198,7 @@ def test_a_race_and_asha_leave_trials_without_whole_curves_too(tmp_path: Path) -
         assert len(cut) == {"race": 1, "asha": 2}[name]
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_taken_up_again_counts_once(sweep: Sweep) -> None:
     """Capped at 100 beside the 90 of one place; of two places it is one."""
     sweep.changes |= {"stop": "cap", "search": {"depth": {"int": [1, 2]}}, "budget": {"trials": 2}}
@@ -228,6 +231,7 @@ def test_a_single_trial_is_never_stopped(sweep: Sweep, rule: RuleName, at_once: 
     assert replay(sweep.folder, [rule], at_once) == Replay(1, 0, at_once, 0, (Replayed(rule, 500, 0, False, 0),))
 
 
+@pytest.mark.slow
 def test_runs_that_diverged_and_trials_that_failed(sweep: Sweep) -> None:
     """A run that diverged stands still where it did; the other one trains on. Failed trials are not there."""
 
@@ -293,6 +297,7 @@ def test_a_falling_metric_can_be_what_rules_look_at(sweep: Sweep) -> None:
     assert stopped == {"none": 0, "cap": 0, "race": 0, "asha": 1, "median": 0}
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_never_a_number_stops_nothing(sweep: Sweep) -> None:
     sweep.changes |= {"objective": {**LONG["objective"], "until": "val_loss < 0.5"}, "budget": {"trials": 6}}
 

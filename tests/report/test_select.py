@@ -45,6 +45,7 @@ def test_a_sweep_without_trials_has_none_to_show(sweep: Sweep) -> None:
         choose(str(sweep.folder.root))
 
 
+@pytest.mark.slow
 def test_a_number_means_the_trial_even_where_a_baseline_of_an_old_sweep_is_called_so(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ def printed(page: show.TrialPage) -> str:
     return "\n" + "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
+@pytest.mark.slow
 def test_the_best_trial_with_its_confirmation(made_up_sweep: Sweep) -> None:
     assert printed(show.trial_page(choose(str(made_up_sweep.folder.root)))) == dedent("""
         trial 1, search: finished

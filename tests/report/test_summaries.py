@@ -47,6 +47,7 @@ def test_reached_and_censored_runs_on_every_clock(sweep: Sweep, clock: Clock) ->
     assert found[1].mean == pytest.approx((65 * UNIT[clock], 35 * UNIT[clock]))
 
 
+@pytest.mark.slow
 def test_only_the_trials_asked_for(sweep: Sweep) -> None:
     sweep.launch(learns(lambda *_: 30))
     assert set(runs_on(sweep.folder, "steps", HORIZON, [1])) == {1}
@@ -65,6 +66,7 @@ def test_a_capped_run_counts_as_seen_until_it_was_stopped_and_then_leaves(sweep:
     assert mine.mean[0] == pytest.approx((10 + HORIZON) / 2), "the curve goes on flat"
 
 
+@pytest.mark.slow
 def test_runs_that_diverged_or_failed_were_given_up_for_good(sweep: Sweep) -> None:
     """Even a run of which no evaluation was ever seen."""
     sweep.changes["budget"] = {"trials": 3}
@@ -114,6 +116,7 @@ def test_stacks_of_operations_and_fresh_replicates(sweep: Sweep) -> None:
         assert mine.mean == pytest.approx((rows[number]["rmst"], rows[number]["rmst_error"]))
 
 
+@pytest.mark.slow
 @given(st.lists(st.none() | st.integers(1, 120), min_size=1, max_size=12), st.integers(1, 3))
 @settings(deadline=None, max_examples=60)
 def test_the_mean_is_the_trials_own_where_every_run_was_watched_to_its_end(

@@ -278,6 +278,7 @@ def test_slow_noise_of_5_percent_is_no_inversion(seed: int, evaluations: float) 
     assert inversion(curve(train_loss=np.exp(train), val_loss=3 * np.exp(val))) is None
 
 
+@pytest.mark.slow
 @some
 @given(seeds, st.lists(st.tuples(st.integers(0, 22), st.integers(1, 5), st.floats(-5, 5), st.booleans()), max_size=10))
 def test_spikes_and_dips_of_up_to_five_evaluations_are_no_inversion(
@@ -291,6 +292,7 @@ def test_spikes_and_dips_of_up_to_five_evaluations_are_no_inversion(
     assert inversion(curve(**losses)) is None
 
 
+@pytest.mark.slow
 @some
 @given(seeds, st.floats(0.01, 100), st.integers(1, 1000))
 def test_an_inversion_does_not_depend_on_the_units_of_loss_and_step(seed: int, unit: float, every: int) -> None:

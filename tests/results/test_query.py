@@ -66,6 +66,7 @@ def test_others_read_the_tables_without_us(folder: SweepFolder, name: str) -> No
     assert list(by_pandas["trial"]) == by_duckdb["trial"].to_pylist() == trials
 
 
+@pytest.mark.slow
 def test_sweeps_of_two_tasks_are_read_as_one_with_nulls_where_a_task_has_no_such_column(
     folder: SweepFolder, tmp_path: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_sweeps_of_two_tasks_are_read_as_one_with_nulls_where_a_task_has_no_such
         )
 
 
+@pytest.mark.slow
 def test_tables_can_be_joined_counted_and_described(folder: SweepFolder) -> None:
     sql = """
         WITH late AS (SELECT trial, max(step) AS last FROM curves GROUP BY trial)
@@ -345,6 +347,7 @@ def test_queries_are_answered_while_parts_are_replaced(folder: SweepFolder, sql:
     assert +wrong == Counter()
 
 
+@pytest.mark.slow
 def test_a_query_that_fails_is_run_again_only_where_a_part_has_changed(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

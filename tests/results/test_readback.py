@@ -122,6 +122,7 @@ def rows(frame: pd.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
     return list(frame[list(columns)].itertuples(index=False, name=None))
 
 
+@pytest.mark.slow
 def test_curves_are_those_of_the_baselines_and_the_search(folder: SweepFolder) -> None:
     one = assignment_of()
     put(folder, 4, one, [curve([0.1, 1.0])], phase="baseline", name="2")

@@ -123,6 +123,7 @@ def test_a_shard_of_another_schema_version_is_refused(folder: SweepFolder, versi
     )
 
 
+@pytest.mark.slow
 def test_whatever_a_shard_holds_it_is_read_or_refused_by_name(folder: SweepFolder) -> None:
     chance = random.Random(0)
     path, content, refusals = folder.shard(4), folder.shard(4).read_bytes(), 0

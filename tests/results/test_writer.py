@@ -145,6 +145,7 @@ def test_a_trial_put_again_without_curves_has_none_left(folder: SweepFolder, clo
     assert per_trial(folder, "curves") == {0: ROWS["curves"]}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 def test_parts_roll_over_and_a_trial_lies_in_one_part(folder: SweepFolder, clock: Callable[[], float]) -> None:
     writer = Writer(folder, {}, MODULAR, clock)
@@ -164,6 +165,7 @@ def test_parts_roll_over_and_a_trial_lies_in_one_part(folder: SweepFolder, clock
         assert per_trial(folder, name) == dict.fromkeys(range(8), ROWS[name])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 def test_a_reopened_folder_continues_where_it_was(folder: SweepFolder) -> None:
     for trial in range(11):

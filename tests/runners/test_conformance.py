@@ -31,7 +31,7 @@ def entered() -> object:
         yield stack.enter_context
 
 
-@pytest.fixture(params=[in_process, ray_tune], ids=["in_process", "ray_tune"])
+@pytest.fixture(params=[in_process, pytest.param(ray_tune, marks=pytest.mark.slow)], ids=["in_process", "ray_tune"])
 def runner(request: pytest.FixtureRequest) -> Runner:
     make: Callable[[pytest.FixtureRequest], Runner] = request.param
     return make(request)
@@ -64,6 +64,7 @@ def test_a_runner_keeps_every_clause_whatever_trials_do(runner: Runner) -> None:
     assert director.most_at_once == runner.slots
 
 
+@pytest.mark.slow
 def test_what_the_director_raises_ends_the_run_and_is_raised_there(runner: Runner) -> None:
     with pytest.raises(OSError, match="the disk is full"):
         runner.run(training_functions.mixed, Recording(trials=1, fail_in="report"))

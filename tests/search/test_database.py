@@ -180,6 +180,7 @@ def test_a_password_is_never_shown(postgres: Server) -> None:
     assert "nobody-we-know" in refused(url)
 
 
+@pytest.mark.slow
 def test_the_name_of_a_file_may_hold_braces(tmp_path: Path) -> None:
     with closing(Database(f"sqlite:///{tmp_path}/{{0.__class__}}.db", "mine")) as database:
         run(opened(database), 1)

@@ -145,6 +145,7 @@ def test_the_suggestion_is_the_most_promising_of_the_candidates(decisions: list[
         assert parameters == decision.candidates[int(np.argmax(decision.promise))]
 
 
+@pytest.mark.slow
 def test_the_suggestion_is_the_most_promising_of_the_candidates_that_have_not_been_run(
     decisions: list[Decision],
 ) -> None:

@@ -218,6 +218,7 @@ def cut(trial: RecordedTrial, complete: int, replicates: int, evaluation: int) -
     return watch_of(assignment, chunk_of(*curves)).observations
 
 
+@pytest.mark.slow
 @given(made_up(), st.data())
 @settings(deadline=None, max_examples=60)
 def test_bounds_and_values_are_those_of_the_objective_on_the_same_curves(
@@ -232,6 +233,7 @@ def test_bounds_and_values_are_those_of_the_objective_on_the_same_curves(
         assert trial.value(question(replicates), complete, replicates, evaluation) == pytest.approx(worth, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(made_up(), st.data())
 @settings(deadline=None, max_examples=60)
 def test_a_bound_rises_and_never_exceeds_what_the_value_becomes(trial: RecordedTrial, data: st.DataObject) -> None:
@@ -248,6 +250,7 @@ def test_a_bound_rises_and_never_exceeds_what_the_value_becomes(trial: RecordedT
     assert staged[-1][-1] == pytest.approx(bounds[-1])
 
 
+@pytest.mark.slow
 @given(made_up())
 @settings(deadline=None, max_examples=40)
 def test_a_value_falls_until_the_runs_have_ended_and_is_never_nan(trial: RecordedTrial) -> None:
@@ -276,6 +279,7 @@ def test_the_best_metric_is_the_smallest_where_the_event_is_below_a_threshold() 
     assert falling.value(asked, 0, 1, 3) > rising.value(asked, 0, 1, 3)
 
 
+@pytest.mark.slow
 @given(st.lists(made_up(most=2), min_size=1, max_size=8), st.integers(1, 4), st.integers(1, 50), st.booleans())
 @settings(deadline=None, max_examples=30)
 def test_every_trial_ends_once_and_the_steps_add_up(

@@ -106,6 +106,7 @@ def with_another_op_code(lines: list[bytes], chance: random.Random) -> None:
     lines[at] = json.dumps(record).encode() + b"\n"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default:.*dropped an unfinished:UserWarning")
 @pytest.mark.parametrize(
     "damage",

@@ -71,6 +71,7 @@ def test_a_baseline_inside_the_ranges_has_coordinates_and_is_never_suggested(tmp
     assert study.count == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("each_storage")
 def test_a_baseline_outside_the_ranges_is_recorded_without_coordinates(tmp_path: Path) -> None:
     study = opened(tmp_path, SMOOTH)
@@ -104,6 +105,7 @@ def test_tpe_concentrates_where_the_objective_is_low_in_spite_of_an_outside_base
     assert better >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tpe", "random"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_suggestion_is_legal_under_conditions_and_requirements(tmp_path: Path, name: str, seed: int) -> None:
@@ -333,6 +335,7 @@ def test_again_opens_a_finished_trials_configuration_under_a_new_number(tmp_path
     assert len({each.settings for each in (first, second, *rest)}) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("each_storage")
 def test_a_trial_is_taken_up_again_as_often_as_is_asked_for(tmp_path: Path) -> None:
     study = opened(tmp_path, FOUR)
@@ -499,6 +502,7 @@ def check_sound(tmp_path: Path, space: Space) -> None:
     assert sorted(kept) == sorted({identity(each.settings, HORIZON) for each in proposals})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tpe", "grid"])
 def test_a_crash_between_any_two_records_is_recovered_from(tmp_path: Path, name: str) -> None:
     """Every prefix of the journal is a place where a process can have been killed."""
@@ -587,6 +591,7 @@ def test_what_was_told_before_kill_9_is_there_after_it(tmp_path: Path) -> None:
         assert not unfinished & set(numbers)
 
 
+@pytest.mark.slow
 def test_a_gaussian_process_searches_conditional_spaces_and_a_reopened_study_goes_on(tmp_path: Path) -> None:
     parameters = {
         "batch.shape": Choice(choice=("constant", "cyclic", "linear")),

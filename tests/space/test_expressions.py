@@ -267,6 +267,7 @@ _conditions = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(_conditions, st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9))
 @some
 def test_conditions_mean_what_they_mean_in_python(text: str, depth: int, heads: int, width: int) -> None:

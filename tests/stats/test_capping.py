@@ -61,6 +61,7 @@ def test_the_cap_is_the_m_th_smallest_and_never_rises(finals: list[float], place
     assert all(after <= before for before, after in pairwise(seen))
 
 
+@pytest.mark.slow
 @given(values, st.integers(1, 5), st.data())
 @settings(deadline=None, max_examples=40)
 def test_a_trial_that_is_refused_at_any_moment_is_never_among_the_best_places_at_the_end(

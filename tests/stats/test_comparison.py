@@ -86,6 +86,7 @@ def test_extremely_unequal_times_are_still_a_number() -> None:
     assert found.p == 2 / 2**6
 
 
+@pytest.mark.slow
 @given(pairs())
 @settings(deadline=None, max_examples=60)
 def test_swapping_the_two_inverts_the_ratio_and_nothing_else(both: tuple[Floats, Floats]) -> None:
@@ -98,6 +99,7 @@ def test_swapping_the_two_inverts_the_ratio_and_nothing_else(both: tuple[Floats,
         assert (back.low, back.high) == (pytest.approx(1 / there.high), pytest.approx(1 / there.low))
 
 
+@pytest.mark.slow
 @given(pairs(), st.sampled_from([1e-3, 0.3, 7.0, 1e6]))
 @settings(deadline=None, max_examples=60)
 def test_the_unit_of_time_does_not_matter(both: tuple[Floats, Floats], unit: float) -> None:
@@ -159,6 +161,7 @@ def test_the_log_rank_test_agrees_on_which_is_faster(effect: float) -> None:
     assert (found.ratio < 1) == (theirs.statistic > 0) == (effect < 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operations", [1, 2])
 def test_the_interval_covers_the_true_ratio(operations: int) -> None:
     random = np.random.default_rng(11)
@@ -169,6 +172,7 @@ def test_the_interval_covers_the_true_ratio(operations: int) -> None:
     assert 0.90 < np.mean([each.low <= truth <= each.high for each in found]) < 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicates", [6, 9])
 def test_equal_configurations_are_rarely_separated(replicates: int) -> None:
     random = np.random.default_rng(13)

@@ -127,6 +127,7 @@ def test_the_value_is_finite_whatever_was_seen(seen: list[Observation], data: st
     assert math.isfinite(value({"plus": seen}, event, LIMIT))
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(deadline=None, max_examples=60)
 def test_the_value_is_the_log_of_rmst_and_at_most_one_percent(data: st.DataObject) -> None:

@@ -69,6 +69,7 @@ def test_a_race_of_one_stage_is_the_cap_whatever_the_slack(
         assert race.reported_value(values[5], 5) == values[5]
 
 
+@pytest.mark.slow
 @given(trials, st.integers(1, 4), st.floats(0, 1))
 @settings(deadline=None, max_examples=60)
 def test_the_leader_is_the_best_whole_trial_so_far_and_the_last_stage_is_the_cap(
@@ -83,6 +84,7 @@ def test_the_leader_is_the_best_whole_trial_so_far_and_the_last_stage_is_the_cap
         assert race.cap(5) == cap.value
 
 
+@pytest.mark.slow
 @given(trials.filter(bool), st.integers(1, 4), st.floats(0, 1), st.lists(numbers, min_size=2))
 @settings(deadline=None, max_examples=60)
 def test_a_trial_that_is_out_early_is_told_behind_the_leader_in_the_order_of_how_far_it_was_behind(

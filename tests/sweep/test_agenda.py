@@ -172,6 +172,7 @@ def test_when_the_time_is_up_what_trains_is_stopped_and_the_next_launch_trains_i
     assert [row["step"] for row in sweep.rows("curves") if row["trial"] == 0] == [*range(10, 91, 10)] * 2
 
 
+@pytest.mark.slow
 def test_the_time_budget_ends_the_search_and_its_finalists_are_confirmed_then(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +306,7 @@ def test_more_finalists_take_up_again_what_may_be_among_them(sweep: Sweep) -> No
     ]
 
 
+@pytest.mark.slow
 def test_a_launch_that_was_killed_while_it_took_up_trials_again_goes_on_with_them(sweep: Sweep) -> None:
     sweep.changes = descent(8)
     sweep.launch(descends)

@@ -65,6 +65,7 @@ EXPECTED = [
 ]
 
 
+@pytest.mark.slow
 def test_an_optuna_study_in_a_journal_or_in_sqlite(space: Path, command: Command) -> None:
     studied(JournalStorage(JournalFileBackend("old.journal")))
     studied("sqlite:///old.db")
@@ -91,6 +92,7 @@ def test_an_optuna_study_in_a_journal_or_in_sqlite(space: Path, command: Command
     assert code == 2 and "warm.yaml:10: has a section start already" in err
 
 
+@pytest.mark.slow
 def test_a_study_that_cannot_be_meant_is_refused(space: Path, command: Command) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     optuna.create_study(storage="sqlite:///two.db", study_name="one")

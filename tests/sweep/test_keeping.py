@@ -56,6 +56,7 @@ def test_what_falls_out_of_the_best_is_removed(tmp_path: Path) -> None:
     assert (found.run.operation, found.run.replicate, found.run.step) == ("x_plus_y", 1, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [17, 26, 30, 39])
 def test_a_launch_that_is_killed_at_any_write_loses_none_of_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: int
@@ -123,6 +124,7 @@ def test_failed_stopped_and_confirming_trials_are_not_kept(tmp_path: Path) -> No
     assert set(sweep.states()) == {0, 1, 2, 3, 4} and Models(sweep.folder).trials == {0, 2}
 
 
+@pytest.mark.slow
 def test_a_section_that_comes_later_or_goes_takes_nothing_away(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, {**KEEP, "budget": {"trials": 2}})
     sweep.launch(train)
@@ -134,6 +136,7 @@ def test_a_section_that_comes_later_or_goes_takes_nothing_away(tmp_path: Path) -
     assert Models(sweep.folder).trials == {1, 3}, "0 is no longer among the best three, and 2 was not kept"
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_said_with_what_is(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, {**KEEP, "budget": {"trials": 2}})
     sweep.launch(train)

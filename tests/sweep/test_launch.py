@@ -187,6 +187,7 @@ def test_ctrl_c_keeps_what_was_learned_and_the_next_launch_goes_on(tmp_path: Pat
     assert table(tmp_path, "curves").groupby(["trial", "replicate"])["step"].max().unique().tolist() == [500]
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_cut_off_goes_on_to_the_same_curve_to_the_last_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +248,7 @@ def broken_device(assignment: Assignment) -> Iterator[Chunk]:
     yield from train(assignment)
 
 
+@pytest.mark.slow
 def test_a_broken_device_ends_the_launch_and_the_next_one_finishes_everything(tmp_path: Path) -> None:
     space = small.write(tmp_path)
     with pytest.raises(SweepFailed) as raised:
@@ -267,6 +269,7 @@ def test_a_broken_device_ends_the_launch_and_the_next_one_finishes_everything(tm
     assert list((tmp_path / "results" / "small" / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_is_an_outcome_and_the_sweep_goes_on(tmp_path: Path) -> None:
     wild = "  wild: {batch.max: 24, heads: 1, learning_rate: 100.0, weight_decay: 100.0}\nsampler"
     space = small.write(tmp_path, small.SPACE.replace("sampler", wild, 1))
@@ -360,6 +363,7 @@ def test_under_auto_on_ray_the_share_is_measured_and_raised_when_memory_runs_out
     assert record["gpu"]["probe"]["companies"][1] == {"trials": 2, "rate": 150.0, "memory": 2**31}
 
 
+@pytest.mark.slow
 def test_in_one_process_auto_measures_nothing(tmp_path: Path) -> None:
     console = quiet()
     launch(
@@ -483,6 +487,7 @@ def test_a_database_and_a_folder_that_do_not_belong_together_are_refused(tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_tables_without_their_journal_are_refused(tmp_path: Path) -> None:
     space = small.write(tmp_path)
     folder = launch(space, ["budget.trials=1"], LaunchOptions(where="here", console=quiet()))
@@ -491,6 +496,7 @@ def test_tables_without_their_journal_are_refused(tmp_path: Path) -> None:
         launch(space, ["budget.trials=2"], LaunchOptions(where="here", console=quiet()))
 
 
+@pytest.mark.slow
 def test_a_changed_storage_is_another_question(tmp_path: Path) -> None:
     space = small.write(tmp_path)
     launch(space, ["budget.trials=1"], LaunchOptions(where="here", console=quiet()))

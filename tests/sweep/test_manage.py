@@ -40,6 +40,7 @@ def sweeps(made: Sweep, folder: Path) -> Path:
     return folder / "results"
 
 
+@pytest.mark.slow
 def test_rm_asks_and_removes_what_it_named(command: Command, sweeps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, err = command("rm", "first")
     assert (code, err) == (2, "nobody is there to answer; --yes removes without a question\n")
@@ -96,6 +97,7 @@ def _without_name(made: Sweep) -> str:
     return text_of(Document("", data=data))
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_trials_are_in_a_database_goes_with_them(command: Command, folder: Path) -> None:
     from sweeper.search.database import Database
     from sweeper.sweep.launch import launch
@@ -115,6 +117,7 @@ def test_a_sweep_whose_trials_are_in_a_database_goes_with_them(command: Command,
     again.close()
 
 
+@pytest.mark.slow
 def test_notes_and_tags_are_shown_where_the_sweep_is(command: Command, sweeps: Path) -> None:
     assert command("note", "first", "larger batches <late>")[0] == 0
     assert command("tag", "first", "paper", "batches")[1] == "batches paper\n"

@@ -85,6 +85,7 @@ def test_a_sweep_that_was_cut_off_comes_to_the_tables_of_one_that_was_not(
     assert kept(sweep) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [1, 3, 4, 9, 14, 15, 16, 17])
 def test_a_launch_may_be_killed_at_any_write(
     sweep: Sweep, undisturbed: dict[str, tuple[dict[str, Any], int]], monkeypatch: pytest.MonkeyPatch, write: int

@@ -62,6 +62,7 @@ def test_a_trial_is_trained_again_on_more_seeds_with_a_tail_and_its_parameters_a
         train(trial, 4, 10, options=HERE)
 
 
+@pytest.mark.slow
 def test_a_loop_without_a_module_is_trained_again_and_nothing_is_kept(folder: Folder) -> None:
     folder.module("halves", LOOP)
     before = launch(folder.space("halves:Halves", SPACE), where="here", console=quiet())

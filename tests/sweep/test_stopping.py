@@ -221,6 +221,7 @@ HEIGHTS = {1: [0.5], 2: [0.6], 3: [0.2], 4: [0.55], 5: [0.9], 6: [0.3]}
 """Depth -> accuracy, which stays."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [2, 4])
 def test_asha_decides_after_a_relaunch_as_it_would_have_without(tmp_path: Path, first: int) -> None:
     """Its rungs are rebuilt from the curves in the tables."""

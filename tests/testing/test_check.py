@@ -42,6 +42,7 @@ def test_m_height_keeps_to_every_rule(violation: float, tmp_path: Path, monkeypa
     check_task(MHeight(name="m_height", **HEIGHTS), **SMALL, width=4, depth=1, **{"model.violation": violation})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Rings, RingsApart, Rule, Line])
 def test_a_task_of_ones_own_keeps_to_every_rule(kind: type[Task]) -> None:
     check_task(named(kind), **SMALL)
@@ -553,6 +554,7 @@ BY_HAND: list[tuple[type[Lines], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lines", "expected"), BY_HAND, ids=[lines.__name__ for lines, _ in BY_HAND])
 def test_a_problem_keeps_to_its_protocol(lines: type[Lines], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ByHand, "lines", lines)

@@ -236,6 +236,7 @@ def assert_changes_no_curve(technique: str, runs: list[Run], sampled: bool = Fal
         assert_same_curve(curve, unused[replicate], 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["x_plus_y", "permutation"])
 def test_sharing_rows_changes_no_curve(operation: str) -> None:
     assert_changes_no_curve("share", [make_run(n, operation, **SCHEDULES[n]) for n in (0, 1)])
@@ -361,6 +362,7 @@ def test_a_tail_ends_at_the_next_evaluation_and_at_the_horizon(
     assert curves_of(cohort([make_run(1)], **ends))[1]["step"][-1] == event + longer
 
 
+@pytest.mark.slow
 def test_a_tail_changes_no_outcome(with_and_without: dict[int, dict[int, Curve]]) -> None:
     for curves in with_and_without.values():
         for replicate, bare in with_and_without[0].items():
@@ -410,6 +412,7 @@ def test_a_run_that_diverges_in_its_tail_ends_there_and_has_reached_its_event() 
     assert found == Outcome("reached", 1)
 
 
+@pytest.mark.slow
 def test_runs_that_are_over_may_keep_their_places_and_no_bit_of_any_other_changes() -> None:
     """As on a GPU, where graphs are captured anew for a smaller stack: at most at every halving."""
     runs = [make_run(number, **{"batch.max": 12, "learning_rate": rate}) for number, rate in enumerate(RATES)]
@@ -437,6 +440,7 @@ def test_runs_that_are_over_may_keep_their_places_and_no_bit_of_any_other_change
     assert few < many
 
 
+@pytest.mark.slow
 def test_a_trial_that_leaves_or_joins_a_stack_with_vacant_places_changes_no_bit_of_the_others() -> None:
     asked, learner = objective(horizon=30, evaluate_every=5), ModularArithmeticLearner(task(23))
 

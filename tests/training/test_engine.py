@@ -72,6 +72,7 @@ def run(of: StackedEngine, chunks: dict[int, list[Any]], steps: int = 1000) -> d
     return chunks
 
 
+@pytest.mark.slow
 def test_trials_that_come_at_any_time_share_a_stack_and_no_bit_of_any_changes() -> None:
     together, chunks = StackedEngine(CPU), dict[int, list[Any]]()
     for trial in TRIALS:
@@ -85,6 +86,7 @@ def test_trials_that_come_at_any_time_share_a_stack_and_no_bit_of_any_changes() 
         assert content(chunks[trial.number]) == alone(trial), trial.number
 
 
+@pytest.mark.slow
 def test_a_place_goes_to_the_next_trial_when_one_is_over_or_removed() -> None:
     together, chunks = StackedEngine(CPU), dict[int, list[Any]]()
     together.admit(replace(TRIALS[0], objective=objective(horizon=HORIZON, evaluate_every=5, until="val_loss > 0")))
@@ -98,6 +100,7 @@ def test_a_place_goes_to_the_next_trial_when_one_is_over_or_removed() -> None:
     assert content(chunks[2]) == alone(TRIALS[2])
 
 
+@pytest.mark.slow
 def test_on_a_cpu_what_would_round_otherwise_trains_apart() -> None:
     """Batches whose width changes, that are worth merging, or a last piece that is shorter."""
     apart = [assignment(3, **RISING), assignment(4, **{"batch.max": 64}), assignment(5, horizon=27)]
@@ -137,6 +140,7 @@ def test_a_trial_that_diverges_leaves_its_neighbours_as_they_are() -> None:
     assert content(chunks[1]) == alone(TRIALS[1])
 
 
+@pytest.mark.slow
 def test_from_a_state_a_trial_goes_on_beside_others_as_if_nothing_had_happened() -> None:
     whole = list(train(TRIALS[1]))
     half = len(whole) // 2
@@ -168,6 +172,7 @@ def test_a_trial_that_cannot_begin_is_not_there_and_the_others_are() -> None:
     assert content(run(together, {})[0]) == alone(TRIALS[0])
 
 
+@pytest.mark.slow
 def test_a_join_that_fails_takes_the_newcomer_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
     together = StackedEngine(CPU)
     together.admit(TRIALS[0])
@@ -184,6 +189,7 @@ def out_of_memory(*_: object) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB.")
 
 
+@pytest.mark.slow
 def test_what_a_stack_raises_ends_its_trials_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     other = assignment(3, width=32)
     together, chunks = StackedEngine(CPU), dict[int, list[Any]]()
@@ -228,6 +234,7 @@ def test_of_trials_that_raised_together_the_guilty_one_alone_raises_again() -> N
     assert {ending_of(event).why for _, event in together.step() if isinstance(event, BaseException)} == {OUT_OF_MEMORY}
 
 
+@pytest.mark.slow
 def test_joined_cohorts_of_any_batches_differ_by_rounding_alone() -> None:
     """As on a GPU, where batches of all sizes are padded to one width."""
     learner, asked = ModularArithmeticLearner(task()), objective(horizon=15, evaluate_every=5)

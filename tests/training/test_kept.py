@@ -57,6 +57,7 @@ def recorded(columns: Mapping[str, Any], run: RunParameters) -> dict[str, float]
     return {name: float(each[rows].item()) for name, each in columns.items() if name.startswith("val_")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluation", ["whole", "sampled"])  # the first one makes the operations' kernels
 def test_a_transformer_scores_as_it_did_in_training(evaluation: str) -> None:
     asked = assignment(MODULAR.model_copy(update={"evaluation": evaluation}))
@@ -135,6 +136,7 @@ def _seen(watch: Watch, step: int, value: float) -> tuple[bool, bool]:
     return due(watch, "event"), due(watch, "end")
 
 
+@pytest.mark.slow
 def test_what_is_kept_before_an_interruption_is_not_lost_and_not_kept_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run 1 is over early; a trial that goes on from a later state sends run 0 alone: an earlier chunk had run 1."""
     monkeypatch.setattr(engine, "CHUNK_SECONDS", 0.0)

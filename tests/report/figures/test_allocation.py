@@ -80,6 +80,7 @@ def test_what_is_drawn(sweep: Sweep) -> None:
     assert figure.alt == "2 predictions of 1 trial: the interval of 80 % holds 1 of 2 (9 to 91 %)."
 
 
+@pytest.mark.slow
 def test_other_sweeps_have_neither(sweep: Sweep, tmp_path: Path) -> None:
     other = launched(tmp_path, CHANGES)
     assert allocation.read(about(other)) is None and prediction.read(about(other)) is None

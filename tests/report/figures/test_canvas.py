@@ -21,6 +21,7 @@ def drawing(name: str = "one", alt: str = "An alternative.") -> Drawing:
     return Drawing(name, "A title", "A caption.", alt, sheet)
 
 
+@pytest.mark.slow
 def test_an_svg_that_can_stand_in_a_page_beside_others() -> None:
     found = [rendered(drawing(name)).svg for name in ("one", "two")]
     ids = [re.findall(r'\bid="([^"]+)"', svg) for svg in found]
@@ -39,6 +40,7 @@ def test_what_a_reader_hears_is_escaped() -> None:
     assert ElementTree.fromstring(svg).get("aria-label") == 'a < b & "c"'
 
 
+@pytest.mark.slow
 def test_nobody_elses_settings_change_a_figure() -> None:
     before = rendered(drawing())
     with mpl.rc_context({"font.size": 30, "svg.fonttype": "none", "axes.facecolor": "red"}):

@@ -41,6 +41,7 @@ def test_runs_are_set_to_one_another_by_their_events(tmp_path: Path) -> None:
     assert "trial 2: weight_norm from 100 at 20 steps before to 80 at the event." in figure.alt
 
 
+@pytest.mark.slow
 def test_a_tail_shows_what_came_after(tmp_path: Path) -> None:
     objective: dict[str, Any] = {"horizon": 100, "evaluate_every": 10, "replicates": 1, "tail": 20, "sustained": 2}
     found = jump.read(about(launched(tmp_path, {**SHAPES, "objective": objective, "confirm": None}, always(30))))

@@ -36,6 +36,7 @@ def test_the_best_against_the_baseline_with_the_last_values_of_runs_that_ended(s
     )
 
 
+@pytest.mark.slow
 def test_by_group(shapes: Subject) -> None:
     found = learning.read_groups(shapes, grouped(shapes))
     assert found is not None

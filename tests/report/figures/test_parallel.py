@@ -10,6 +10,7 @@ from sweeper.report.figures.subject import Subject
 from tests.report.figures.looking import about, launched, look
 
 
+@pytest.mark.slow
 def test_lines_of_the_search_the_fastest_last(shapes: Subject) -> None:
     found = parallel.read(shapes)
     assert found is not None

@@ -39,6 +39,7 @@ def test_fewer_steps_for_more_examples(tmp_path: Path) -> None:
     assert "1 trial with runs that did not reach it left out." in figure.caption
 
 
+@pytest.mark.slow
 def test_baselines_are_marked(shapes: Subject) -> None:
     found = pareto.read(shapes)
     assert found is not None
@@ -52,6 +53,7 @@ def test_one_trial_is_no_choice(tmp_path: Path) -> None:
     assert pareto.read(about(sweep)) is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
 def test_a_front_is_what_no_other_point_beats(points: list[tuple[int, int]]) -> None:
     x, y = (np.array(values, dtype=np.float64) for values in zip(*points, strict=True))

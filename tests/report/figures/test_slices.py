@@ -9,6 +9,7 @@ from sweeper.report.figures.subject import Subject
 from tests.report.figures.looking import SHAPES, about, launched, look
 
 
+@pytest.mark.slow
 def test_choices_side_by_side_with_their_medians(shapes: Subject) -> None:
     found = slices.read(shapes)
     assert found is not None
@@ -51,6 +52,7 @@ def test_numbers_on_an_axis_of_their_own_and_conditional_ones_where_they_apply(t
     look(slices.draw(found), "depth", "weight_decay", "heads")
 
 
+@pytest.mark.slow
 def test_trials_that_were_ended_early_are_told_apart(capped: Subject) -> None:
     found = slices.read(capped)
     assert found is not None

@@ -62,6 +62,7 @@ def test_the_search_by_shape_and_the_baseline(shapes: Subject) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_finalists_on_fresh_seeds(shapes: Subject) -> None:
     waiting = survival.read_confirmed(shapes)
     assert waiting is not None
@@ -89,6 +90,7 @@ def test_on_another_clock(tmp_path: Path, clock: str) -> None:
     look(survival.draw(waiting), clock)
 
 
+@pytest.mark.slow
 def test_without_confirmations_there_is_nothing_to_show_of_them(tmp_path: Path) -> None:
     assert survival.read_confirmed(about(launched(tmp_path, {**SHAPES, "confirm": None}))) is None
 

@@ -36,6 +36,7 @@ def _retime(sweep: Sweep) -> None:
     pq.write_table(pa.Table.from_pylist(rows, SCHEMAS["trials"]), part)
 
 
+@pytest.mark.slow
 def test_a_lane_for_each_trial_at_once(found: timeline.Timeline) -> None:
     assert found.trials == (0, 1, 2, 3, 4, 5)
     assert set(found.states) == {"finished"}
@@ -49,6 +50,7 @@ def test_a_lane_for_each_trial_at_once(found: timeline.Timeline) -> None:
     assert found.average == pytest.approx((100 + 40 + 50 + 85 + 20 + 5) / 180)
 
 
+@pytest.mark.slow
 def test_averages_over_intervals(found: timeline.Timeline) -> None:
     assert found.over(np.array([0.0, 90.0, 100.0, 180.0])).tolist() == pytest.approx([2, 1.5, 105 / 80])
 

@@ -35,6 +35,7 @@ def test_the_published_numbers_of_pairs_and_tokens(operation: str, pairs: int, c
     assert (int(built.tokens.min()), int(built.tokens.max())) == (0, built.vocabulary - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operation", "rule"),
     [

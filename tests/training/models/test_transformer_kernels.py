@@ -66,6 +66,7 @@ class Computed(TorchDispatchMode):
         return operation(*args, **(kwargs or {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "kernels"), [(1, 20), (2, 27), (3, 34)])
 @pytest.mark.parametrize("runs", [1, 5])
 def test_an_update_is_so_few_kernels_whatever_the_stack(depth: int, kernels: int, runs: int) -> None:

@@ -9,6 +9,7 @@ from tests.training.ops.triton.examples import drawn, tokens
 from tests.training.ops.triton.numbers import assert_close, normal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes",
     [(1, 3, 0, 2, 3, 48), (2, 20, 0, 2, 2, 16), (2, 20, 1, 2, 4, 16), (1, 30, 1, 3, 1, 16)],

@@ -6,6 +6,7 @@ from sweeper.training.ops.triton import feed
 from tests.training.ops.triton.numbers import assert_close, flat, normal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("runs", "rows", "width", "hidden"), [(1, 1, 16, 16), (2, 33, 48, 80)])
 def test_the_rest_of_a_block_and_its_gradients_are_float64s(
     runs: int, rows: int, width: int, hidden: int, device: torch.device
