@@ -212,7 +212,7 @@ def reached(sweep: dict[str, Any], target: float) -> tuple[float, float]:
 def summary(sweeps: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians of each tuner, and what pausing cost."""
     best = min((mean for each in sweeps for *_, mean in each["course"]), default=math.inf)
-    found: dict[str, Any] = {"best": best, "target": WITHIN * best, "tuners": {}}
+    found: dict[str, Any] = {"best": _finite(best), "target": _finite(WITHIN * best), "tuners": {}}
     for name in dict.fromkeys(each["tuner"] for each in sweeps):
         mine = [each for each in sweeps if each["tuner"] == name]
         times = [reached(each, WITHIN * best) for each in mine]
@@ -220,11 +220,16 @@ def summary(sweeps: list[dict[str, Any]]) -> dict[str, Any]:
         found["tuners"][name] = {
             "sweeps": len(mine),
             "never": sum(math.isinf(seconds) for seconds, _ in times),
-            "median seconds": statistics.median(seconds for seconds, _ in times),
-            "median updates": statistics.median(updates for _, updates in times),
+            "median seconds": _finite(statistics.median(seconds for seconds, _ in times)),
+            "median updates": _finite(statistics.median(updates for _, updates in times)),
             "share of pausing": statistics.median(shares) if shares else None,
         }
     return found
+
+
+def _finite(number: float) -> float | None:
+    """The number; None for one that no sweep has come to, which JSON cannot say."""
+    return number if math.isfinite(number) else None
 
 
 def main() -> None:

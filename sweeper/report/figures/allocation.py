@@ -71,6 +71,8 @@ def read(subject: Subject) -> Allocation | None:
         if each.trial is None:
             continue
         if each.kind == "trains":
+            if each.trial in open_:  # a launch was killed, and the next one went on
+                slices.setdefault(each.trial, []).append(_slice(open_[each.trial], began, horizon, replicates))
             open_[each.trial], ends[each.trial] = [each], ("trains", each.at - began)
         elif each.trial in open_ and each.kind in ("seen", "paused", "over"):
             open_[each.trial].append(each)
@@ -116,7 +118,8 @@ def draw(found: Allocation) -> Drawing:
             )
         kind, since = found.ends[trial]
         if kind in _ENDS:
-            axes.plot([slices[-1].time[-1] / unit, since / unit], [floor + 0.05] * 2, color=canvas.GREY, linewidth=0.7)
+            until = found.whole if kind == "paused" else since
+            axes.plot([slices[-1].time[-1] / unit, until / unit], [floor + 0.05] * 2, color=canvas.GREY, linewidth=0.7)
             canvas.scatter(axes, [since / unit], [floor + 0.4], _ENDS[kind], s=16)
     axes.set(
         xlim=(0, whole / unit * 1.01), ylim=(-0.1, count), xlabel=f"{name} since the first trial began", ylabel="trial"

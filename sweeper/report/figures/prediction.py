@@ -14,6 +14,8 @@ from sweeper.results.query import frame
 from sweeper.stats.events import Clock
 from sweeper.stats.survival import success_rate
 
+_ASIDE = 0.01
+"""How far the points of one trial are spread to both sides, as a share of its outcome."""
 _PARTS = ((0.0, 0.15, "up to 15 %"), (0.15, 0.4, "15 to 40 %"), (0.4, 9.9, "beyond 40 %"))
 """Shares of the horizon that the first seed had trained by then, and their name."""
 
@@ -86,11 +88,12 @@ def draw(found: Predictions) -> Drawing:
     sheet = canvas.sheet(4.2)
     axes = sheet.subplots()
     entries = {}
+    aside = found.outcome * (1 + _ASIDE * _centred(found.trial))
     for (least, most, name), look in zip(_PARTS, canvas.LOOKS, strict=False):
         mine = (found.share > least) & (found.share <= most)
         if not mine.any():
             continue
-        x = found.outcome[mine]
+        x = aside[mine]
         axes.vlines(x, found.low[mine], found.high[mine], color=look.colour, linewidth=0.8, alpha=0.5)
         canvas.scatter(axes, x, found.time[mine], look, s=14)
         entries[f"{name} trained: {_covered(found.inside[mine])}"] = canvas.Look(look.colour, "", look.marker)
@@ -110,10 +113,19 @@ def draw(found: Predictions) -> Drawing:
         "Each point is what was predicted of a trial when its first seed passed a mark, with an interval that should "
         "hold the outcome in 80 % of cases; on the dotted line a prediction was right. The outcome is the geometric "
         "mean of the trial's times, all seeds. Only trials that have finished are shown, which are those that were "
-        "promising; several points of one trial are not independent.",
+        "promising. Points of one trial stand a little beside each other; they are not independent.",
         f"{plural(len(found.time), 'prediction')} of {trials}: the interval of 80 % holds {_covered(found.inside)}.",
         sheet,
     )
+
+
+def _centred(trial: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """[predictions], from -1 to 1 over those of each trial, in their order."""
+    found = np.zeros(len(trial))
+    for each in np.unique(trial):
+        mine = np.flatnonzero(trial == each)
+        found[mine] = np.linspace(-1, 1, len(mine)) if len(mine) > 1 else 0.0
+    return found
 
 
 def _covered(inside: npt.NDArray[np.bool_]) -> str:

@@ -26,12 +26,13 @@ DECISIONS = (
     Decision(150.0, "over", 0),
     Decision(150.0, "trains", 2, seeds=1),
     Decision(160.0, "seen", 2, 20, (2,), 1),
+    Decision(170.0, "trains", 2, 20, seeds=1),  # a launch was killed, and the next one goes on
 )
 
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    """Finished trials, with decisions of which the last is from the middle of the third one's training."""
+    """Finished trials, with decisions of which the last is the third one's second start."""
     sweep = launched(tmp_path_factory.mktemp("sweep"), CHANGES)
     space = (sweep.root / "space.yaml").read_text().replace('"stop": "none"', '"stop": "thaw"')
     for path in (sweep.root / "space.yaml", sweep.folder.space):
@@ -51,10 +52,10 @@ def test_slices_and_ends(sweep: Sweep) -> None:
     ] == [
         (0, [([0, 10, 20, 20, 20], [0, 0.5, 0.8, 0.8, 0.8], True), ([30, 50], [0, 0], False)]),
         (1, [([20, 25, 30, 30], [0, 1, 1, 1], True)]),
-        (2, [([50, 60, 60], [0, 0.2, 0.2], True)]),
+        (2, [([50, 60, 60], [0, 0.2, 0.2], True), ([70, 70], [0.2, 0.2], True)]),
     ]
-    assert found.ends == {0: ("finished", 50), 1: ("paused", 30), 2: ("trains", 50)}
-    assert (found.pauses, found.whole) == (1, 60)
+    assert found.ends == {0: ("finished", 50), 1: ("paused", 30), 2: ("trains", 70)}
+    assert (found.pauses, found.whole) == (2, 70)
 
 
 def test_predictions_of_what_has_finished(sweep: Sweep) -> None:
@@ -75,7 +76,7 @@ def test_what_is_drawn(sweep: Sweep) -> None:
     found, predictions = allocation.read(about(sweep)), prediction.read(about(sweep))
     assert found is not None and predictions is not None
     figure = look(allocation.draw(found), "first seed", "paused (1)", "finished (1)", "trial")
-    assert figure.alt == "3 trials in 60 seconds: 1 finished, 1 paused; 1 time a trial waited and went on."
+    assert figure.alt == "3 trials in 70 seconds: 1 finished, 1 paused; 2 times a trial waited and went on."
     figure = look(prediction.draw(predictions), "outcome, steps", "predicted steps")
     assert figure.alt == "2 predictions of 1 trial: the interval of 80 % holds 1 of 2 (9 to 91 %)."
 
