@@ -16,7 +16,8 @@ from sweeper.folder import find
 from sweeper.folder.address import in_store
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import local_folder
-from sweeper.report import compare, listing, show
+from sweeper.monitor import listing
+from sweeper.report import compare, leaderboard_table, show
 from sweeper.report import leaderboard as boards
 from sweeper.report.leaderboard import Leaderboard
 from sweeper.report.select import choose
@@ -129,7 +130,7 @@ class Sweep(Displayed, Tables):
             top: number of trials.
             clock: steps, examples or seconds; by default `objective.minimize`.
         """
-        return View(boards.leaderboard(self._folder, self.spec, top, clock), boards.render)
+        return View(boards.leaderboard(self._folder, self.spec, top, clock), leaderboard_table.render)
 
     def trial(self, trial: int | str) -> View[show.TrialPage]:
         """Everything about one trial, by its number or a baseline's name. Raises UserError."""
@@ -173,7 +174,7 @@ class Sweep(Displayed, Tables):
         return models.find(self._folder, self.spec, number, replicate, operation)
 
     def _render(self, console: Console) -> RenderableType:
-        return boards.render(boards.leaderboard(self._folder, self.spec, 10), console)
+        return leaderboard_table.render(boards.leaderboard(self._folder, self.spec, 10), console)
 
 
 class Folder(Displayed, Tables, Mapping[str, Sweep]):

@@ -119,7 +119,7 @@ def test_trials_that_all_fail_but_one(tmp_path: Path, rule: str) -> None:
     assert states[-2:] == [("confirm", "finished")] * 2
     assert [row["runs"] for row in rows] == [2] * 9, "the replicates that were to come have failed too"
     assert any(line.split()[:3] == ["1", "1", "2/2"] for line in lines)
-    assert lines[-1].startswith("6 trials failed; to see why: sweeper query ")
+    assert lines[-1].startswith("6 trials failed; to see why: sweeper show ")
 
 
 @pytest.mark.parametrize("rule", ["none", "race"])

@@ -109,7 +109,7 @@ def test_the_wheel_does_the_main_job_without_the_repository(wheel: Path, tmp_pat
     commands = [["init", "space.yaml"], ["check", "space.yaml"], launch, ["report", "my-sweep"]]
     said = run(python, "-c", SESSION, json.dumps(commands))
     assert Path(said.splitlines()[0]).is_relative_to(fresh)
-    assert "30, 1 of them baselines" in said
+    assert "30, one of them a baseline" in said
     assert "my-sweep" in (tmp_path / "results" / "my-sweep" / "report" / "index.html").read_text()
 
 

@@ -1,7 +1,7 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -30,10 +30,11 @@ Overrides = Annotated[
 ]
 Address = Annotated[str | None, typer.Option(help="The address of a running Ray cluster, or auto.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Accept a cluster without token authentication.")]
-Anyway = Annotated[
-    Literal["anyway"] | None,
+AcceptChanges = Annotated[
+    bool,
     typer.Option(
-        "--resume", help="Continue even if the space.yaml or the training code has changed; finished trials are kept."
+        "--accept-changes",
+        help="Continue although the space.yaml or the training code has changed; finished trials are kept.",
     ),
 ]
 Here = Annotated[bool, typer.Option("--here", help="Train one trial at a time in this process, without Ray.")]

@@ -23,7 +23,7 @@ def list_(
 ) -> None:
     """List the sweeps in a folder with their progress and best trials."""
     from sweeper.folder.find import addresses
-    from sweeper.report import listing
+    from sweeper.monitor import listing
 
     terminal.show(listing.list_sweeps(addresses(folder), tag or ()), listing.render, json=json)
 
@@ -37,11 +37,11 @@ def top(
     """Print a sweep's leaderboard."""
     from sweeper.config.saved import saved_spec
     from sweeper.folder.find import find_sweep
-    from sweeper.report import leaderboard
+    from sweeper.report import leaderboard, leaderboard_table
 
     folder = find_sweep(sweep)
     board = leaderboard.leaderboard(folder, saved_spec(folder), count, clock)
-    terminal.show(board, partial(leaderboard.render, console=terminal.out), json=json)
+    terminal.show(board, partial(leaderboard_table.render, console=terminal.out), json=json)
 
 
 def show(

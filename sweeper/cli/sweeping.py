@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sweeper.cli import terminal
-from sweeper.cli.options import Address, Anyway, Grace, Here, Insecure, Overrides, Space, Sweep, Trial
+from sweeper.cli.options import AcceptChanges, Address, Grace, Here, Insecure, Overrides, Space, Sweep, Trial
 from sweeper.errors import UserError
 from sweeper.sweep.signals import GRACE_S, Signals
 
@@ -22,14 +22,18 @@ def launch(  # noqa: PLR0917  # options; typer passes them by name
     address: Address = None,
     insecure: Insecure = False,
     here: Here = False,
-    resume: Anyway = None,
+    accept_changes: AcceptChanges = False,
     grace: Grace = GRACE_S,
 ) -> None:
     """Run a sweep, or continue it where it stopped."""
     with Signals(grace) as signals:  # importing takes seconds
         from sweeper.sweep.launch import launch as run
 
-        run(space, overrides, _options(signals, here=here, address=address, insecure=insecure, resume=resume))
+        run(
+            space,
+            overrides,
+            _options(signals, here=here, address=address, insecure=insecure, accept_changes=accept_changes),
+        )
 
 
 def resume(  # noqa: PLR0917  # options; typer passes them by name
@@ -38,14 +42,18 @@ def resume(  # noqa: PLR0917  # options; typer passes them by name
     address: Address = None,
     insecure: Insecure = False,
     here: Here = False,
-    anyway: Anyway = None,
+    accept_changes: AcceptChanges = False,
     grace: Grace = GRACE_S,
 ) -> None:
     """Continue a sweep from its folder, wherever it has been moved to."""
     with Signals(grace) as signals:  # importing takes seconds
         from sweeper.sweep.launch import resume as run
 
-        run(sweep, overrides, _options(signals, here=here, address=address, insecure=insecure, resume=anyway))
+        run(
+            sweep,
+            overrides,
+            _options(signals, here=here, address=address, insecure=insecure, accept_changes=accept_changes),
+        )
 
 
 def train(  # noqa: PLR0917  # options; typer passes them by name
@@ -58,19 +66,19 @@ def train(  # noqa: PLR0917  # options; typer passes them by name
     address: Address = None,
     insecure: Insecure = False,
     here: Here = False,
-    anyway: Anyway = None,
+    accept_changes: AcceptChanges = False,
     grace: Grace = GRACE_S,
 ) -> None:
     """Train one configuration of a sweep again, alone, in a sweep of its own that keeps the trained parameters."""
     with Signals(grace) as signals:  # importing takes seconds
         from sweeper.sweep.retrain import train as run
 
-        options = _options(signals, here=here, address=address, insecure=insecure, resume=anyway)
+        options = _options(signals, here=here, address=address, insecure=insecure, accept_changes=accept_changes)
         run(trial, replicates, tail, overrides, options)
 
 
 def _options(
-    signals: Signals, *, here: bool, address: str | None, insecure: bool, resume: Literal["anyway"] | None
+    signals: Signals, *, here: bool, address: str | None, insecure: bool, accept_changes: bool
 ) -> "LaunchOptions":
     from sweeper.sweep.options import LaunchOptions
 
@@ -78,19 +86,31 @@ def _options(
         where="here" if here else "ray",
         address=address,
         insecure=insecure,
-        resume=resume,
+        accept_changes=accept_changes,
         console=terminal.out,
         signals=signals,
     )
 
 
-def check(space: Space, overrides: Overrides = None) -> None:
-    """Check a space.yaml and print what a launch would do."""
+def check(
+    space: Space,
+    overrides: Overrides = None,
+    here: Here = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Train some configurations for 20 s, to forecast how long it will take.")
+    ] = False,
+    price: Annotated[
+        float | None, typer.Option(help="The price of this machine for an hour, to forecast the cost.", min=0)
+    ] = None,
+) -> None:
+    """Check a space.yaml and print what a launch would do, and how long it will take on this machine."""
     from sweeper.config.loading import load
     from sweeper.environment import machine
     from sweeper.sweep import plan
 
-    terminal.out.print(plan.render(plan.plan(load(space, overrides), machine.look())))
+    planned = plan.plan(load(space, overrides), machine.look(), here=here)
+    found = plan.estimated(planned, space, overrides, here=here, measure=measure, price=price)
+    terminal.out.print(plan.render(planned, found))
 
 
 def init(space: Annotated[Path, typer.Argument(help="The file to write.")] = Path("space.yaml")) -> None:

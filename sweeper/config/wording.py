@@ -8,6 +8,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from sweeper.errors import nearest
+from sweeper.space.hyperparameters import Hyperparameters
 
 _NUMBER_TEXT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _KINDS = {
@@ -54,6 +55,8 @@ def message_of(error: ErrorDetails, known: Sequence[str] = ()) -> str:
         return f"missing; this {'item' if isinstance(error['loc'][-1], int) else 'key'} is required"
     if kind == "extra_forbidden":
         name = str(error["loc"][-1])
+        if error["loc"] == (name,) and name in Hyperparameters.model_fields:
+            return f"a hyperparameter is not a section; fixed.{name} gives it one value, search.{name} varies it"
         return f"unknown key{nearest(name, known)}; allowed here: {', '.join(known)}"
     if kind == "literal_error":
         return _one_of(got, str(context["expected"]))

@@ -98,6 +98,9 @@ def _below(called: str) -> dict[str, str]:
 
 
 def _nothing(called: str) -> str:
+    sweep, colon, trial = called.rpartition(":")
+    if colon and trial and not in_store(called) and _one(sweep) is not None:
+        return f"{called}: names a trial, and this takes a whole sweep: {sweep}; sweeper show {called} shows the trial"
     names = [] if in_store(called) else list(_below(RESULTS))
     hint = nearest(called, names)
     some = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")

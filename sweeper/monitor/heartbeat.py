@@ -77,17 +77,20 @@ class Progress:
         horizon: steps after which a run is censored.
         elapsed: seconds since the launch began.
         remaining: estimated seconds until it ends; None without an estimate.
-        finished: finished trials of the search, including those of earlier launches.
+        least, most: a 90 % interval around `remaining`.
+        finished: trials of the search that are over, of all launches.
+        endings: ending -> how many of those ended otherwise than `finished`: capped, failed and so on.
         budget: `budget.trials`; None without that limit.
-        confirmed: finished confirmations, including those of earlier launches.
-        runs: outcome -> number of runs of this launch.
+        confirmed: trials with a finished confirmation, of all launches.
+        runs: outcome -> number of runs of trials that are over, of all launches.
         rate: model steps per second since the launch began.
-        best: the best trial of this launch in one line; empty before there is one.
+        best: the best trial of all launches in one line; empty before any run has reached the event.
         running: trials in training, by number.
         paused: how many trials wait with their checkpoints.
         promising: the most promising of them, best first.
         notice: the last message for the user; empty if there is none.
         stopping: why no more trials are started; empty if they are.
+        limit: what ended the search before its number of trials; empty if nothing did.
     """
 
     name: str
@@ -95,7 +98,10 @@ class Progress:
     horizon: _Count = 0
     elapsed: _Amount = 0.0
     remaining: _Amount | None = None
+    least: _Amount | None = None
+    most: _Amount | None = None
     finished: _Count = 0
+    endings: dict[str, _Count] = field(default_factory=dict)
     budget: _Count | None = None
     confirmed: _Count = 0
     runs: dict[str, _Count] = field(default_factory=dict)
@@ -106,6 +112,7 @@ class Progress:
     promising: tuple[PromisingTrial, ...] = ()
     notice: str = ""
     stopping: str = ""
+    limit: str = ""
 
 
 @with_config(_STRICT)
@@ -188,7 +195,7 @@ class Pulse:
         self._thread.join()
         self._beat()
         ended = _ending(error, self._last.progress)
-        progress = replace(self._last.progress, running=(), remaining=None, stopping="")
+        progress = replace(self._last.progress, running=(), remaining=None, least=None, most=None, stopping="")
         self._last = replace(self._last, progress=progress, ended=ended)
         self._write()
 
@@ -222,7 +229,9 @@ def _ending(error: BaseException | None, progress: Progress) -> str:
         return f"stopped: {progress.stopping or 'interrupted'}"
     if error is not None:
         return f"failed: {str(error).strip().partition(chr(10))[0][:500] or type(error).__name__}"
-    return f"stopped: {progress.stopping}" if progress.stopping else "finished"
+    if progress.stopping:
+        return f"stopped: {progress.stopping}"
+    return f"finished: {progress.limit}" if progress.limit else "finished"
 
 
 def _content(path: Path) -> bytes | None:

@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,13 +23,16 @@ from sweeper.folder.find import find_sweep
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import is_running, request_stop
 from sweeper.monitor import heartbeat, panel
-from sweeper.monitor.heartbeat import Heartbeat
+from sweeper.monitor.heartbeat import Heartbeat, Progress
+from sweeper.monitor.tables import Tables
 from sweeper.report.lines import say as say_on
 
 if TYPE_CHECKING:
     from sweeper.report.live import Board
 
 State = Literal["running here", "running elsewhere", "dead", "ended", "not running"]
+Word = Literal["running", "finished", "stopped", "failed", "dead", "not finished"]
+"""How a sweep is, in one word or two."""
 Say = Callable[[str], object]
 SILENT = 15.0
 """Seconds without a heartbeat after which a launch counts as dead; more if heartbeats are rare."""
@@ -49,6 +52,9 @@ class Status:
         state: `not running` if there is no heartbeat.
         silent: seconds since the last heartbeat; None if there is none.
         heartbeat: the last one.
+        progress: that of the heartbeat, unless the tables know better; None if neither can be read.
+        done: whether nothing is left to train, by the tables.
+        unreadable: what is wrong with the heartbeat's file, if there is one that cannot be read; otherwise empty.
     """
 
     sweep: str
@@ -56,11 +62,19 @@ class Status:
     state: State
     silent: float | None
     heartbeat: Heartbeat | None
+    progress: Progress | None = None
+    done: bool = False
+    unreadable: str = ""
 
     @property
     def running(self) -> bool:
         """Whether a launch is running the sweep."""
         return self.state in ("running here", "running elsewhere")
+
+    @property
+    def word(self) -> Word:
+        """The state as lists show it."""
+        return word_of(self.state, self.heartbeat, self.done)
 
 
 class Watcher:
@@ -73,6 +87,7 @@ class Watcher:
     def __init__(self, sweep: str):
         self._sweep = sweep
         self._last: Heartbeat | None = None
+        self._tables = Tables()
         self._changed_at: float | None = None
 
     def look(self) -> Status:
@@ -91,9 +106,31 @@ class Watcher:
         elif self._changed_at is not None:
             silent = now - self._changed_at
         else:
-            silent = abs((datetime.now(UTC) - found.at).total_seconds())
+            silent = _by_our_clock(found)
         self._last = found
-        return Status(self._sweep, folder.root, _state(folder, found, silent or 0.0), silent, found)
+        state = _state(folder, found, silent or 0.0)
+        progress, done = self._progress(folder, found, state)
+        unreadable = ""
+        if found is None and os.path.lexists(folder.status):
+            unreadable = f"{folder.status} cannot be read; the next launch writes it anew"
+        return Status(self._sweep, folder.root, state, silent, found, progress, done, unreadable)
+
+    def _progress(self, folder: SweepFolder, found: Heartbeat | None, state: State) -> tuple[Progress | None, bool]:
+        """The progress, and whether nothing is left to train."""
+        told = None if found is None else replace(found.progress, name=folder.root.name)
+        if told is not None and state in ("running here", "running elsewhere"):
+            return told, False
+        if told is not None:
+            told = replace(told, running=(), remaining=None, least=None, most=None)
+        try:
+            found_there = self._tables.read(folder)
+        except UserError:
+            return told, False
+        kept, done = found_there.progress, found_there.done
+        # A killed launch may have shown trials that its tables lack until the next launch puts them there.
+        if told is None or kept.finished + kept.confirmed >= told.finished + told.confirmed:
+            return kept if told is None else replace(kept, notice=told.notice), done
+        return told, done
 
     def judge(self) -> Status:
         """Observe once, or for a while if a launch on another machine seems dead."""
@@ -173,9 +210,10 @@ def stop(sweep: str, *, wait: bool = True, say: Say = print) -> Status:
 
 def sentence(found: Status) -> str:
     """The state of a sweep in words, with the command that continues it if it has not finished."""
-    beat, resume = found.heartbeat, f"sweeper resume {found.sweep} continues it"
+    beat, resume = found.heartbeat, f"; sweeper resume {found.sweep} continues it"
     if beat is None:
-        return f"{found.sweep}: {found.state}" if found.running else f"{found.sweep}: not running; {resume}"
+        rest = "" if found.running else ", finished" if found.done else resume
+        return f"{found.sweep}: {found.state}{rest}"
     process, ago = f"process {beat.pid}", f"last heartbeat {panel.duration(found.silent)} ago"
     match found.state:
         case "running here":
@@ -184,15 +222,43 @@ def sentence(found: Status) -> str:
             return f"{found.sweep}: running on {beat.host} ({process}), {ago}"
         case "dead":
             launch = f"the launch on {beat.host} ({process})"
-            return f"{found.sweep}: dead: {launch} ended without reporting, {ago}; {resume}"
-    more = "" if beat.ended == "finished" else f"; {resume}"
+            return f"{found.sweep}: dead: {launch} ended without reporting, {ago}{resume}"
+    more = "" if beat.ended.startswith("finished") else resume
     return f"{found.sweep}: ended {beat.at:%Y-%m-%d %H:%M} UTC on {beat.host}, {beat.ended}{more}"
 
 
 def render(found: Status) -> RenderableType:
     """The sentence and the progress, for people."""
-    progress = [] if found.heartbeat is None else [panel.render(found.heartbeat.progress)]
-    return Group(Text(sentence(found)), *progress)
+    parts: list[RenderableType] = [Text(sentence(found))]
+    if found.unreadable:
+        parts.append(Text(found.unreadable, style="yellow"))
+    if found.progress is not None:
+        parts.append(panel.render(found.progress, runs_now=found.running))
+    return Group(*parts)
+
+
+def state_of(folder: SweepFolder) -> tuple[State, Heartbeat | None]:
+    """The state of a sweep at one look, by the clock of this machine, and its last heartbeat."""
+    beat = heartbeat.read(folder)
+    return _state(folder, beat, 0.0 if beat is None else _by_our_clock(beat)), beat
+
+
+def word_of(state: State, beat: Heartbeat | None, done: bool) -> Word:
+    """The state as lists show it; `done` says whether nothing is left to train."""
+    ended = "" if beat is None else beat.ended.partition(":")[0]
+    if state in ("running here", "running elsewhere"):
+        return "running"
+    if state == "dead":
+        return "dead"
+    if ended == "failed":
+        return "failed"
+    if ended == "finished" or done:
+        return "finished"
+    return "stopped" if ended == "stopped" else "not finished"
+
+
+def _by_our_clock(beat: Heartbeat) -> float:
+    return abs((datetime.now(UTC) - beat.at).total_seconds())
 
 
 def _state(folder: SweepFolder, beat: Heartbeat | None, silent: float) -> State:

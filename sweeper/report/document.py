@@ -15,7 +15,8 @@ from sweeper.report.compare import compare_trials
 from sweeper.report.explorer import explorer
 from sweeper.report.figures.canvas import Figure
 from sweeper.report.figures.gallery import draw_all
-from sweeper.report.leaderboard import Leaderboard, bound, grids, leaderboard
+from sweeper.report.leaderboard import Leaderboard, leaderboard
+from sweeper.report.leaderboard_table import bound, grids
 from sweeper.report.paused import paused_grid
 from sweeper.report.select import choose
 from sweeper.report.table import TextTable
@@ -174,7 +175,7 @@ def _by_shape(folder: SweepFolder, board: Leaderboard) -> TextTable:
         FROM trials WHERE phase <> 'confirm' AND state <> 'failed' GROUP BY batch_shape ORDER BY min(value)
         """,
     ).to_pylist()
-    baseline = next((row["mean"] for row in board.rows if row["baseline"]), None)
+    baseline = next((row["mean"] for row in board.rows if row["baseline"] and row["reached"]), None)
     return TextTable(
         "the best trial of each schedule shape",
         ("shape", "trials", "runs that reached it", "best trial", f"mean {board.clock}", "±", "vs baseline"),

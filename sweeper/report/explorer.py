@@ -10,7 +10,8 @@ from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.as_json import plain
 from sweeper.report.figures.subject import Row, Subject, label, numbered, subject
-from sweeper.report.leaderboard import bound, limit_on
+from sweeper.report.leaderboard import limit_on
+from sweeper.report.leaderboard_table import bound
 from sweeper.results.query import query
 from sweeper.space.hyperparameters import Value
 from sweeper.space.parameters import Choice

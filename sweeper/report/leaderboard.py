@@ -1,28 +1,18 @@
 """The leaderboard: trials ranked by restricted mean time to the event."""
 
 import math
-import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.text import Text
-
 from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
-from sweeper.report.paused import paused, paused_grid
+from sweeper.report.paused import paused
 from sweeper.report.summaries import TrialRuns, runs_on
-from sweeper.report.table import TextTable, on_terminal
 from sweeper.report.verdicts import Verdict, verdicts
 from sweeper.results.query import query
 from sweeper.results.readback import taken_up_again
 from sweeper.results.rows import column_of
 from sweeper.stats.events import CUT_SHORT, Clock
-
-_FRESH_SEEDS = (
-    "Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds."
-)
-_UNBOUNDED = 10_000
 
 
 @dataclass(frozen=True)
@@ -37,9 +27,10 @@ class Leaderboard:
         rows: trials, best first, failed ones last: rows of `trials` plus `mean` and `error`, the restricted mean on the
             clock, None for a failed trial; `median` and `beyond`, the Kaplan-Meier median or, if it was not reached,
             the time beyond which it lies; and `ratio`, the mean divided by that of the first baseline, None if there
-            is none.
+            is none, or if no run of either reached the event.
         confirmed: the same for finished confirmations on fresh seeds, baselines included, plus `of`, the repeated
             trial, and `success`, the share of runs that reached the event with its interval.
+        unfinished: confirmations that were stopped and are to be continued.
         verdicts: comparisons on those fresh seeds.
         unconfirmed: whether the space.yaml confirms no finalists.
         paused: trials that wait with their checkpoints (`sweeper.report.paused`).
@@ -51,6 +42,7 @@ class Leaderboard:
     parameters: tuple[str, ...]
     rows: list[dict[str, Any]]
     confirmed: list[dict[str, Any]]
+    unfinished: int
     verdicts: list[Verdict]
     unconfirmed: bool
     paused: list[dict[str, Any]] = field(default_factory=list)
@@ -70,7 +62,8 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
     # A few columns suffice to rank thousands of trials; the others are read for the trials that are shown.
     everyone = query(
         folder,
-        "SELECT trial, phase, name, state, value, rmst, rmst_error FROM trials ORDER BY state = 'failed', value, trial",
+        "SELECT trial, phase, name, state, reached, value, rmst, rmst_error FROM trials "
+        "ORDER BY state = 'failed', value, trial",
     ).to_pylist()
     limit = limit_on(folder, spec, clock)
     # Ranking on another clock needs the runs of all trials, which takes seconds for thousands of trials.
@@ -108,6 +101,7 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         tuple(column_of(key) for key in spec.search),
         rows[:top],
         confirmed,
+        len({row["name"] for row in everyone if row["phase"] == "confirm" and row["state"] == "stopped"}),
         verdicts(by_search, runs),
         spec.confirm is None and bool(spec.search),
         paused(folder, spec)[:top],
@@ -169,109 +163,15 @@ def _add_spread(row: dict[str, Any], runs: TrialRuns | None) -> None:
 
 def _add_ratios(rows: list[dict[str, Any]]) -> None:
     baselines = sorted((row for row in rows if row["baseline"]), key=lambda row: int(row.get("of", row["trial"])))
-    known = baselines[0]["mean"] if baselines else None
+    baseline = baselines[0] if baselines and baselines[0]["mean"] is not None else None
     for row in rows:
-        row["ratio"] = None if known is None or row["mean"] is None else row["mean"] / known
+        arrived = baseline is not None and (row["reached"] or baseline["reached"])
+        row["ratio"] = row["mean"] / baseline["mean"] if baseline and arrived and row["mean"] is not None else None
+        row["ratio_bound"] = "" if baseline is None else _ratio_bound(row, baseline)
 
 
-def grids(board: Leaderboard, *, parameters: bool = True) -> list[TextTable]:
-    """The leaderboard and, if there are any, the confirmations; with or without a column per parameter."""
-    found = [_grid(board, board.rows, "trial", f"{board.clock} until {board.until}", parameters)]
-    if board.confirmed:
-        found.append(_grid(board, board.confirmed, "of", "confirmed on fresh seeds", parameters))
-    return found
-
-
-def render(board: Leaderboard, console: Console) -> RenderableType:
-    """The leaderboard for people: parameters as columns if the console is wide enough, otherwise as lines."""
-    waiting: list[RenderableType] = []
-    if board.paused:
-        waiting = [Text(), on_terminal(paused_grid(board.paused, board.minimize))]
-    if not board.rows:
-        return Group(Text("No trial has finished yet."), *waiting)
-    unbounded = console.options.update(max_width=_UNBOUNDED)
-    tables = [on_terminal(grid) for grid in grids(board)]
-    wide = all(console.measure(table, options=unbounded).maximum <= console.width for table in tables)
-    if not wide:
-        tables = [on_terminal(grid) for grid in grids(board, parameters=False)]
-    parts: list[RenderableType] = []
-    listed: set[int] = set()
-    for table, rows, number in zip(tables, (board.rows, board.confirmed), ("trial", "of"), strict=False):
-        parts += [*([Text()] if parts else []), table]
-        new = [row for row in rows if not wide and row[number] not in listed]
-        parts += [_wrapped(f"trial {row[number]}: {_configuration(board, row)}", console.width) for row in new]
-        listed |= {row[number] for row in new}
-    parts += waiting
-    if board.verdicts:
-        parts += [Text(), *(_wrapped(f"{each.sentence}.", console.width) for each in board.verdicts)]
-    if not any(row["reached"] for row in board.rows):
-        parts.append(Text(f"No run reached {board.until}: raise the horizon, or widen the space.", style="yellow"))
-    elif board.unconfirmed:
-        parts.append(Text(_FRESH_SEEDS, style="dim"))
-    return Group(*parts)
-
-
-def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: str, parameters: bool) -> TextTable:
-    single = any(row["beyond"] is not None for row in board.rows)
-    median = ("median",) if single else ()
-    shown = board.parameters if parameters else ()
-    return TextTable(
-        title,
-        ("", "trial", "reached", f"mean {board.clock}", "±", *median, "vs baseline", *shown),
-        tuple(
-            (
-                "" if row["mean"] is None else str(rank),
-                f"{row[number]} {row['baseline']}".strip(),
-                f"{row['reached']}/{row['runs']}{_interval(row)}"
-                + ("" if row["state"] == "finished" else f" {row['state']}"),
-                "" if row["mean"] is None else f"{bound(row)}{_time(row['mean'])}",
-                "" if row["error"] is None else _time(row["error"]),
-                *((_median(row),) if single else ()),
-                "" if row["ratio"] is None else f"{row['ratio']:.2f}",
-                *(_cell(row[column]) for column in shown),
-            )
-            for rank, row in enumerate(rows, start=1)
-        ),
-        leads=bool(rows and rows[0]["reached"]),
-    )
-
-
-def _configuration(board: Leaderboard, row: dict[str, Any]) -> str:
-    """The parameters that have an effect, in one line."""
-    return " ".join(f"{column}={_cell(row[column])}" for column in board.parameters if row[column] is not None)
-
-
-def _wrapped(sentence: str, width: int) -> Text:
-    """Wrap a sentence with indented continuation lines."""
-    return Text(textwrap.fill(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
-
-
-def bound(row: dict[str, Any]) -> str:
-    """The sign before a mean: `≥` if runs are censored at the horizon, `≤` if stopped runs count at the horizon."""
-    if row["reached"] == row["runs"]:
-        return ""
-    return "≤ " if row["state"] in CUT_SHORT else "≥ "
-
-
-def _median(row: dict[str, Any]) -> str:
-    if row["median"] is None:
-        return "" if row["beyond"] is None else f"> {_time(row['beyond'])}"
-    return _time(row["median"])
-
-
-def _time(value: float) -> str:
-    """A time without decimals; short times with one."""
-    return f"{value:,.1f}" if 0 < value < 10 and value != round(value) else f"{value:,.0f}"
-
-
-def _interval(row: dict[str, Any]) -> str:
-    """The interval of a confirmation's success rate; the search's own seeds are too few for an interval."""
-    if row["phase"] != "confirm" or row["success"] is None:
-        return ""
-    return f" ({100 * row['success'].low:.0f} to {100 * row['success'].high:.0f} %)"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _ratio_bound(row: dict[str, Any], baseline: dict[str, Any]) -> str:
+    """The sign before a ratio: its mean is a bound, or no run of the baseline arrived."""
+    if row["state"] in CUT_SHORT or not baseline["reached"]:
+        return "≤ "
+    return "" if row["reached"] else "≥ "

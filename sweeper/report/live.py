@@ -6,7 +6,7 @@ from rich.text import Text
 from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder
-from sweeper.report import leaderboard
+from sweeper.report import leaderboard, leaderboard_table
 
 Stamp = tuple[tuple[str, int, int], ...]
 _TOP = 10
@@ -33,7 +33,7 @@ class Board:
     def render(self, folder: SweepFolder, console: Console) -> RenderableType:
         """The leaderboard for people; empty before it can be read."""
         board = self.read(folder)
-        return Text() if board is None else leaderboard.render(board, console)
+        return Text() if board is None else leaderboard_table.render(board, console)
 
 
 def stamp_of(folder: SweepFolder) -> Stamp:

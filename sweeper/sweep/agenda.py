@@ -21,11 +21,8 @@ class Agenda:
         spec, space: the sweep.
         study: proposes and remembers trials; holds the value of every trial in `outcomes`.
         rule: decides which capped trials matter now.
-        outcomes: number -> outcome of each trial that earlier launches completed.
-        notice: is called with messages for the user.
-
-    Attributes:
-        earlier, earlier_confirmed: trials that earlier launches finished, and how many of them were confirmations.
+        outcomes: those of the trials of earlier launches that are over for good.
+        notice: is called with what the user should know.
     """
 
     def __init__(
@@ -38,8 +35,11 @@ class Agenda:
         outcomes: Mapping[int, TrialOutcome],
         notice: Callable[[str], object],
     ):
-        self._spec, self._study = spec, study
-        self._cut_short = {number for number, trial in outcomes.items() if trial.state in CUT_SHORT}
+        self._spec, self._study, self._notice = spec, study, notice
+        self._without_time = {number for number, each in outcomes.items() if each.state in (*CUT_SHORT, "failed")}
+        self._arrived = any(
+            run.reached for each in outcomes.values() for runs in each.observations.values() for run in runs
+        )
         self._exhausted = not spec.search
         self._closed = False
         self._confirmed = spec.confirm is None
@@ -48,13 +48,11 @@ class Agenda:
         unfinished = study.unfinished()
         self._paused = {each.number: each for each in unfinished if each.number in rule.paused}
         self._queue = deque(each for each in unfinished if each.number not in self._paused)
-        for proposal in study.opened():
+        opened = study.opened()
+        for proposal in opened:
             if proposal.phase == "confirm" and proposal.number in outcomes:
                 seen = outcomes[proposal.number].observations.values()
                 self._seeds[proposal.name] += min(map(len, seen), default=0)
-        opened, waiting = study.opened(), {proposal.number for proposal in unfinished}
-        self.earlier = len(opened) - len(waiting)
-        self.earlier_confirmed = sum(each.phase == "confirm" and each.number not in waiting for each in opened)
         for name, values in spec.baselines.items():
             settings = space.settings(values)
             if study.known(settings) is None:
@@ -97,7 +95,10 @@ class Agenda:
             self._exhausted = True
         if self._spec.confirm is not None and not self._confirmed and not training:
             self._confirmed = True
-            self._open_confirmations(self._spec.confirm.top, self._spec.confirm.replicates)
+            if self._arrived:
+                self._open_confirmations(self._spec.confirm.top, self._spec.confirm.replicates)
+            else:
+                self._notice(f"no run reached {self._spec.objective.until}, so there is nothing to confirm")
         return self._queue.popleft() if self._queue else None
 
     def close_search(self) -> None:
@@ -114,14 +115,15 @@ class Agenda:
         """Let a trial wait until the rule chooses it."""
         self._paused[proposal.number] = proposal
 
-    def ended(self, number: int, ending: Ending) -> None:
-        """Note how a trial ended."""
-        if ending.cut_short:
-            self._cut_short.add(number)
+    def ended(self, number: int, ending: Ending, *, arrived: bool) -> None:
+        """Record how a trial ended, and whether any of its runs reached the event."""
+        self._arrived = self._arrived or arrived
+        if ending.cut_short or ending.kind == "failed":
+            self._without_time.add(number)
 
     def _open_confirmations(self, top: int, replicates: int) -> None:
         """Open the best of the search and the baselines, to train the fresh seeds that they lack."""
-        values = {number: value for number, value in self._study.values().items() if number not in self._cut_short}
+        values = {number: value for number, value in self._study.values().items() if number not in self._without_time}
         opened = {proposal.number: proposal for proposal in self._study.opened()}
         begun = {each.name for each in opened.values() if each.phase == "confirm"}
         waiting = {each.name for each in self._study.unfinished() if each.phase == "confirm"}

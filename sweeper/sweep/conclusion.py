@@ -37,26 +37,23 @@ def conclude(board: Scoreboard, folder: SweepFolder, spec: SweepSpec, console: C
     Raises:
         SweepFailed: every trial failed, or devices did.
     """
-    from sweeper.report import leaderboard  # noqa: PLC0415  # scipy takes a second to import, and the start needs none
+    from sweeper.report import leaderboard, leaderboard_table  # noqa: PLC0415  # scipy takes a second to import, and the start needs none
 
     if board.broken:
         raise SweepFailed(f"{board.broken}; the same command continues the sweep on a device that works")
     tally = board.tally
     if tally.first_failure is not None and tally.failed == tally.trials and not board.earlier:
         first = tally.first_failure
-        console.print(first.summary.ending.detail, markup=False, highlight=False)
+        console.print(first.ending.detail, markup=False, highlight=False)
         raise SweepFailed(
-            f"every trial failed; above is the traceback of trial {first.proposal.number}, "
+            f"every trial failed; above is the traceback of trial {first.number}, "
             f"{folder.table('trials')} has the others"
         )
     leaders = leaderboard.leaderboard(folder, spec, _TOP)
-    console.print(leaderboard.render(leaders, console))
-    if tally.failed:
-        lines.say(
-            console,
-            f"{plural(tally.failed, 'trial')} failed; to see why: "
-            f"sweeper query {folder.root} \"select trial, why, detail from trials where state = 'failed'\"",
-        )
+    console.print(leaderboard_table.render(leaders, console))
+    failed = [each.number for each in board.totals.over if each.failed]
+    if failed:
+        lines.say(console, f"{plural(len(failed), 'trial')} failed; to see why: sweeper show {folder.root}:{failed[0]}")
     if board.exhausted:
         console.print("the search ended early: every configuration of the space has been run")
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from sweeper.config.model import SweepSpec
 from sweeper.results.summary import TrialSummary
+from sweeper.results.totals import of_row
 from sweeper.runners.protocol import WAIT, Wait
 from sweeper.search.study import Proposal, Study
 from sweeper.stats.events import BOUNDED, FINISHED, Ending
@@ -100,10 +101,10 @@ class SweepDirector:
             ending = self._end_stage(live)
             if ending == FINISHED:
                 return
-        summary = self._recorder.record(live, ending, self._rule)
+        summary, row = self._recorder.record(live, ending, self._rule)
         self._close(live, summary)
         del self.board.live[number]
-        self.board.add(live.proposal, summary)
+        self.board.add(of_row(row))
         self._stop_when_hopeless()
 
     def requeue(self, number: int, why: str) -> None:
@@ -200,7 +201,7 @@ class SweepDirector:
     def _close(self, live: LiveTrial, summary: TrialSummary) -> None:
         """Report a trial that is durable to the study, the rule and the agenda."""
         number, ending = live.number, summary.ending
-        self._agenda.ended(number, ending)
+        self._agenda.ended(number, ending, arrived=summary.count("reached") > 0)
         if not ending.final:
             self._restarts.save_for_restart(live, *((ending.why,) if ending.kind == "failed" else ()))
             self._rule.restarted(number)

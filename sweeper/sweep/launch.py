@@ -3,10 +3,10 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 
@@ -14,12 +14,13 @@ from sweeper.config.loading import Loaded, load
 from sweeper.config.model import SweepSpec
 from sweeper.config.reader import Document
 from sweeper.config.saved import REFERENCES
-from sweeper.errors import Interrupted
+from sweeper.errors import Interrupted, UserError
 from sweeper.folder.address import address_of, in_store, working_folder
 from sweeper.folder.find import find_sweep
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.mirror import mirrored
 from sweeper.monitor.heartbeat import EVERY, Pulse
+from sweeper.monitor.tables import trials_of
 from sweeper.report import lines
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.schema import tables
@@ -85,7 +86,11 @@ def _launch(
             continuation.locked(folder),
             mirrored(address, folder, say, notice=broadcast.notice, stop=broadcast.stop) as mirror,
         ):
-            changed = _accepted_changes(folder, loaded, file, options.resume, say)
+            if isinstance(space, Path) and not any(each.startswith("name=") for each in overrides or ()):
+                continuation.refuse_record(folder, space)
+            changed = _accepted_changes(folder, loaded, file, options.accept_changes, say)
+            with suppress(UserError):  # what is damaged is reported when it is needed
+                board.load(trials_of(folder, spec))
             every = EVERY if mirror is None else EVERY + mirror.lag
             look = partial(current_progress, board, broadcast, spec, runner)
             with (
@@ -145,15 +150,15 @@ def _parts(root: Path) -> tuple[str, str, str]:
 
 
 def _accepted_changes(
-    folder: SweepFolder, loaded: Loaded, space: Path, resume: Literal["anyway"] | None, say: Callable[[str], object]
+    folder: SweepFolder, loaded: Loaded, space: Path, accept: bool, say: Callable[[str], object]
 ) -> list[str]:
     """The changes since the last launch. Raises UserError unless the user has accepted them."""
     changed = continuation.changes(folder, loaded)
-    if resume is None:
+    if not accept:
         continuation.refuse(changed, folder, space)
-    note = continuation.note(folder)
-    if note:
-        say(note)
+    for note in (continuation.note(folder), continuation.renamed(folder)):
+        if note:
+            say(note)
     for each in changed:
         say(f"continuing although {each}")
     return changed

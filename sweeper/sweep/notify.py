@@ -169,8 +169,8 @@ def _how(error: BaseException | None, stopping: str) -> str:
 
 def _message(event: str, what: str, name: str, address: str, board: Scoreboard) -> dict[str, Any]:
     """A message as plain data; `text` says all of it in a sentence."""
-    tally, best = board.tally, board.tally.best
-    found = f"; the best of them is trial {best.proposal.number}, mean {best.summary.overall.mean:,.0f}" if best else ""
+    tally, best = board.tally, board.totals.best
+    found = f"; the best of the sweep is trial {best.number}, mean {best.mean:,.0f}" if best else ""
     return {
         "text": f"{name}: {what}; {plural(tally.trials, 'trial')} in this launch{found}; results in {address}",
         "event": event,
@@ -178,7 +178,7 @@ def _message(event: str, what: str, name: str, address: str, board: Scoreboard) 
         "what": what,
         "trials": tally.trials,
         "failed": tally.failed,
-        "best": None if best is None else best.proposal.number,
+        "best": None if best is None else best.number,
         "results": address,
         "host": platform.node(),
     }

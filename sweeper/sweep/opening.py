@@ -1,16 +1,18 @@
 """A launch's director, put together from what earlier launches left in the folder and in the study."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 
 from sweeper.config.loading import Loaded
 from sweeper.environment import provenance
 from sweeper.folder.layout import SweepFolder
+from sweeper.monitor.tables import trials_of
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.decisions import Decisions
 from sweeper.results.models import Models
 from sweeper.results.readback import TrialOutcome, curves, searched_seconds, trial_outcomes
+from sweeper.results.totals import EndedTrial
 from sweeper.results.writer import Writer
 from sweeper.search.study import Study
 from sweeper.stats.events import BOUNDED, FINISHED
@@ -61,6 +63,7 @@ def director_of(
         board=board,
         broadcast=broadcast,
         track=track,
+        ended=trials_of(folder, loaded.spec),
         searched_before=0.0 if loaded.spec.budget.hours is None else _searched_before(folder),
     )
 
@@ -78,6 +81,7 @@ def open_director(
     board: Scoreboard,
     broadcast: Broadcast,
     track: Callable[[FinishedTrial], object],
+    ended: Iterable[EndedTrial] = (),
     searched_before: float = 0.0,
 ) -> SweepDirector:
     """The director of a launch, which continues what earlier launches left.
@@ -94,6 +98,7 @@ def open_director(
         board: is kept up to date.
         broadcast: for notices and requests to stop.
         track: is called with every trial that is over for good, once it is durable.
+        ended: every trial in the tables.
         searched_before: seconds of the time budget that earlier launches used.
     """
     spec, space = loaded.spec, loaded.space
@@ -107,7 +112,8 @@ def open_director(
     finished = {n: trial.value for n, trial in outcomes.items() if trial.state == FINISHED.kind and n in values}
     rule = rule_of(spec, study, known, curves, decisions)
     agenda = Agenda(spec, space, study=study, rule=rule, outcomes=outcomes, notice=broadcast.notice)
-    board.begin(agenda.earlier, agenda.earlier_confirmed, searched_before)
+    board.load(ended)
+    board.begin(searched_before)
     director = SweepDirector(
         spec,
         study=study,

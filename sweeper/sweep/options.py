@@ -17,7 +17,7 @@ class LaunchOptions:
         where: `ray` runs many trials at once, `here` one after the other in this process.
         address: of a running Ray cluster; None starts Ray on this machine.
         insecure: whether to accept a cluster that takes commands from anybody who can reach it.
-        resume: `anyway` continues a sweep although its question or the code has changed.
+        accept_changes: whether to continue a sweep although its question or the code has changed.
         console: where progress and the leaderboard go; None is standard output.
         train: the training function; None is ours.
         signals: those that end the launch; None gives them their usual grace.
@@ -26,7 +26,7 @@ class LaunchOptions:
     where: Literal["ray", "here"] = "ray"
     address: str | None = None
     insecure: bool = False
-    resume: Literal["anyway"] | None = None
+    accept_changes: bool = False
     console: Console | None = None
     train: Train | None = None
     signals: Signals | None = None

@@ -1,17 +1,21 @@
 """The plan of a sweep before it starts: `sweeper check`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from sweeper.config.loading import Loaded
-from sweeper.config.model import SweepSpec
+from sweeper.config.model import Confirm, SweepSpec
 from sweeper.environment.machine import Machine
+from sweeper.errors import plural
 from sweeper.folder.address import address_of, in_store, working_folder
 from sweeper.folder.layout import SweepFolder
 from sweeper.space.parameters import Choice, Float, Int
+from sweeper.stats.forecast import Span, about
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Plan:
         at_once: trials that fit on it together; at most, where the share of a GPU is measured at launch.
         runs_a_trial: operations x replicates.
         most_steps: updates of single models, if no run ended before its horizon; None without a limit on trials.
+        trials: of the search and the baselines; None without a limit on trials.
     """
 
     loaded: Loaded
@@ -35,12 +40,31 @@ class Plan:
     at_once: int
     runs_a_trial: int
     most_steps: int | None
+    trials: int | None
 
 
-def plan(loaded: Loaded, machine: Machine) -> Plan:
-    """Work out a plan."""
+UNKNOWN = "not known: no sweep like it in the results; --measure tries some configurations"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long a launch will take.
+
+    Attributes:
+        span: seconds; None where nothing limits the launch, or nothing is known.
+        words: where the figure comes from, or how to get one.
+        price: of this machine, an hour; None for none given.
+    """
+
+    span: Span | None
+    words: str
+    price: float | None = None
+
+
+def plan(loaded: Loaded, machine: Machine, *, here: bool = False) -> Plan:
+    """Work out a plan; `here`: one trial at a time, as `launch --here` trains them."""
     spec = loaded.spec
-    at_once = int(machine.cores / spec.resources.cpu)
+    at_once = 1 if here else int(machine.cores / spec.resources.cpu)
     share = spec.resources.gpu
     if share and share != "auto":
         fits = machine.gpus * int(1 / share + 1e-6) if share <= 1 else machine.gpus // int(share)
@@ -52,10 +76,30 @@ def plan(loaded: Loaded, machine: Machine) -> Plan:
     if trials is not None:
         most = (trials * runs + confirmed * len(spec.task.operations)) * spec.objective.horizon
     address = address_of(spec.results, spec.name)
-    return Plan(loaded, address, SweepFolder(working_folder(address)), machine, at_once, runs, most)
+    return Plan(loaded, address, SweepFolder(working_folder(address)), machine, at_once, runs, most, trials)
 
 
-def render(plan: Plan) -> RenderableType:
+def estimated(
+    plan: Plan, space: Path, overrides: list[str] | None, *, here: bool, measure: bool, price: float | None
+) -> Estimate:
+    """The forecast of a launch.
+
+    Args:
+        plan: its plan.
+        space, overrides: as for `launch`.
+        here: whether it trains in one process.
+        measure: whether to try configurations for some seconds.
+        price: of this machine, an hour.
+    """
+    root = plan.folder.root.parent
+    if measure or any(root.glob("*/" + plan.folder.space.name)):
+        from sweeper.sweep.estimate import estimate  # noqa: PLC0415  # reading tables imports pyarrow; most checks need none
+
+        return estimate(plan, space, overrides, here=here, measure=measure, price=price)
+    return Estimate(None, UNKNOWN)
+
+
+def render(plan: Plan, estimate: Estimate | None = None) -> RenderableType:
     """The plan for people."""
     spec, machine = plan.loaded.spec, plan.machine
     facts = Table.grid(padding=(0, 2))
@@ -67,11 +111,13 @@ def render(plan: Plan) -> RenderableType:
     _fact(facts, "objective", f"fewest {objective.minimize} until {objective.until}, up to {objective.horizon:,} steps")
     _fact(facts, "trials", _trials(plan))
     if spec.confirm:
-        again = f"the {spec.confirm.top} best and the baselines again, {spec.confirm.replicates} fresh seeds each"
-        _fact(facts, "confirm", again)
+        _fact(facts, "confirm", _confirmations(spec, spec.confirm))
     if plan.most_steps:
         _fact(facts, "steps", f"at most {plan.most_steps:,} model updates")
     _fact(facts, "resources", _resources(plan))
+    if estimate is not None:
+        for name, words in _estimate(estimate):
+            _fact(facts, name, words)
     if spec.resources.gpu == "auto":
         here = f"{machine.gpus} GPU" if machine.gpus else "no GPU, so 0"
         _fact(facts, "gpu", f"auto: measured at launch; this machine has {here}")
@@ -104,10 +150,19 @@ def _trials(plan: Plan) -> str:
     spec = plan.loaded.spec
     limit = _most_trials(spec)
     count = "as many as fit" if limit is None else f"{limit}"
-    hours = f" in at most {spec.budget.hours:g} hours" if spec.budget.hours else ""
+    hours = f", in at most {spec.budget.hours:g} hours over all launches" if spec.budget.hours else ""
     baselines = len(spec.baselines)
-    listed = f", {'all' if baselines == limit else baselines} of them baselines" if baselines else ""
-    return f"{count}{listed}{hours}, {plan.runs_a_trial} runs each"
+    listed = ", one of them a baseline" if baselines == 1 else f", {baselines} of them baselines" if baselines else ""
+    if baselines and baselines == limit:
+        listed = ", a baseline" if baselines == 1 else ", all of them baselines"
+    return f"{count}{listed}{hours}; {plural(plan.runs_a_trial, 'run')} each"
+
+
+def _confirmations(spec: SweepSpec, confirm: Confirm) -> str:
+    best = "the best" if confirm.top == 1 else f"the {confirm.top} best"
+    baselines = " and the baseline" + "s" * (len(spec.baselines) > 1) if spec.baselines else ""
+    after = ", beyond those hours" if spec.budget.hours else ""
+    return f"{best}{baselines} again, {plural(confirm.replicates, 'fresh seed')} each{after}"
 
 
 def _resources(plan: Plan) -> str:
@@ -126,6 +181,17 @@ def _engine(spec: SweepSpec) -> str:
         return f"auto: if trials come to share a GPU, {where}"
     shared = f"on, for trials share a GPU: {where}"
     return f"auto: {shared if spec.resources.engines else 'off, for no trials share a GPU'}"
+
+
+def _estimate(estimate: Estimate) -> Iterator[tuple[str, str]]:
+    span = estimate.span
+    if span is None:
+        yield "time", estimate.words
+        return
+    yield "time", f"{about(span.likely, (span.low, span.high))}, {estimate.words}"
+    if estimate.price is not None:
+        low, likely, high = (f"{each * estimate.price / 3600:,.2f}" for each in (span.low, span.likely, span.high))
+        yield "cost", f"about {likely} ({low} to {high}) at {estimate.price:,.2f} an hour"
 
 
 def _dimensions(loaded: Loaded) -> RenderableType:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich import progress as bars
 from rich.console import Console, RenderableType
@@ -16,15 +17,14 @@ from rich.live import Live
 from sweeper.config.model import SweepSpec
 from sweeper.monitor import panel
 from sweeper.monitor.heartbeat import Progress, PromisingTrial, RunningTrial
-from sweeper.monitor.panel import duration
+from sweeper.monitor.panel import duration, result_line, role_of
+from sweeper.monitor.tables import of_tables
 from sweeper.report.lines import say
 from sweeper.results.decisions import predicted
 from sweeper.runners.protocol import Runner
-from sweeper.search.study import Proposal
-from sweeper.space import hyperparameters
-from sweeper.stats.events import CUT_SHORT
 from sweeper.sweep.broadcast import Broadcast
-from sweeper.sweep.scoreboard import Finished, Scoreboard
+from sweeper.sweep.forecast import left
+from sweeper.sweep.scoreboard import Scoreboard
 
 _EVERY = 0.5
 _PROMISING = 3
@@ -80,36 +80,38 @@ def show_preparation(name: str, console: Console) -> Iterator[Callable[[int, int
 
 def current_progress(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, runner: Runner) -> Progress:
     """The progress of the sweep. Safe to call from another thread."""
+    now = Progress(
+        spec.name,
+        metric=spec.objective.event.metric,
+        horizon=spec.objective.horizon,
+        notice=broadcast.notices[-1] if broadcast.notices else "",
+        stopping=broadcast.stopping,
+        limit=_limit(board),
+        **of_tables(board.totals, spec),
+    )
     if not board.begun:
-        return Progress(spec.name, stopping=broadcast.stopping)
-    tally, elapsed = board.tally, board.elapsed()
+        return now
+    elapsed, remaining = board.elapsed(), left(board, spec, runner.slots)
     training = [
         RunningTrial(
             each.proposal.number,
             each.proposal.phase,
-            _role(each.proposal) if each.proposal.name else "",
+            role_of(each.proposal.phase, each.proposal.name) if each.proposal.name else "",
             each.step,
             None if math.isnan(each.metric) else each.metric,
         )
         for each in board.running()
     ]
-    return Progress(
-        spec.name,
-        metric=spec.objective.event.metric,
-        horizon=spec.objective.horizon,
+    return replace(
+        now,
         elapsed=elapsed,
-        remaining=seconds_left(board, spec, runner),
-        finished=board.earlier - board.earlier_confirmed + tally.searched,
-        budget=spec.budget.trials,
-        confirmed=board.earlier_confirmed + tally.trials - tally.searched,
-        runs=dict(tally.runs),
+        remaining=None if remaining is None else remaining.likely,
+        least=None if remaining is None else remaining.low,
+        most=None if remaining is None else remaining.high,
         rate=board.steps_trained / max(elapsed, 1e-9),
-        best="" if tally.best is None else result_line(tally.best, spec),
         running=tuple(training),
         paused=len(board.paused),
         promising=_promising(board, spec),
-        notice=broadcast.notices[-1] if broadcast.notices else "",
-        stopping=broadcast.stopping,
     )
 
 
@@ -121,44 +123,10 @@ def _promising(board: Scoreboard, spec: SweepSpec) -> tuple[PromisingTrial, ...]
     return tuple(PromisingTrial(each.trial, each.step, str(word)) for each, word in words)
 
 
-def seconds_left(board: Scoreboard, spec: SweepSpec, runner: Runner) -> float | None:
-    """An estimate from the finished trials; None before the first one, and without a budget."""
-    limits = []
-    tally = board.tally
-    if spec.budget.trials is not None and tally.searched:
-        remaining = max(spec.budget.trials - board.earlier + board.earlier_confirmed - tally.searched, 0)
-        limits.append(tally.seconds / tally.searched * remaining / max(runner.slots, 1))
-    if spec.budget.hours is not None:
-        limits.append(max(spec.budget.hours * 3600 - board.searched(), 0.0))
-    return min(limits) if limits else None
-
-
-def result_line(finished: Finished, spec: SweepSpec) -> str:
-    """One finished trial in a line."""
-    summary, proposal = finished.summary, finished.proposal
-    label = f"trial {proposal.number}"
-    label += f" ({_role(finished.proposal)})" if proposal.name else ""
-    reached, runs = summary.count("reached"), len(summary.runs)
-    bound = "" if reached == runs else "≤ " if summary.ending.kind in CUT_SHORT else "≥ "
-    mean = f"{bound}{summary.overall.mean:,.0f} {spec.objective.minimize}"
-    others = [f"{summary.count(kind)} {kind}" for kind in ("censored", "diverged", "failed") if summary.count(kind)]
-    state = "" if summary.ending.kind == "finished" else f" [{summary.ending.kind}]"
-    detail = ", ".join([f"reached {reached}/{runs}", f"mean {mean}", *others])
-    return f"{label}: {detail}{state}  {configuration(finished, spec)}"
-
-
-def _role(proposal: Proposal) -> str:
-    """The purpose of a trial that has a name."""
-    return f"{proposal.name} again" if proposal.phase == "search" else f"{proposal.phase} {proposal.name}"
-
-
-def configuration(finished: Finished, spec: SweepSpec) -> str:
-    """The searched hyperparameters of a trial that have an effect."""
-    flat = hyperparameters.described(finished.proposal.settings, spec.task.hyperparameters)
-    shown = {key: flat[key] for key in spec.search if flat[key] is not None}
-    return " ".join(
-        f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items()
-    )
+def _limit(board: Scoreboard) -> str:
+    if board.out_of_time:
+        return "the time budget is used up"
+    return "every configuration of the space has been run" if board.exhausted else ""
 
 
 class _Lines:
@@ -177,13 +145,13 @@ class _Lines:
 
     def _print_news(self) -> None:
         board, broadcast = self._board, self._broadcast
-        ended, finished, notices = board.tally.trials, list(board.finished), list(broadcast.notices)
+        ended, finished, notices = board.tally.trials, list(board.ended), list(broadcast.notices)
         for notice in notices[broadcast.shown :]:
             self._print(f"[{duration(board.elapsed())}] {notice}")
         broadcast.shown = len(notices)
         for each in finished[len(finished) - min(ended - self._printed, len(finished)) :]:
-            left = duration(seconds_left(board, self._spec, self._runner))
-            self._print(f"[{duration(board.elapsed())}, {left} left] {result_line(each, self._spec)}")
+            now = panel.stamp(current_progress(board, broadcast, self._spec, self._runner))
+            self._print(f"{now} {result_line(each, self._spec.objective.minimize, self._spec.search)}")
         self._printed = ended
         if board.elapsed() - self._quiet_since > 60:
             steps = ", ".join(f"trial {each.proposal.number} at step {each.step:,}" for each in board.running())

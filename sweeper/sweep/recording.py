@@ -41,13 +41,16 @@ class Recorder:
         """Move finished trials from their shards to the parts, now and then."""
         self._writer.fold_when_due()
 
-    def record(self, live: LiveTrial, ending: Ending, rule: StoppingRule) -> TrialSummary:
+    def record(self, live: LiveTrial, ending: Ending, rule: StoppingRule) -> tuple[TrialSummary, TrialRow]:
         """Make a trial durable; if it is over for good, trackers receive it.
 
         Args:
             live: the trial.
             ending: how it ended.
             rule: gives the value that is reported to the sampler.
+
+        Returns:
+            What its runs came to, and its row.
         """
         columns, trained, proposal = live.columns, live.whole, live.proposal
         if ending.kind == "failed":  # its later replicates count as failed too: the value is one of all of them
@@ -79,7 +82,7 @@ class Recorder:
         self._keeper.recorded()
         if ending.final:
             self._track(_tracked(proposal, summary, row, columns, known))
-        return summary
+        return summary, row
 
 
 def _tracked(

@@ -2,9 +2,11 @@
 
 import fcntl
 import json
+import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -87,6 +89,34 @@ def note(folder: SweepFolder) -> str:
     )
 
 
+def refuse_record(folder: SweepFolder, space: Path) -> None:
+    """Raise UserError if a new sweep is to begin from the file that another sweep's folder keeps."""
+    other = SweepFolder(Path(os.path.abspath(space)).parent)
+    is_record = other.provenance.exists() and os.path.abspath(space) == str(other.space)
+    if is_record and not folder.space.exists():
+        raise UserError(
+            f"{space}: the record of a sweep, which {folder.root} does not hold; sweeper resume {other.root} continues "
+            "that sweep where it is now; --set name=... begins another one with the same question"
+        )
+
+
+def renamed(folder: SweepFolder) -> str:
+    """A word about sweeps beside this new one that had its name; empty for none."""
+    name = re.compile(rf"""^name: *["']?{re.escape(folder.root.name)}["']? *$""", re.MULTILINE)
+    beside = [] if folder.space.exists() else sorted(folder.root.parent.glob("*/" + folder.space.name))
+    found = []
+    for space in beside:
+        with suppress(OSError, UnicodeError):
+            if name.search(space.read_text(encoding="utf-8")):
+                found.append(space.parent)
+    if not found:
+        return ""
+    return (
+        f"{folder.root} is new; {found[0]} holds a sweep that was called {folder.root.name}: sweeper resume {found[0]} "
+        "continues that one"
+    )
+
+
 def _recorded_code(launches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The hashes of code that the last launch recorded."""
     found = launches[-1].get("code") if launches else None
@@ -98,8 +128,8 @@ def refuse(changed: list[str], folder: SweepFolder, space: Path) -> None:
     if changed:
         raise UserError(
             "\n".join([f"{space}: this is not what {folder.root} began with:", *(f"  {each}" for each in changed)])
-            + "\nundo that, give this sweep another name (--set name=...), or continue with --resume anyway: "
-            "finished trials stay as they are"
+            + "\nundo that, give this sweep another name (--set name=...), or continue all the same with "
+            "--accept-changes: finished trials stay as they are"
         )
 
 

@@ -4,24 +4,17 @@ The director writes it; the progress display and the heartbeat read it from thre
 """
 
 import time
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from sweeper.results.decisions import PausedTrial
-from sweeper.results.summary import TrialSummary
+from sweeper.results.totals import EndedTrial, Totals
 from sweeper.search.study import Proposal
 from sweeper.sweep.live import LiveTrial
 
 _REMEMBERED = 1000
 """The last trials that ended, to be shown; older ones are in the tables alone."""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A trial that ended during this launch."""
-
-    proposal: Proposal
-    summary: TrialSummary
 
 
 @dataclass
@@ -30,36 +23,22 @@ class Tally:
 
     Attributes:
         trials: how many ended.
-        searched, seconds: how many of them were no confirmations, and the time spent on those.
-        runs: outcome -> runs.
         failed, stopped: trials that ended so.
-        best: the best of the baselines and the search.
         first_failure: the first trial that failed.
     """
 
     trials: int = 0
-    searched: int = 0
-    seconds: float = 0.0
-    runs: Counter[str] = field(default_factory=Counter)
     failed: int = 0
     stopped: int = 0
-    best: Finished | None = None
-    first_failure: Finished | None = None
+    first_failure: EndedTrial | None = None
 
-    def add(self, ended: Finished) -> None:
-        """Count one more."""
-        summary = ended.summary
+    def add(self, ended: EndedTrial) -> None:
+        """Take in one more."""
         self.trials += 1
-        self.runs.update(run.row.outcome for run in summary.runs)
-        self.stopped += summary.ending.kind == "stopped"
-        if summary.ending.kind == "failed":
+        self.stopped += ended.ending.kind == "stopped"
+        if ended.failed:
             self.failed += 1
             self.first_failure = self.first_failure or ended
-        if ended.proposal.phase != "confirm":
-            self.searched += 1
-            self.seconds += summary.seconds
-            if self.best is None or summary.value < self.best.summary.value:
-                self.best = ended
 
 
 @dataclass(frozen=True)
@@ -77,10 +56,11 @@ class Scoreboard:
     Attributes:
         live: the trials in training, by number.
         paused: the trials that wait, by number.
-        finished: the last trials that ended.
-        tally: totals over all of them.
+        ended: the last trials that ended during this launch.
+        tally: what all of them add up to.
+        totals: what the trials of all launches come to.
         steps_trained: model updates of this launch.
-        earlier, earlier_confirmed: trials that earlier launches finished, and how many of them were confirmations.
+        earlier: trials that earlier launches finished.
         begun: whether training has begun.
         exhausted: whether the search ended because no configuration was left.
         out_of_time: whether it ended because the time budget is used up.
@@ -90,18 +70,22 @@ class Scoreboard:
     def __init__(self) -> None:
         self.live: dict[int, LiveTrial] = {}
         self.paused: dict[int, PausedTrial] = {}
-        self.finished: deque[Finished] = deque(maxlen=_REMEMBERED)
-        self.tally = Tally()
-        self.steps_trained = 0
-        self.earlier = self.earlier_confirmed = 0
+        self.ended: deque[EndedTrial] = deque(maxlen=_REMEMBERED)
+        self.tally, self.totals = Tally(), Totals()
+        self.steps_trained = self.earlier = 0
         self.begun = self.exhausted = self.out_of_time = False
         self._searched_before = 0.0
         self.broken = ""
         self._began = time.monotonic()
 
-    def begin(self, earlier: int, earlier_confirmed: int, searched_before: float = 0.0) -> None:
+    def load(self, trials: Iterable[EndedTrial]) -> None:
+        """Take in what earlier launches left."""
+        self.totals = Totals(trials)
+        self.earlier = len(self.totals.over)
+
+    def begin(self, searched_before: float = 0.0) -> None:
         """Training begins: the clock of the launch starts."""
-        self.earlier, self.earlier_confirmed, self._searched_before = earlier, earlier_confirmed, searched_before
+        self._searched_before = searched_before
         self._began, self.begun = time.monotonic(), True
 
     def elapsed(self) -> float:
@@ -112,11 +96,11 @@ class Scoreboard:
         """Seconds of the time budget that all launches have used."""
         return self._searched_before + self.elapsed()
 
-    def add(self, proposal: Proposal, summary: TrialSummary) -> None:
+    def add(self, trial: EndedTrial) -> None:
         """Count a trial that ended."""
-        ended = Finished(proposal, summary)
-        self.tally.add(ended)
-        self.finished.append(ended)
+        self.tally.add(trial)
+        self.totals.add(trial)
+        self.ended.append(trial)
 
     def running(self) -> list[Running]:
         """Trials in training, by number."""

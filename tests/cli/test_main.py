@@ -81,10 +81,11 @@ PLAN = """\
 sweep      quickstart
 task       x_plus_y mod 31, 70% of the pairs train
 objective  fewest steps until val_accuracy > 0.99, up to 1,500 steps
-trials     24, 1 of them baselines, 3 runs each
-confirm    the 2 best and the baselines again, 8 fresh seeds each
+trials     24, one of them a baseline; 3 runs each
+confirm    the 2 best and the baseline again, 8 fresh seeds each
 steps      at most 144,000 model updates
 resources  1 CPU a trial; this machine has 8 CPU, 2 GPU, 32 GiB: 8 at once
+time       not known: no sweep like it in the results; --measure tries some configurations
 results    results/quickstart
 
 6 dimensions
@@ -107,7 +108,7 @@ def test_the_plan_trains_every_baseline_whatever_the_budget(command: Command) ->
     baselines = "baselines={a: {heads: 1}, b: {heads: 2}, c: {heads: 4}}"
     changes = ("--set", baselines, "--set", "budget.trials=1", "--set", "confirm=null")
     plan = command("check", str(QUICKSTART), *changes)[1]
-    assert "trials     3, all of them baselines, 3 runs each\n" in plan
+    assert "trials     3, all of them baselines; 3 runs each\n" in plan
     assert "at most 13,500 model updates\n" in plan
 
 
@@ -115,8 +116,8 @@ def test_check_prints_the_plan_with_values_replaced(command: Command) -> None:
     changes = ("resources.gpu=0.25", "confirm={top: 2, replicates: 5}", "budget.hours=1.5", "name=mine")
     expected = (
         PLAN.replace("quickstart", "mine")
-        .replace("baselines, 3", "baselines in at most 1.5 hours, 3")
-        .replace("8 fresh", "5 fresh")
+        .replace("baseline; 3", "baseline, in at most 1.5 hours over all launches; 3")
+        .replace("8 fresh seeds each", "5 fresh seeds each, beyond those hours")
         .replace("144,000", "130,500")
         .replace("1 CPU a", "1 CPU and 0.25 GPU a")
     )
@@ -191,9 +192,10 @@ def test_check_prints_square_brackets_as_they_are_written(folder: Path, command:
         "sweep      small\n"
         "task       x_plus_y mod 97, 50% of the pairs train\n"
         "objective  fewest steps until val_accuracy > 0.99, up to 100 steps\n"
-        "trials     4, 3 runs each\n"
+        "trials     4; 3 runs each\n"
         "steps      at most 1,200 model updates\n"
         "resources  1 CPU a trial; this machine has 8 CPU, 2 GPU, 32 GiB: 8 at once\n"
+        "time       not known: no sweep like it in the results; --measure tries some configurations\n"
         "results    [/bold]/small\n"
         "\n"
         "2 dimensions\n"
@@ -314,7 +316,7 @@ def test_replay_of_a_sweep_without_whole_curves_is_a_mistake_of_the_user(folder:
         (("frobnicate",), "Error: No such command 'frobnicate'."),
         (("--frobnicate",), "Error: No such option: --frobnicate"),
         (("check",), "Error: Missing argument 'space'."),
-        (("check", "space.yaml", "--frobnicate"), "Error: No such option: --frobnicate"),
+        (("doctor", "--frobnicate"), "Error: No such option: --frobnicate"),
         (("check", "space.yaml", "--set"), "Error: Option '--set' requires an argument."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from sweeper.config.loading import Loaded, load
 from sweeper.folder.layout import SweepFolder, write_text
+from sweeper.monitor.tables import trials_of
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.decisions import Decisions
 from sweeper.results.models import Models
@@ -85,6 +86,7 @@ class Sweep:
             board=Scoreboard(),
             broadcast=Broadcast(),
             track=lambda trial: None,
+            ended=trials_of(self.folder, loaded.spec),
             searched_before=searched_seconds(self.folder, []),
         )
 

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from sweeper.config.loading import load
-from sweeper.report.leaderboard import Leaderboard, leaderboard, render
+from sweeper.report.leaderboard import Leaderboard, leaderboard
+from sweeper.report.leaderboard_table import render
 from sweeper.stats.events import CLOCKS, Clock
 from sweeper.sweep.director import CONFIRMATION_REPLICATES
 from sweeper.trial import Assignment, Chunk
@@ -74,22 +75,22 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
              trial     reached  mean steps   ±  median  vs baseline  depth  weight_decay  batch_min
-    1            2         2/2          30  10      20         0.30      1         0.125          -
-    2            3         2/2          30  10      20         0.30      1        0.0333          -
-    3    1 shallow         2/2          50  10      40         0.50      2           0.5          -
-    4            6         2/2          70  10      60         0.70      3         0.125          -
-    5            7         2/2          70  10      60         0.70      3        0.0333          -
-    6            8         2/2          90  10      80         0.90      4         0.125          -
-    7  0 published         0/2       ≥ 100   0   > 100         1.00      6           0.5          -
-    8            5         0/2       ≥ 100   0   > 100         1.00      2        0.0333          -
+    1            2         2/2          30  10      20       ≤ 0.30      1         0.125          -
+    2            3         2/2          30  10      20       ≤ 0.30      1        0.0333          -
+    3    1 shallow         2/2          50  10      40       ≤ 0.50      2           0.5          -
+    4            6         2/2          70  10      60       ≤ 0.70      3         0.125          -
+    5            7         2/2          70  10      60       ≤ 0.70      3        0.0333          -
+    6            8         2/2          90  10      80       ≤ 0.90      4         0.125          -
+       0 published         0/2       ≥ 100       > 100                   6           0.5          -
+                 5         0/2       ≥ 100       > 100                   2        0.0333          -
                  4  0/2 failed                                           2         0.125          -
 
     confirmed on fresh seeds
              trial            reached  mean steps   ±  median  vs baseline  depth  weight_decay  batch_min
-    1            2  2/2 (34 to 100 %)          50  10      40         0.50      1         0.125          -
-    2            3  2/2 (34 to 100 %)          50  10      40         0.50      1        0.0333          -
-    3    1 shallow  2/2 (34 to 100 %)          70  10      60         0.70      2           0.5          -
-    4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100         1.00      6           0.5          -
+    1            2  2/2 (34 to 100 %)          50  10      40       ≤ 0.50      1         0.125          -
+    2            3  2/2 (34 to 100 %)          50  10      40       ≤ 0.50      1        0.0333          -
+    3    1 shallow  2/2 (34 to 100 %)          70  10      60       ≤ 0.70      2           0.5          -
+       0 published    0/2 (0 to 66 %)       ≥ 100       > 100                   6           0.5          -
 
     trial 2 and shallow are not separated (trial 2 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00
       (Holm), 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
@@ -105,19 +106,19 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     assert printed(sweep, width=74, top=3) == text("""
     steps until val_accuracy > 0.99
            trial  reached  mean steps   ±  median  vs baseline
-    1          2      2/2          30  10      20         0.30
-    2          3      2/2          30  10      20         0.30
-    3  1 shallow      2/2          50  10      40         0.50
+    1          2      2/2          30  10      20       ≤ 0.30
+    2          3      2/2          30  10      20       ≤ 0.30
+    3  1 shallow      2/2          50  10      40       ≤ 0.50
     trial 2: depth=1 weight_decay=0.125
     trial 3: depth=1 weight_decay=0.0333
     trial 1: depth=2 weight_decay=0.5
 
     confirmed on fresh seeds
              trial            reached  mean steps   ±  median  vs baseline
-    1            2  2/2 (34 to 100 %)          50  10      40         0.50
-    2            3  2/2 (34 to 100 %)          50  10      40         0.50
-    3    1 shallow  2/2 (34 to 100 %)          70  10      60         0.70
-    4  0 published    0/2 (0 to 66 %)       ≥ 100   0   > 100         1.00
+    1            2  2/2 (34 to 100 %)          50  10      40       ≤ 0.50
+    2            3  2/2 (34 to 100 %)          50  10      40       ≤ 0.50
+    3    1 shallow  2/2 (34 to 100 %)          70  10      60       ≤ 0.70
+       0 published    0/2 (0 to 66 %)       ≥ 100       > 100
     trial 0: depth=6 weight_decay=0.5
 
     trial 2 and shallow are not separated (trial 2 takes 0.71 times as long,
@@ -147,11 +148,45 @@ def test_without_baselines_there_is_nothing_to_compare_with(sweep: Sweep) -> Non
     sweep.launch(learns(reach))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps   ±  median  vs baseline  depth  heads
-    1      0      2/2          30  10      20                   1      1
-    2      1      2/2          30  10      20                   1      2
+       trial  reached  mean steps   ±  median  depth  heads
+    1      0      2/2          30  10      20      1      1
+    2      1      2/2          30  10      20      1      2
     Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
+
+
+def test_a_parameter_that_does_not_vary_is_said_once_where_there_is_no_room_for_its_column(sweep: Sweep) -> None:
+    sweep.changes = {
+        "search": {"depth": {"choice": [1, 2]}, "weight_decay": {"choice": [0.5]}, "batch.max": {"choice": [64]}},
+        "budget": {"trials": 2},
+    }
+    sweep.launch(learns(reach))
+    wide, narrow, lines = (printed(sweep, width) for width in (78, 60, 40))
+    assert "depth  weight_decay  batch_max\n" in wide
+    assert narrow == text("""
+    steps until val_accuracy > 0.99
+       trial  reached  mean steps   ±  median  depth
+    1      0      2/2          30  10      20      1
+    2      1      2/2          50  10      40      2
+    all trials here: weight_decay=0.5 batch_max=64
+    Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
+    """).replace("confirm: {", "confirm:\n{")
+    assert "trial 1: depth=2\nall trials here:" in lines
+
+
+def test_a_confirmation_that_was_stopped_is_no_result(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 2}, "confirm": {"top": 1, "replicates": 3}}
+    director = sweep.open()
+
+    def train(assignment: Assignment) -> Iterator[Chunk]:
+        if assignment.number == 2:
+            director.broadcast.stop("Ctrl-C")
+        yield from learns(reach, evaluations=1)(assignment)
+
+    sweep.run(train, director)
+    board = board_of(sweep)
+    assert (board.confirmed, board.unfinished) == ([], 1)
+    assert "\n1 confirmation not finished yet; the same command continues the sweep.\n" in printed(sweep)
 
 
 @pytest.mark.slow
@@ -163,8 +198,8 @@ def test_a_single_replicate_has_no_error(sweep: Sweep) -> None:
     sweep.launch(learns(reach))
     assert printed(sweep) == text("""
     examples until val_accuracy > 0.99
-       trial  reached  mean examples  ±  median  vs baseline  depth  heads
-    1      0      1/1          1,280      1,280                   1      1
+       trial  reached  mean examples  ±  median  depth  heads
+    1      0      1/1          1,280      1,280      1      1
     Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
 
@@ -183,10 +218,10 @@ def test_capped_and_stopped_trials_say_so(sweep: Sweep) -> None:
     sweep.run(train, director)
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial      reached  mean steps   ±  median  vs baseline  depth
-    1      0          2/2          30  10      20                   1
-    2      1   0/2 capped       ≤ 100   0    > 40                   4
-    3      2  0/2 stopped       ≤ 100   0    > 10                   3
+       trial      reached  mean steps   ±  median  depth
+    1      0          2/2          30  10      20      1
+           1   0/2 capped                    > 40      4
+           2  0/2 stopped                    > 10      3
     Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
 
@@ -197,10 +232,10 @@ def test_trials_that_were_out_of_the_race_or_pruned_say_so(sweep: Sweep, tmp_pat
     sweep.launch(learns(reach, evaluations=2))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial   reached  mean steps   ±  median  vs baseline  depth
-    1      0       2/2          30  10      20                   1
-    2      2  1/1 lost          40          40                   2
-    3      1  0/1 lost       ≤ 100        > 40                   4
+       trial   reached  mean steps   ±  median  depth
+    1      0       2/2          30  10      20      1
+    2      2  1/1 lost          40          40      2
+           1  0/1 lost                    > 40      4
     Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
     pruned = Sweep(tmp_path / "asha", {"stop": "asha", "search": {"depth": {"choice": [1, 2]}}})
@@ -208,9 +243,9 @@ def test_trials_that_were_out_of_the_race_or_pruned_say_so(sweep: Sweep, tmp_pat
     pruned.launch(follows(lambda assignment, _: [0.5 / assignment.settings.depth]))
     assert printed(pruned) == text("""
     steps until val_accuracy > 0.99
-       trial     reached  mean steps  ±  median  vs baseline  depth
-    1      0         0/2       ≥ 100  0   > 100                   1
-    2      1  0/2 pruned       ≤ 100  0    > 10                   2
+      trial     reached  mean steps  ±  median  depth
+          0         0/2       ≥ 100      > 100      1
+          1  0/2 pruned                   > 10      2
     No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
     """)
 
@@ -224,14 +259,14 @@ def test_of_a_trial_that_was_taken_up_again_the_new_one_counts_and_is_no_baselin
     sweep.launch(learns(reach, evaluations=1))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps   ±  median  vs baseline  depth
-    1      0      2/2          30  10      20                   1
-    2      2      2/2          50  10      40                   2
+       trial  reached  mean steps   ±  median  depth
+    1      0      2/2          30  10      20      1
+    2      2      2/2          50  10      40      2
 
     confirmed on fresh seeds
-       trial            reached  mean steps   ±  median  vs baseline  depth
-    1      0  2/2 (34 to 100 %)          50  10      40                   1
-    2      2  2/2 (34 to 100 %)          70  10      60                   2
+       trial            reached  mean steps   ±  median  depth
+    1      0  2/2 (34 to 100 %)          50  10      40      1
+    2      2  2/2 (34 to 100 %)          70  10      60      2
 
     trial 0 and trial 2 are not separated (trial 0 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 0.50, 2
       replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
@@ -244,9 +279,9 @@ def test_nothing_reached(sweep: Sweep) -> None:
     sweep.launch(learns(lambda *_: None))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-             trial  reached  mean steps  ±  median  vs baseline  depth  heads
-    1  0 published      0/2       ≥ 100  0   > 100         1.00      6      8
-    2            1      0/2       ≥ 100  0   > 100         1.00      1      1
+            trial  reached  mean steps  ±  median  depth  heads
+      0 published      0/2       ≥ 100      > 100      6      8
+                1      0/2       ≥ 100      > 100      1      1
     No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
     """)
 
@@ -392,14 +427,14 @@ def test_finalists_that_are_as_good_as_each_other(sweep: Sweep) -> None:
     sweep.launch(learns(level))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps   ±  median  vs baseline  depth
-    1      0      2/2          50  10      40                   1
-    2      1      2/2          50  10      40                   2
+       trial  reached  mean steps   ±  median  depth
+    1      0      2/2          50  10      40      1
+    2      1      2/2          50  10      40      2
 
     confirmed on fresh seeds
-       trial            reached  mean steps    ±  median  vs baseline  depth
-    1      0  8/8 (68 to 100 %)          51  4.4      40                   1
-    2      1  8/8 (68 to 100 %)          51  3.5      50                   2
+       trial            reached  mean steps    ±  median  depth
+    1      0  8/8 (68 to 100 %)          51  4.4      40      1
+    2      1  8/8 (68 to 100 %)          51  3.5      50      2
 
     trial 0 and trial 1 are not separated (trial 0 takes 1.00 times as long, 95 % interval 0.71 to 1.42), p = 1.00, 8
       replicates.
@@ -413,18 +448,12 @@ def test_when_everything_diverged_nobody_is_faster(sweep: Sweep) -> None:
     assert board_of(sweep).verdicts == []
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-             trial  reached  mean steps  ±  median  vs baseline  depth
-    1  0 published      0/2       ≥ 100  0   > 100         1.00      4
-    2            1      0/2       ≥ 100  0   > 100         1.00      1
-    3            2      0/2       ≥ 100  0   > 100         1.00      2
-    4            3      0/2       ≥ 100  0   > 100         1.00      3
-
-    confirmed on fresh seeds
-             trial          reached  mean steps  ±  median  vs baseline  depth
-    1            1  0/8 (0 to 32 %)       ≥ 100  0   > 100         1.00      1
-    2            2  0/8 (0 to 32 %)       ≥ 100  0   > 100         1.00      2
-    3  0 published  0/8 (0 to 32 %)       ≥ 100  0   > 100         1.00      4
-    No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
+            trial  reached  mean steps  ±  median  depth
+      0 published      0/2       ≥ 100      > 100      4
+                1      0/2       ≥ 100      > 100      1
+                2      0/2       ≥ 100      > 100      2
+                3      0/2       ≥ 100      > 100      3
+    No run reached val_accuracy > 0.99: all of them diverged or failed.
     """)
 
 
@@ -453,28 +482,28 @@ def test_with_several_operations_there_is_no_median(sweep: Sweep) -> None:
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
              trial  reached  mean steps  ±  vs baseline  depth
-    1            1      4/4          40  0         0.40      1
-    2            2      2/4        ≥ 63  0         0.63      2
-    3  0 published      0/4       ≥ 100  0         1.00      6
+    1            1      4/4          40  0       ≤ 0.40      1
+    2            2      2/4        ≥ 63  0       ≤ 0.63      2
+       0 published      0/4       ≥ 100                      6
 
     confirmed on fresh seeds
              trial              reached  mean steps  ±  vs baseline  depth
-    1            1  12/12 (76 to 100 %)          40  0         0.40      1
-    2  0 published     0/12 (0 to 24 %)       ≥ 100  0         1.00      6
+    1            1  12/12 (76 to 100 %)          40  0       ≤ 0.40      1
+       0 published     0/12 (0 to 24 %)       ≥ 100                      6
 
     trial 1 is faster than published by 60 % (95 % interval 60 to 60 %), p = 0.031, 6 replicates.
     """)
     assert printed(sweep, clock="examples") == text("""
     examples until val_accuracy > 0.99
              trial  reached  mean examples  ±  vs baseline  depth
-    1            1      4/4          2,560  0         0.05      1
-    2            2      2/4       ≥ 11,449  0         0.22      2
-    3  0 published      0/4       ≥ 51,200  0         1.00      6
+    1            1      4/4          2,560  0       ≤ 0.05      1
+    2            2      2/4       ≥ 11,449  0       ≤ 0.22      2
+       0 published      0/4       ≥ 51,200                      6
 
     confirmed on fresh seeds
              trial              reached  mean examples  ±  vs baseline  depth
-    1            1  12/12 (76 to 100 %)          2,560  0         0.05      1
-    2  0 published     0/12 (0 to 24 %)       ≥ 51,200  0         1.00      6
+    1            1  12/12 (76 to 100 %)          2,560  0       ≤ 0.05      1
+       0 published     0/12 (0 to 24 %)       ≥ 51,200                      6
 
     trial 1 is faster than published by 95 % (95 % interval 95 to 95 %), p = 0.031, 6 replicates.
     """)
@@ -488,46 +517,46 @@ def test_the_same_trials_on_every_clock(sweep: Sweep) -> None:
     assert printed(sweep) == printed(sweep, clock="steps")
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial  reached  mean steps  ±  median  vs baseline  batch_max
-    1      2      2/2          30  0      30                     128
-    2      0      2/2          50  0      50                      64
-    3      1      2/2          90  0      90                      16
-    4      3      0/2       ≥ 100  0   > 100                      32
+       trial  reached  mean steps  ±  median  batch_max
+    1      2      2/2          30  0      30        128
+    2      0      2/2          50  0      50         64
+    3      1      2/2          90  0      90         16
+           3      0/2       ≥ 100      > 100         32
 
     confirmed on fresh seeds
-       trial            reached  mean steps  ±  median  vs baseline  batch_max
-    1      2  6/6 (61 to 100 %)          30  0      30                     128
-    2      0  6/6 (61 to 100 %)          50  0      50                      64
+       trial            reached  mean steps  ±  median  batch_max
+    1      2  6/6 (61 to 100 %)          30  0      30        128
+    2      0  6/6 (61 to 100 %)          50  0      50         64
 
     trial 2 is faster than trial 0 by 40 % (95 % interval 40 to 40 %), p = 0.031, 6 replicates.
     """)
     assert printed(sweep, clock="examples") == text("""
     examples until val_accuracy > 0.99
-       trial  reached  mean examples  ±   median  vs baseline  batch_max
-    1      1      2/2          1,440  0    1,440                      16
-    2      0      2/2          3,200  0    3,200                      64
-    3      2      2/2          3,840  0    3,840                     128
-    4      3      0/2       ≥ 12,800  0  > 3,200                      32
+       trial  reached  mean examples  ±   median  batch_max
+    1      1      2/2          1,440  0    1,440         16
+    2      0      2/2          3,200  0    3,200         64
+    3      2      2/2          3,840  0    3,840        128
+           3      0/2       ≥ 12,800     > 3,200         32
 
     confirmed on fresh seeds
-       trial            reached  mean examples  ±  median  vs baseline  batch_max
-    1      0  6/6 (61 to 100 %)          3,200  0   3,200                      64
-    2      2  6/6 (61 to 100 %)          3,840  0   3,840                     128
+       trial            reached  mean examples  ±  median  batch_max
+    1      0  6/6 (61 to 100 %)          3,200  0   3,200         64
+    2      2  6/6 (61 to 100 %)          3,840  0   3,840        128
 
     trial 2 is slower than trial 0 by 20 % (95 % interval 20 to 20 %), p = 0.031, 6 replicates.
     """)
     assert printed(sweep, clock="seconds") == text("""
     seconds until val_accuracy > 0.99
-       trial  reached  mean seconds  ±  median  vs baseline  batch_max
-    1      2      2/2           0.3  0     0.3                     128
-    2      0      2/2           0.5  0     0.5                      64
-    3      1      2/2           0.9  0     0.9                      16
-    4      3      0/2           ≥ 1  0     > 1                      32
+       trial  reached  mean seconds  ±  median  batch_max
+    1      2      2/2           0.3  0     0.3        128
+    2      0      2/2           0.5  0     0.5         64
+    3      1      2/2           0.9  0     0.9         16
+           3      0/2           ≥ 1        > 1         32
 
     confirmed on fresh seeds
-       trial            reached  mean seconds  ±  median  vs baseline  batch_max
-    1      2  6/6 (61 to 100 %)           0.3  0     0.3                     128
-    2      0  6/6 (61 to 100 %)           0.5  0     0.5                      64
+       trial            reached  mean seconds  ±  median  batch_max
+    1      2  6/6 (61 to 100 %)           0.3  0     0.3        128
+    2      0  6/6 (61 to 100 %)           0.5  0     0.5         64
 
     trial 2 is faster than trial 0 by 40 % (95 % interval 40 to 40 %), p = 0.031, 6 replicates.
     """)
@@ -544,17 +573,17 @@ def test_capped_trials_on_another_clock(sweep: Sweep) -> None:
     sweep.launch(learns(uneven, evaluations=1))
     assert printed(sweep) == text("""
     steps until val_accuracy > 0.99
-       trial     reached  mean steps   ±  median  vs baseline  depth
-    1      0         2/2          30  10      20                   1
-    2      2  1/2 capped        ≤ 55  45      10                   2
-    3      1  0/2 capped       ≤ 100   0    > 40                   4
+       trial     reached  mean steps   ±  median  depth
+    1      0         2/2          30  10      20      1
+    2      2  1/2 capped        ≤ 55  45      10      2
+           1  0/2 capped                    > 40      4
     Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
     assert printed(sweep, clock="examples") == text("""
     examples until val_accuracy > 0.99
-       trial     reached  mean examples       ±   median  vs baseline  depth
-    1      0         2/2          1,920     640    1,280                   1
-    2      2  1/2 capped       ≤ 25,920  25,280      640                   2
-    3      1  0/2 capped       ≤ 51,200       0  > 2,560                   4
+       trial     reached  mean examples       ±   median  depth
+    1      0         2/2          1,920     640    1,280      1
+    2      2  1/2 capped       ≤ 25,920  25,280      640      2
+           1  0/2 capped                         > 2,560      4
     Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)

@@ -42,7 +42,7 @@ def test_baselines_then_the_search_then_confirmations(sweep: Sweep) -> None:
         (10, "confirm", "1", 1, 2),
     ]
     assert sweep.numbers() == list(range(11))
-    assert [each.proposal.number for each in director.board.finished] == list(range(11))
+    assert [each.number for each in director.board.ended] == list(range(11))
     assert director.board.running() == []
     assert director.stopping == ""
 
@@ -117,9 +117,9 @@ def test_baselines_alone_are_a_sweep(sweep: Sweep) -> None:
 def test_a_larger_budget_continues_a_sweep_and_repeats_nothing(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}, "confirm": {"top": 1, "replicates": 2}}
     first = sweep.launch(learns(by_depth))
-    assert (first.board.earlier, len(first.board.finished)) == (0, 3)
+    assert (first.board.earlier, len(first.board.ended)) == (0, 3)
     again = sweep.launch(learns(by_depth))
-    assert (again.board.earlier, len(again.board.finished)) == (3, 0)
+    assert (again.board.earlier, len(again.board.ended)) == (3, 0)
     sweep.changes = {"budget": {"trials": 4}, "confirm": {"top": 2, "replicates": 2}}
     more = sweep.launch(learns(by_depth))
     assert more.board.earlier == 3
@@ -229,7 +229,7 @@ def test_several_at_once_wait_for_what_may_follow_or_start_again(sweep: Sweep, c
         assert (again.number, again.replicates) == (2, (CONFIRMATION_REPLICATES,))
         director.end(2, FINISHED)
     assert director.next_trial() is None
-    assert [each.proposal.number for each in director.board.finished] == [1, 0, 2][: 3 if confirm else 2]
+    assert [each.number for each in director.board.ended] == [1, 0, 2][: 3 if confirm else 2]
 
 
 DESCENT = [(80, 1), (100, 9), (60, 1), (100, 1), (40, 1), (70, 1), (20, 1), (50, 1), (90, 1), (50, 1)]
@@ -260,7 +260,7 @@ def test_a_larger_budget_takes_up_again_what_may_now_matter(sweep: Sweep) -> Non
     assert bounds == [90, 70, 50, 30]
     before = {row["trial"]: row for row in sweep.rows()}
     same = sweep.launch(descends)
-    assert (same.broadcast.notices, len(same.board.finished), len(sweep.trained)) == ([], 0, 8)
+    assert (same.broadcast.notices, len(same.board.ended), len(sweep.trained)) == ([], 0, 8)
 
     sweep.changes = descent(100)
     more = sweep.launch(descends)
@@ -287,7 +287,7 @@ def test_a_larger_budget_takes_up_again_what_may_now_matter(sweep: Sweep) -> Non
     for trials in (100, 8, 100):
         sweep.changes = descent(trials)
         again = sweep.launch(descends)
-        assert (again.broadcast.notices, len(again.board.finished)) == ([], 0)
+        assert (again.broadcast.notices, len(again.board.ended)) == ([], 0)
 
 
 @pytest.mark.slow

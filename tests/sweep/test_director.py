@@ -99,7 +99,7 @@ def test_what_was_written_but_not_told_is_told_without_training(sweep: Sweep, en
     assert sweep.study().values() == values
     assert sweep.study().unfinished() == []
     assert {name: sweep.rows(name) for name in TABLES} == rows
-    assert not director.board.finished
+    assert not director.board.ended
     assert director.board.earlier == 2
 
 

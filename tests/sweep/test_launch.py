@@ -234,7 +234,10 @@ def test_when_the_first_trials_all_fail_the_sweep_stops_and_shows_the_traceback_
     with pytest.raises(SweepFailed, match="every trial failed"):
         launch(small.write(tmp_path), options=LaunchOptions(where="here", console=console, train=always_failing))
     said = console.file.getvalue()  # type: ignore[attr-defined]
-    assert said.count("ZeroDivisionError: a mistake in the user's code") == 1
+    assert said.count("Traceback (most recent call last)") == 1
+    assert said.count(": failed: ZeroDivisionError: a mistake in the user's code") == 3, (
+        "the cause in each trial's line"
+    )
     trials = table(tmp_path, "trials")
     assert list(trials["state"]) == ["failed"] * 3
     assert list(trials["failed"]) == [2, 2, 2]

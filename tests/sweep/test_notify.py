@@ -82,7 +82,9 @@ def test_the_end_is_posted_with_the_best_trial_and_given_to_the_command(server: 
     run(tmp_path, {"webhook": "SWEEPER_WEBHOOK", "command": command}, learns(always(20)))
     ((path, message),) = server.posted
     results = tmp_path / "results" / "made-up"
-    text = f"made-up: finished; 2 trials in this launch; the best of them is trial 0, mean 20; results in {results}"
+    text = (
+        f"made-up: finished; 2 trials in this launch; the best of the sweep is trial 0, mean 20; results in {results}"
+    )
     assert path == f"/{SECRET}"
     assert message["text"] == text
     assert {name: message[name] for name in ("event", "sweep", "what", "trials", "failed", "best")} == {

@@ -4,32 +4,46 @@ import math
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from sweeper.config.loading import load
 from sweeper.config.model import SweepSpec
-from sweeper.monitor.panel import counts, duration
+from sweeper.monitor.panel import counts, duration, result_line
+from sweeper.monitor.tables import trials_of
+from sweeper.results.totals import Totals
 from sweeper.runners.in_process import InProcess
-from sweeper.stats.events import Ending
+from sweeper.runners.protocol import Wait
+from sweeper.stats.forecast import Span, about
 from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector
-from sweeper.sweep.progress import current_progress, result_line, seconds_left, show_progress
-from sweeper.sweep.scoreboard import Tally
+from sweeper.sweep.forecast import left
+from sweeper.sweep.progress import current_progress, show_progress
+from sweeper.sweep.scoreboard import Scoreboard
 from sweeper.trial import Assignment, Chunk, Train
 from tests.fakes.sweeps import PUBLISHED, Sweep
 from tests.fakes.training import diverges, fails, follows, learns
 
-STAMP = re.compile(r"^\[\d+:\d\d, (\d+:\d\d|\?) left\] ")
+STAMP = re.compile(r"^\[\d+:\d\d(, about [\d.]+ \w+ left)?\] ")
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-class TwoPlaces(InProcess):
-    """Two trials at once, or so it says."""
+class OneTrial:
+    """A director that ends after one trial."""
 
-    slots = 2
+    def __init__(self, director: SweepDirector):
+        self._director, self._begun = director, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._director, name)
+
+    def next_trial(self) -> Assignment | Wait | None:
+        begun, self._begun = self._begun, True
+        return None if begun else self._director.next_trial()
 
 
 @pytest.fixture
@@ -73,7 +87,7 @@ def test_plain_lines_for_a_pipe(sweep: Sweep) -> None:
         "trial 0 (baseline published): reached 2/2, mean 65 steps  weight_decay=0.5 batch.max=512",
         "trial 1: reached 2/2, mean 55 steps  weight_decay=0.123 batch.max=64",
         "trial 2: reached 2/2, mean 75 steps  weight_decay=0.5 batch.max=64",
-        "trial 3: reached 0/2, mean ≥ 100 steps, 2 failed [failed]  weight_decay=1 batch.max=64",
+        "trial 3: failed: ValueError: trial 3 cannot be trained  weight_decay=1 batch.max=64",
         "trial 4: reached 0/2, mean ≥ 100 steps, 2 diverged  weight_decay=2 batch.max=64",
         "trial 5: reached 1/2, mean ≥ 75 steps, 1 censored  weight_decay=3 batch.max=64",
         "trial 6 (confirm 1): reached 3/3, mean 50 steps  weight_decay=0.123 batch.max=64",
@@ -88,7 +102,7 @@ def test_lines_of_trials_that_were_out_of_the_race_or_pruned(sweep: Sweep) -> No
     lines = shown(sweep, learns(lambda a, _: steps[a.settings.depth], evaluations=1), Console(file=StringIO()))
     assert [STAMP.sub("", line) for line in lines] == [
         "trial 0: reached 2/2, mean 20 steps  depth=1",
-        "trial 1: reached 0/1, mean ≤ 100 steps, 1 censored [lost]  depth=2",
+        "trial 1: reached 0/1, 1 censored [lost]  depth=2",
         "trial 2: reached 1/1, mean 30 steps [lost]  depth=3",
     ]
     sweep.root = sweep.root / "asha"
@@ -97,7 +111,7 @@ def test_lines_of_trials_that_were_out_of_the_race_or_pruned(sweep: Sweep) -> No
     lines = shown(sweep, follows(lambda a, _: [0.5 / a.settings.depth]), Console(file=StringIO()))
     assert [STAMP.sub("", line) for line in lines] == [
         "trial 0: reached 0/2, mean ≥ 100 steps, 2 censored  depth=1",
-        "trial 1: reached 0/2, mean ≤ 100 steps, 2 censored [pruned]  depth=2",
+        "trial 1: reached 0/2, 2 censored [pruned]  depth=2",
     ]
 
 
@@ -141,7 +155,7 @@ def test_a_pipe_gets_no_control_codes_and_no_markup(sweep: Sweep) -> None:
         yield from learns(lambda *_: 50, evaluations=1)(assignment)
 
     (line,) = shown(sweep, stops, Console(file=StringIO(), width=200), director)
-    assert STAMP.sub("", line) == "trial 0: reached 0/1, mean ≤ 100 steps, 1 censored [stopped]  depth=1 heads=1"
+    assert STAMP.sub("", line) == "trial 0: reached 0/1, 1 censored [stopped]  depth=1 heads=1"
 
 
 def test_what_is_printed_does_not_depend_on_the_width_of_a_pipe(sweep: Sweep) -> None:
@@ -183,7 +197,7 @@ def test_a_panel_on_a_terminal(sweep: Sweep) -> None:
     frames = [CODES.sub("", frame) for frame in console.file.getvalue().split("\x1b[?25h")[0].split("\x1b[2K")]
     picture = re.sub(r"\s+", " ", " ".join(frames))
     assert "made-up 1/3 trials finished, 1 running runs: 2 reached, 0 censored, 0 diverged, 0 failed" in picture
-    assert re.search(r"\d+:\d\d elapsed, \d+:\d\d left [\d,]+ model steps/s", picture)
+    assert re.search(r"\d+:\d\d elapsed, about \d+ s \(\d+ to \d+\) left [\d,]+ model steps/s", picture)
     best = "best so far: trial 0 (baseline published): reached 2/2, mean 50 steps depth=6 heads=8"
     assert best in picture
     assert re.search(r"trial 1 ━+ step 30 of 100 val_accuracy 0\.100", picture)
@@ -208,14 +222,13 @@ def test_the_panel_before_anything_has_finished_and_when_stopping(sweep: Sweep) 
     assert isinstance(console.file, StringIO)
     picture = re.sub(r"\s+", " ", CODES.sub("", console.file.getvalue()))
     assert "made-up 0/2 trials finished, 1 running" in picture
-    assert re.search(r"\d+:\d\d elapsed, \? left", picture)
+    assert re.search(r"\d+:\d\d elapsed 0 model steps/s", picture)
     assert "step 0 of 100" in picture
     assert "nan" not in picture
     assert "stopping: Ctrl-C (Ctrl-C again stops at once)" in picture
 
 
 def test_the_best_is_the_lowest_value_and_never_a_confirmation(sweep: Sweep) -> None:
-    assert Tally().best is None
     sweep.changes = {
         "budget": {"trials": 3},
         "confirm": {"top": 2, "replicates": 2},
@@ -225,41 +238,95 @@ def test_the_best_is_the_lowest_value_and_never_a_confirmation(sweep: Sweep) -> 
     def reach(assignment: Assignment, replicate: int) -> int:
         return 10 if replicate >= CONFIRMATION_REPLICATES else 20 * assignment.settings.depth
 
-    best = sweep.launch(learns(reach)).board.tally.best
+    best = sweep.launch(learns(reach)).board.totals.best
     assert best is not None
-    assert best.proposal.number == 1
-    assert result_line(best, spec_of(sweep)) == "trial 1: reached 2/2, mean 20 steps  depth=1"
+    assert best.number == 1
+    assert result_line(best, "steps", ["depth"]) == "trial 1: reached 2/2, mean 20 steps  depth=1"
 
 
-def test_the_time_left_is_a_guess_from_what_has_finished(sweep: Sweep) -> None:
-    sweep.changes = {"budget": {"trials": 4}}
+def test_the_time_left_follows_from_what_has_ended(sweep: Sweep) -> None:
+    """The search of 4, then of the three best and of the baseline four times as many runs as in the search."""
+    sweep.changes = {
+        "budget": {"trials": 4},
+        "baselines": {"published": PUBLISHED},
+        "confirm": {"top": 2, "replicates": 8},
+    }
     director = sweep.open()
-    assert seconds_left(director.board, spec_of(sweep), InProcess()) is None
-    for expected in (3, 2, 1, 0):
-        assignment = director.next_trial()
-        assert isinstance(assignment, Assignment)
-        time.sleep(0.02)
-        director.end(assignment.number, Ending("finished"))
-        times = [each.summary.seconds for each in director.board.finished]
-        left = seconds_left(director.board, spec_of(sweep), TwoPlaces())
-        assert left == pytest.approx(sum(times) / len(times) * expected / 2)
-    again = sweep.open()
-    assert (again.board.earlier, again.next_trial()) == (4, None)
+    assert left(director.board, spec_of(sweep), 1) is None
+
+    def remaining(seconds: float, places: int = 1) -> Span | None:
+        """The time left, if every trial that has ended had taken so long."""
+        trials = [replace(each, seconds=seconds) for each in director.board.totals.over]
+        director.board.totals = Totals(trials)
+        return left(director.board, spec_of(sweep), places)
+
+    expected = {0: 3 * 10 + 3 * 40, 1: 2 * 10 + 3 * 40, 2: 10 + 3 * 40, 3: 3 * 40}
+    for number, seconds in expected.items():
+        sweep.run(learns(lambda *_: 20), OneTrial(director))
+        found = remaining(10.0)
+        assert found is not None
+        assert len(director.board.totals.over) == number + 1
+        assert found.likely == pytest.approx(seconds, rel=0.05)
+        assert found.low < 0.9 * seconds < 1.1 * seconds < found.high
+    two = remaining(10.0, places=2)
+    assert two is not None
+    assert two.likely == pytest.approx(2 * 40, rel=0.05), "three confirmations in two places"
+    sweep.run(learns(lambda *_: 20), director)
+    assert remaining(10.0) == Span(0, 0, 0)
 
 
-def test_confirmations_are_counted_apart(sweep: Sweep) -> None:
+def test_what_a_launch_shows_is_that_of_all_launches(sweep: Sweep) -> None:
+    """After a second launch with nothing to do; after one that is stopped; before another one begins."""
     sweep.changes = {"budget": {"trials": 2}, "confirm": {"top": 1, "replicates": 2}}
-    director = sweep.launch(learns(lambda *_: 20))
-    for each in (director, sweep.open()):
+    first = sweep.launch(learns(lambda *_: 20))
+    for each in (first, sweep.open()):
         now = current_progress(each.board, each.broadcast, spec_of(sweep), InProcess())
-        assert (now.finished, now.budget, now.confirmed) == (2, 2, 1)
+        assert (now.finished, now.budget, now.confirmed, now.runs) == (2, 2, 1, {"reached": 6})
+        assert now.best == "trial 0: reached 2/2, mean 20 steps  depth=1 heads=1"
         assert counts(now) == "2/2 trials finished, 1 confirmed, 0 running"
+    sweep.changes["budget"] = {"trials": 4}
+    director = sweep.open()
+
+    def stops(assignment: Assignment) -> Iterator[Chunk]:
+        director.broadcast.stop("Ctrl-C")
+        yield from learns(lambda *_: 50, evaluations=1)(assignment)
+
+    sweep.run(stops, director)
+    stopped = current_progress(director.board, director.broadcast, spec_of(sweep), InProcess())
+    assert (stopped.finished, stopped.confirmed, stopped.runs) == (2, 1, {"reached": 6}), "a stopped one is not over"
+    board = Scoreboard()
+    board.load(trials_of(sweep.folder, spec_of(sweep)))
+    assert current_progress(board, director.broadcast, spec_of(sweep), InProcess()).finished == 2
 
 
-def test_the_time_left_is_never_more_than_the_hours_left(sweep: Sweep) -> None:
+def test_the_time_left_is_that_of_the_hours_where_there_is_no_other_limit(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"hours": 1}}
     director = sweep.open()
-    assert seconds_left(director.board, spec_of(sweep), InProcess()) == pytest.approx(3600, abs=5)
+    sweep.run(learns(lambda *_: 20), OneTrial(director))
+    found = left(director.board, spec_of(sweep), 1)
+    assert found is not None
+    assert (found.low, found.likely, found.high) == pytest.approx((3600, 3600, 3600), abs=5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "0 s"),
+        (9.4, "9 s"),
+        (119, "120 s"),
+        (150, "2.5 min"),
+        (7199, "120 min"),
+        (9e3, "2.5 h"),
+        (3e5, "3.5 days"),
+    ],
+)
+def test_a_time_that_is_estimated_has_two_digits(seconds: float, words: str) -> None:
+    assert about(seconds) == f"about {words}"
+
+
+def test_an_estimate_has_an_interval_in_the_same_unit() -> None:
+    assert about(2400, (1500, 3600)) == "about 40 min (25 to 60)"
+    assert about(9000, (1800, 36000)) == "about 2.5 h (0.5 to 10)"
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_a_stop_between_two_stages_leaves_the_rest_to_the_next_launch(sweep: Swe
     assert sweep.rows() == []
     director.broadcast.stop("the machine is needed")
     assert director.next_trial() is None
-    assert (sweep.rows(), len(director.board.finished)) == ([], 0)
+    assert (sweep.rows(), len(director.board.ended)) == ([], 0)
     sweep.launch(learns(always(20)))
     assert stages_of(sweep)[:2] == [(0, (1,)), (0, (2,))]
     assert ends(sweep, 0) == [(replicate, "reached", 20, "") for replicate in range(3)]

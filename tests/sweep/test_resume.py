@@ -22,7 +22,7 @@ from sweeper.tasks.modular_arithmetic import ModularArithmetic
 from tests.fakes import small
 
 WAYS_OUT = (
-    "undo that, give this sweep another name (--set name=...), or continue with --resume anyway: "
+    "undo that, give this sweep another name (--set name=...), or continue all the same with --accept-changes: "
     "finished trials stay as they are"
 )
 
@@ -143,7 +143,7 @@ def test_all_that_decides_an_outcome_or_a_value_lies_in_folders_that_are_hashed(
 def test_anyway_goes_on_with_another_space_and_says_so(space: Path, begun: SweepFolder) -> None:
     before, console = trials(begun), quiet()
     more = ["search.heads={choice: [4, 2, 1]}", "budget.trials=5", "fixed.warmup_steps=6"]
-    launch(space, more, LaunchOptions(where="here", resume="anyway", console=console))
+    launch(space, more, LaunchOptions(where="here", accept_changes=True, console=console))
     after = trials(begun)
     assert {number: after[number] for number in before} == before
     assert sorted(after) == list(range(5))
@@ -170,9 +170,9 @@ def test_a_sweep_goes_on_where_its_folder_was_moved_to(
     assert resume(str(moved.root), ["budget.trials=3"], LaunchOptions(where="here", console=quiet())) == moved
     monkeypatch.chdir(tmp_path / "elsewhere")
     changed = ["budget.trials=4", "fixed.warmup_steps=6"]
-    with pytest.raises(UserError, match="continue with --resume anyway"):
+    with pytest.raises(UserError, match="continue all the same with --accept-changes"):
         resume("renamed", changed, LaunchOptions(where="here", console=quiet()))
-    resume("renamed", changed, LaunchOptions(where="here", resume="anyway", console=quiet()))
+    resume("renamed", changed, LaunchOptions(where="here", accept_changes=True, console=quiet()))
     after = trials(moved)
     assert sorted(after) == [0, 1, 2, 3]
     assert {number: after[number] for number in before} == before

@@ -41,14 +41,36 @@ def test_the_tally_adds_up_what_ended_in_this_launch(sweep: Sweep) -> None:
     }
     kinds: list[Train] = [learns(always(30)), fails, diverges, learns(always(20)), fails_half_way, learns(always(None))]
     director = sweep.launch(lambda each: kinds[each.number](each) if each.number < 6 else learns(always(10))(each))
-    tally, finished = director.board.tally, list(director.board.finished)
-    assert [each.proposal.number for each in finished] == list(range(8)), "and two confirmations"
-    assert (tally.trials, tally.searched, tally.failed, tally.stopped) == (8, 6, 2, 0)
-    assert tally.runs == {"reached": 4 + 6, "failed": 4, "diverged": 2, "censored": 2}
-    assert tally.first_failure is finished[1]
-    assert tally.best is finished[3], "no confirmation, though they are faster"
-    assert tally.seconds == pytest.approx(sum(row["seconds"] for row in sweep.rows()[:6]))
-    assert sweep.launch(learns(by_depth)).board.tally == Tally()
+    tally, ended, totals = director.board.tally, list(director.board.ended), director.board.totals
+    assert [each.number for each in ended] == list(range(8)), "and two confirmations"
+    assert (tally.trials, tally.failed, tally.stopped) == (8, 2, 0)
+    assert tally.first_failure is ended[1]
+    assert totals.runs == {"reached": 4 + 6, "failed": 4, "diverged": 2, "censored": 2}
+    assert totals.endings == {"finished": 4, "failed": 2}
+    assert totals.best is ended[3], "no confirmation, though they are faster"
+    again = sweep.launch(learns(by_depth)).board
+    assert again.tally == Tally()
+    assert (again.totals.runs, again.totals.endings) == (totals.runs, totals.endings)
+    assert (again.totals.confirmed, again.earlier) == ({"0", "3"}, 8)
+    assert again.totals.best is not None
+    assert again.totals.best.number == 3
+
+
+def test_a_crash_is_not_confirmed_and_where_nobody_arrived_there_is_nothing_to_confirm(sweep: Sweep) -> None:
+    sweep.changes = {
+        "baselines": {"published": PUBLISHED},
+        "budget": {"trials": 3},
+        "confirm": {"top": 2, "replicates": 3},
+    }
+    sweep.launch(lambda each: (fails if each.number < 2 else learns(always(30)))(each))
+    assert [(row["trial"], row["phase"], row["name"]) for row in sweep.rows()][3:] == [(3, "confirm", "2")]
+
+    nobody = Sweep(sweep.root / "nobody", sweep.changes)
+    nobody.root.mkdir()
+    director = nobody.launch(learns(always(None)))
+    assert nobody.numbers() == [0, 1, 2]
+    assert director.broadcast.notices == ["no run reached val_accuracy > 0.99, so there is nothing to confirm"]
+    assert director.board.totals.best is None
 
 
 def test_the_tally_counts_stopped_trials_and_starts_again_do_not_count(sweep: Sweep) -> None:
@@ -66,7 +88,7 @@ def test_only_the_last_trials_that_ended_are_remembered(sweep: Sweep, monkeypatc
     monkeypatch.setattr("sweeper.sweep.scoreboard._REMEMBERED", 3)
     sweep.changes = {"budget": {"trials": 5}}
     director = sweep.launch(learns(by_depth))
-    assert [each.proposal.number for each in director.board.finished] == [2, 3, 4]
+    assert [each.number for each in director.board.ended] == [2, 3, 4]
     assert director.board.tally.trials == 5
-    assert director.board.tally.best is not None
-    assert director.board.tally.best.proposal.number == 0, "which is remembered all the same"
+    assert director.board.totals.best is not None
+    assert director.board.totals.best.number == 0, "which is remembered all the same"

@@ -27,7 +27,7 @@ def test_a_capped_trial_is_censored_where_it_was_stopped(sweep: Sweep) -> None:
     assert runs == [("censored", 50, "cap")] * 2
     assert second["steps_trained"] == 2 * 50
     assert second["value"] > math.log(HORIZON)
-    assert [each.summary.ending.kind for each in director.board.finished] == ["finished", "capped"]
+    assert [each.ending.kind for each in director.board.ended] == ["finished", "capped"]
 
 
 def test_only_trials_of_the_search_are_capped(sweep: Sweep) -> None:

@@ -1,0 +1,139 @@
+"""List the sweeps in a folder: the event of each, its progress and its best trial."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.errors import UserError
+from sweeper.folder import labels
+from sweeper.folder.labels import Labels
+from sweeper.folder.layout import SweepFolder
+from sweeper.folder.local_copy import local_folder
+from sweeper.monitor.status import state_of, word_of
+from sweeper.monitor.tables import kept_in
+
+_OPTIONAL = ("confirmed", "failed", "best", "mean", "reached")
+"""Columns that are left out where they would be empty."""
+_STYLES = {"running": "green", "dead": "red", "failed": "red"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sweep.
+
+    Attributes:
+        state: running, finished, stopped, failed, dead (ended without reporting) or not finished.
+        trials: baselines and trials of the search that are over.
+        budget: `budget.trials`; None without that limit.
+        confirmed: trials with a finished confirmation.
+        failed: trials of the search that failed.
+        best: number of the best trial; None while no run of any has reached the event.
+        mean, reached: its restricted mean, and how many of its runs reached the event.
+        censored: whether any did not, so that the mean is a lower bound.
+        finished: when the last trial ended.
+        tags, note: what people have written on it.
+        damage: why it cannot be read; empty if it can.
+    """
+
+    sweep: str
+    folder: str
+    state: str = ""
+    minimizes: str = ""
+    until: str = ""
+    trials: int = 0
+    budget: int | None = None
+    confirmed: int = 0
+    failed: int = 0
+    best: int | None = None
+    mean: float | None = None
+    reached: str = ""
+    censored: bool = False
+    finished: datetime | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    damage: str = ""
+
+
+def list_sweeps(addresses: Mapping[str, str], tags: Collection[str] = ()) -> list[Entry]:
+    """Summarise every sweep, the most recently changed first. Damaged sweeps are listed too.
+
+    Args:
+        addresses: name -> folder or s3:// address.
+        tags: list only the sweeps that have all of these.
+
+    Raises:
+        UserError: no sweep has them.
+    """
+    found = []
+    for name, address in addresses.items():
+        try:
+            found.append(_entry(name, local_folder(address)))
+        except UserError as error:
+            found.append(Entry(name, address, damage=str(error)))
+    known = sorted({tag for each in found for tag in each.tags})
+    if tags:
+        found = [each for each in found if set(tags) <= set(each.tags)]
+        if not found:
+            raise UserError(f"no sweep has the tag {' and '.join(tags)}; there are: {', '.join(known) or 'no tags'}")
+    return sorted(found, key=lambda each: each.finished.timestamp() if each.finished else 0.0, reverse=True)
+
+
+def _entry(name: str, folder: SweepFolder) -> Entry:
+    kept, written = kept_in(folder), labels.read(folder)
+    totals, best, objective = kept.totals, kept.totals.best, kept.spec.objective
+    return Entry(
+        name,
+        str(folder.root),
+        word_of(*state_of(folder), kept.done),
+        objective.minimize,
+        objective.until,
+        trials=kept.progress.finished,
+        budget=kept.progress.budget,
+        confirmed=kept.progress.confirmed,
+        failed=totals.endings["failed"],
+        best=None if best is None else best.number,
+        mean=None if best is None else best.mean,
+        reached="" if best is None else f"{best.reached}/{best.runs}",
+        censored=best is not None and best.reached < best.runs,
+        finished=max((each.finished for each in totals.over), default=None),
+        tags=written.tags,
+        note=written.note,
+    )
+
+
+def render(entries: list[Entry]) -> RenderableType:
+    """The list for people: names and states whole, and what all sweeps share left to the narrowest columns."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    whole = [each for each in entries if not each.damage]
+    columns: dict[str, Callable[[Entry], str | Text]] = {
+        "sweep": lambda each: Text(each.sweep, style="bold"),
+        "state": lambda each: Text(each.state, style=_STYLES.get(each.state, "")),
+        "trials": lambda each: f"{each.trials}" + (f"/{each.budget}" if each.budget else ""),
+        "confirmed": lambda each: str(each.confirmed or ""),
+        "failed": lambda each: Text(str(each.failed or ""), style="red"),
+        "best": lambda each: "" if each.best is None else f"trial {each.best}",
+        "mean": _mean,
+        "reached": lambda each: each.reached,
+        "until": lambda each: each.until,
+        "last trial": lambda each: "" if each.finished is None else f"{each.finished:%Y-%m-%d %H:%M} UTC",
+    }
+    for heading, cell in columns.items():
+        if heading in _OPTIONAL and not any(str(cell(each)) for each in whole):
+            continue
+        left = heading in ("sweep", "state", "until", "last trial")
+        folds = heading in ("until", "last trial")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=not folds, overflow="fold")
+    shown = [cell for heading, cell in columns.items() if heading in [column.header for column in table.columns]]
+    for each in whole:
+        table.add_row(*(cell(each) for cell in shown))
+    written = [Text(f"{each.sweep}: {words}") for each in entries if (words := str(Labels(each.note, each.tags)))]
+    damaged = [Text(f"{each.sweep}: {each.damage}", style="red") for each in entries if each.damage]
+    return Group(table, *written, *damaged)
+
+
+def _mean(each: Entry) -> str:
+    return "" if each.mean is None else f"{'≥ ' if each.censored else ''}{each.mean:,.0f} {each.minimizes}"

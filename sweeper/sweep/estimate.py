@@ -1,0 +1,189 @@
+"""How long a sweep will take before it is launched: from what it, or sweeps like it, took on this machine."""
+
+import platform
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sweeper.config.loading import Loaded
+from sweeper.config.model import SweepSpec
+from sweeper.environment import provenance
+from sweeper.errors import UserError, plural
+from sweeper.folder.address import in_store
+from sweeper.folder.layout import SweepFolder
+from sweeper.monitor.tables import Kept, kept_in
+from sweeper.results.totals import Totals
+from sweeper.stats.capping import places_that_matter
+from sweeper.stats.forecast import Span, forecast
+from sweeper.sweep.forecast import confirmations
+from sweeper.sweep.plan import UNKNOWN, Estimate, Plan
+from sweeper.sweep.trying import tried
+
+_START_S = {"ray": 8.0, "here": 1.0}
+"""Seconds from the command to the first update, where no earlier launch on this machine says."""
+_TRY_S = 20.0
+"""Seconds that a probe trains."""
+_SAME, _ALIKE, _MEASURED = 0.15, 0.4, 0.25
+"""Standard deviation of the log of the common error: the same question, another question of the same task, a probe."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What an estimate is made from.
+
+    Attributes:
+        took: seconds of trials like those to come.
+        doubt: see `Work`.
+        words: where that comes from.
+        start: seconds from the command to the first update.
+        capped: whether `took` has the stopping rule in it already.
+        totals: what this sweep's own trials come to.
+    """
+
+    took: tuple[float, ...]
+    doubt: float
+    words: str
+    start: float
+    capped: bool
+    totals: Totals
+
+
+def recorded(loaded: Loaded, folder: SweepFolder, where: str) -> Basis | None:
+    """What this sweep, or the most similar one beside it, took on this machine; None if there is none."""
+    spec = loaded.spec
+    own = _kept(folder)
+    if own is not None and own.totals.searched and _is_of_this_machine(folder):
+        took = _seconds(own)
+        return Basis(
+            took, _SAME, f"{plural(len(took), 'trial')} of this sweep", _start(folder, where), True, own.totals
+        )
+    totals = Totals() if own is None else own.totals
+    found: list[tuple[float, str, SweepFolder, tuple[float, ...]]] = []
+    root = folder.root.parent
+    for space in [] if in_store(spec.results) else sorted(root.glob("*/" + folder.space.name)):
+        other = SweepFolder(space.parent)
+        kept = None if other == folder or not _is_of_this_machine(other) else _kept(other)
+        doubt = None if kept is None else _doubt(kept.spec, spec)
+        if kept is not None and doubt is not None and _seconds(kept):
+            scale = _size(spec) / _size(kept.spec)
+            found.append((doubt, space.parent.name, other, tuple(each * scale for each in _seconds(kept))))
+    if not found:
+        return None
+    doubt, name, other, took = min(found, key=lambda each: (each[0], -len(each[3])))
+    words = f"{plural(len(took), 'trial')} of {name}" + ("" if doubt == _SAME else ", which has another space")
+    return Basis(took, doubt, words, _start(other, where), True, totals)
+
+
+def measured(took: list[float], ended: int, folder: SweepFolder, where: str) -> Basis:
+    """What a probe found (see `trying`)."""
+    own = _kept(folder)
+    doubt = _MEASURED + (_ALIKE if ended < len(took) / 2 else 0.0)
+    words = f"{plural(len(took), 'configuration')} tried, {ended} of them to the end"
+    return Basis(tuple(took), doubt, words, _start(folder, where), False, Totals() if own is None else own.totals)
+
+
+def duration(basis: Basis, spec: SweepSpec, trials: int | None, at_once: int) -> Span | None:
+    """How long the launch will take; None where nothing limits it.
+
+    Args:
+        basis: what is known.
+        spec: the sweep's.
+        trials: baselines and trials of the search; None without a limit.
+        at_once: trials that train beside each other.
+    """
+    limit = None if spec.budget.hours is None else spec.budget.hours * 3600
+    cap = None if basis.capped or spec.stop != "cap" else places_that_matter(spec.budget.trials, spec.finalists)
+    work = replace(confirmations(spec, basis.totals), took=basis.took, places=max(at_once, 1), doubt=basis.doubt)
+    if trials is None:
+        return None if limit is None else forecast(work).plus(limit + basis.start)
+    left = max(trials - len(basis.totals.searched), 0)
+    return forecast(replace(work, search=left, limit=limit, cap=cap)).plus(basis.start)
+
+
+def estimate(
+    plan: Plan, space: Path, overrides: list[str] | None, *, here: bool, measure: bool, price: float | None
+) -> Estimate:
+    """The forecast of a launch.
+
+    Args:
+        plan: its plan.
+        space, overrides: as for `launch`.
+        here: whether it trains in one process.
+        measure: whether to try configurations for some seconds.
+        price: of this machine, an hour.
+    """
+    where = "here" if here else "ray"
+    spec = plan.loaded.spec
+    if measure:
+        took, ended = tried(space.resolve(), overrides or [], plan.at_once, _TRY_S)
+        basis: Basis | None = measured(took, ended, plan.folder, where)
+    else:
+        basis = recorded(plan.loaded, plan.folder, where)
+    if basis is None:
+        return Estimate(None, UNKNOWN)
+    span = duration(basis, spec, plan.trials, plan.at_once)
+    return Estimate(span, "as long as it takes: nothing limits it" if span is None else f"from {basis.words}", price)
+
+
+def _seconds(kept: Kept) -> tuple[float, ...]:
+    return tuple(each.seconds for each in kept.totals.searched if not each.failed)
+
+
+def _kept(folder: SweepFolder) -> Kept | None:
+    if not folder.space.exists():
+        return None
+    try:
+        return kept_in(folder)
+    except UserError:
+        return None
+
+
+def _launches(folder: SweepFolder) -> list[dict[str, Any]]:
+    try:
+        return provenance.launches(folder)
+    except UserError:
+        return []
+
+
+def _is_of_this_machine(folder: SweepFolder) -> bool:
+    launches = _launches(folder)
+    return bool(launches) and launches[-1].get("host") == platform.node()
+
+
+def _start(folder: SweepFolder, where: str) -> float:
+    """Seconds from the command to the first trial, as the first launch took them, if it ran in the same way."""
+    kept, launches = _kept(folder), _launches(folder)
+    usual = _START_S[where]
+    if kept is None or not launches or not kept.totals.over:
+        return usual
+    command = launches[0].get("command") or []
+    try:
+        launched = datetime.fromisoformat(str(launches[0].get("launched")))
+    except ValueError:
+        return usual
+    first = min(each.started for each in kept.totals.over)
+    waited = (first - launched).total_seconds()
+    return max(waited, usual) if ("--here" in command) == (where == "here") and waited < 600 else usual
+
+
+def _doubt(other: SweepSpec, spec: SweepSpec) -> float | None:
+    """How far times of another sweep can be trusted; None for not at all: its task or its event is another one."""
+    parts = ("task", "precision", "search", "fixed", "stop", "race", "objective")
+    mine, theirs = ({name: getattr(each, name) for name in parts} for each in (spec, other))
+    if _plain(mine) == _plain(theirs):
+        return _SAME
+    same_task = _plain(mine["task"]) == _plain(theirs["task"]) and spec.objective.until == other.objective.until
+    return _ALIKE if same_task else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    dump = getattr(value, "model_dump", None)
+    return _plain(dump(mode="json")) if dump is not None else repr(value)
+
+
+def _size(spec: SweepSpec) -> float:
+    """Grows with a trial: its runs, and how far they may train."""
+    return len(spec.task.operations) * spec.objective.replicates * spec.objective.horizon
