@@ -1,10 +1,11 @@
 """Kill a sweep again and again at random instants, and check that nothing is lost.
 
-    python -m benchmarks.chaos --folder NEW                # 50 kills of the driver, 10 of workers, raylets and nodes
-    python -m benchmarks.chaos --folder NEW --driver 5 --worker 0 --raylet 0 --node 0
+    python -m benchmarks.chaos --folder NEW          # 50 kills of the driver, 10 of workers, raylets, GCS and nodes
+    python -m benchmarks.chaos --folder NEW --driver 5 --worker 0 --raylet 0 --gcs 0 --node 0
 
-NEW is a new folder with a short path. Workers and raylets are those of a launch on this machine; nodes are whole
-workers of a cluster (`tests/fakes/nodes.py`), all of whose processes are killed at once, and another joins.
+NEW is a new folder with a short path. Workers, raylets and GCS are those of a launch on this machine; nodes are whole
+workers of a cluster (`tests/fakes/nodes.py`), all of whose processes are killed at once, and another joins. A launch
+that loses its raylet or its GCS is to say so in one sentence and to end with exit code 1.
 
 A sweep of quick real trials on a fixed grid runs once undisturbed, then under fire: a process gets SIGKILL at a random
 instant, files are torn as a crash may tear them, and the same command runs again, until the sweep is finished. From
@@ -34,6 +35,7 @@ import pandas as pd
 from rich.console import Console
 
 from sweeper.config.loading import load
+from sweeper.errors import RunnerError
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.sweep.launch import launch
@@ -62,7 +64,14 @@ LONGER = QUESTION.replace("horizon: 400", "horizon: 1000").replace("> 0.9", "> 1
 FIGURES = Path(__file__).parent / "figures" / "chaos.json"
 CLOCKS = ("seconds", "started", "finished", "retries")
 _MARK = "SWEEPER_CHAOS"
-_VICTIMS = {"driver": "benchmarks.chaos drive", "worker": "ray::ResourceTrainable", "raylet": "raylet/raylet"}
+_VICTIMS = {
+    "driver": "benchmarks.chaos drive",
+    "worker": "ray::ResourceTrainable",
+    "raylet": "raylet/raylet",
+    "gcs": "gcs/gcs_server",
+}
+_LAST_WORDS = re.compile(r"Ray (was lost: its (raylet|GCS) was killed by SIGKILL|does not start on this machine).*")
+_RAYS_WORDS = re.compile(r"raylet\)|core_worker|\[20\d\d-\d\d-\d\d |\[state-dump\]|\*\*\* |Traceback")
 _GONE_SECONDS = 90
 """Ray's agents of a killed raylet try to reach it for a minute before they end."""
 _LONGEST_SECONDS = 20.0
@@ -81,15 +90,17 @@ def traced(folder: Path, assignment: Assignment) -> Iterator[Chunk]:
 
 def drive(space: Path, where: str) -> None:
     """One launch: what gets killed. `where` is `ray`, `here` or the address of a cluster."""
-    launch(
-        space,
-        options=LaunchOptions(
-            where="here" if where == "here" else "ray",
-            address=None if where in ("ray", "here") else where,
-            console=Console(width=200),
-            train=partial(traced, space.parent),
-        ),
+    options = LaunchOptions(
+        where="here" if where == "here" else "ray",
+        address=None if where in ("ray", "here") else where,
+        console=Console(width=400),
+        train=partial(traced, space.parent),
     )
+    try:
+        launch(space, options=options)
+    except RunnerError as error:  # as on the command line
+        print(error, flush=True)
+        sys.exit(error.exit_code)
 
 
 @dataclass
@@ -99,9 +110,11 @@ class Fire:
     Attributes:
         kills: how often each kind of process was killed.
         lost, repeated, changed: finished trials that were gone, trained again or different from the undisturbed ones.
-        redone: steps that each unfinished trial had to train once more after a kill of the driver or the raylet.
+        redone: steps that each unfinished trial had to train once more after any other kill than a worker's.
+        ended: seconds from the kill of a raylet or a GCS to the end of its launch.
         back: seconds from the new launch to the first chunk of training.
         detected, recovered: seconds from the loss of a node until its trial starts again, and until it trains again.
+        said: what was wrong with the words or the exit codes of launches that lost their raylet or their GCS.
         orphans, leftovers: processes that outlived the sweep by 90 seconds, and files at the end that nobody needs.
     """
 
@@ -114,6 +127,8 @@ class Fire:
     back: list[float] = field(default_factory=list)
     detected: list[float] = field(default_factory=list)
     recovered: list[float] = field(default_factory=list)
+    ended: list[float] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
 
@@ -127,7 +142,7 @@ class Fire:
     @property
     def clean(self) -> bool:
         """Whether every promise was kept."""
-        return not (self.lost or self.repeated or self.changed or self.orphans or self.leftovers)
+        return not (self.lost or self.repeated or self.changed or self.said or self.orphans or self.leftovers)
 
 
 class Sweep:
@@ -222,7 +237,7 @@ class Sweep:
 
     def leftovers(self) -> list[str]:
         """Files that a finished sweep should not have."""
-        allowed = {"space.yaml", "provenance.json", "study.journal", "launch.lock", "status.json"}
+        allowed = {"space.yaml", "provenance.json", "study.journal", "launch.lock", "status.json", "ray.log"}
         files = [path.relative_to(self.folder.root) for path in self.folder.root.rglob("*") if path.is_file()]
         return sorted(str(path) for path in files if path.suffix != ".parquet" and str(path) not in allowed)
 
@@ -259,7 +274,8 @@ def under_fire(sweep: Sweep, kills: list[str], longest: float, chance: random.Ra
     fire, known = Fire(), {}
     queue = list(kills)
     while True:
-        began, process = time.monotonic(), sweep.start()
+        before = sweep.log.stat().st_size if sweep.log.exists() else 0
+        began, process, killed_at = time.monotonic(), sweep.start(), 0.0
         fire.launches += 1
         instant, kind = chance.uniform(0.5, longest), queue.pop(0) if queue else ""
         heard = False
@@ -274,10 +290,14 @@ def under_fire(sweep: Sweep, kills: list[str], longest: float, chance: random.Ra
                     continue  # not started yet
                 os.kill(chance.choice(victims), signal.SIGKILL)
                 fire.kills[kind] = fire.kills.get(kind, 0) + 1
+                killed_at = time.monotonic() if kind in ("raylet", "gcs") else 0.0
                 instant += chance.uniform(0.5, longest)
                 kind = queue.pop(0) if kind == "worker" and queue[:1] == ["worker"] else ""
         if kind:
             queue.insert(0, kind)  # the launch was over before its time came
+        if killed_at:
+            fire.ended.append(time.monotonic() - killed_at)
+            fire.said += wrong_words(sweep.log.read_bytes()[before:].decode(), process.returncode)
         now = sweep.finished()
         fire.lost += len(known.keys() - now.keys())
         fire.repeated += sum(now[n]["finished"] != known[n]["finished"] for n in known.keys() & now.keys())
@@ -289,6 +309,14 @@ def under_fire(sweep: Sweep, kills: list[str], longest: float, chance: random.Ra
         fire.redone += [max(step - sweep.kept(number), 0) for number, step in reached.items() if number not in now]
         if sweep.folder.journal.exists():
             tear(sweep, chance)
+
+
+def wrong_words(said: str, code: int) -> list[str]:
+    """What is wrong with the end of a launch that lost its Ray."""
+    found = [f"exit code {code}"] * (code != RunnerError.exit_code)
+    last = said.strip().splitlines()[-1:]
+    found += [f"last words: {last}"] * (not (last and _LAST_WORDS.fullmatch(last[0])))
+    return found + [f"Ray's words: {each}" for each in _RAYS_WORDS.findall(said)[:1]]
 
 
 def under_losses(sweep: Sweep, nodes: Nodes, losses: int, longest: float, chance: random.Random) -> Fire:
@@ -411,7 +439,7 @@ def summary(fire: Fire) -> dict[str, Any]:
         "median steps": statistics.median(fire.redone) if fire.redone else None,
         "most steps": max(fire.redone, default=None),
     }
-    for name in ("back", "detected", "recovered"):
+    for name in ("back", "detected", "recovered", "ended"):
         seconds = getattr(fire, name)
         found[name] = {
             "times": len(seconds),
@@ -430,7 +458,7 @@ def main() -> None:
         drive(asked.space, asked.where)
         return
     parser = argparse.ArgumentParser(description=__doc__)
-    for kind, count in (("driver", 50), ("worker", 10), ("raylet", 10), ("node", 10)):
+    for kind, count in (("driver", 50), ("worker", 10), ("raylet", 10), ("gcs", 10), ("node", 10)):
         parser.add_argument(f"--{kind}", type=int, default=count, help=f"kills of a {kind}")
     parser.add_argument("--each", type=int, default=10, help="kills in one sweep, at most")
     parser.add_argument("--where", choices=["ray", "here"], default="ray", help="here: in one process, without Ray")

@@ -6,6 +6,10 @@ signal), the last words, that no line is Ray's, and that it ended within the gra
 that a launch named as over is in the tables, as it was and once, and no evaluation is there twice.
 
     python -m benchmarks.signals --runs 50 --signals SIGTERM SIGHUP SIGUSR1 --modes here ray pid1
+    python -m benchmarks.signals --runs 10 --signals SIGKILL --modes raylet gcs
+
+Under `raylet` and `gcs` that process of the Ray of a launch gets the signal, from its start on, and the launch ends in
+one sentence with exit code 1.
 """
 
 import argparse
@@ -20,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -50,6 +55,7 @@ stop: none
 budget: {trials: 4000}
 """
 OVER = re.compile(r"^trial (\d+)\b.*: (?:reached|censored)", re.MULTILINE)
+VICTIMS = {"raylet": "/raylet/raylet", "gcs": "/gcs/gcs_server"}
 RAYS = re.compile(r"raylet|gcs_server|core_worker|\[20\d\d-\d\d-\d\d |\(pid=|Traceback|\*\*\* ", re.MULTILINE)
 
 
@@ -78,7 +84,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=50, help="of each signal and mode")
     parser.add_argument("--signals", nargs="+", default=["SIGTERM", "SIGHUP", "SIGUSR1"])
-    parser.add_argument("--modes", nargs="+", default=["here", "ray", "pid1"], choices=["here", "ray", "pid1"])
+    parser.add_argument(
+        "--modes", nargs="+", default=["here", "ray", "pid1"], choices=["here", "ray", "pid1", *VICTIMS]
+    )
     parser.add_argument("--longest", type=float, default=12.0, help="seconds before a signal, at most")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/figures/signals.json"))
     asked = parser.parse_args()
@@ -117,7 +125,7 @@ def _sweep(  # noqa: PLR0917  # one call
 
 
 def _launch(home: Path, mode: str, number: signal.Signals, after: float) -> tuple[Ended, str]:
-    command = [sys.executable, "-m", "sweeper", "launch", "toy.yaml", *(["--here"] if mode != "ray" else [])]
+    command = [sys.executable, "-m", "sweeper", "launch", "toy.yaml", *(["--here"] if mode in ("here", "pid1") else [])]
     if mode == "pid1":
         command = ["unshare", "--pid", "--fork", "--mount-proc", *command]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.getcwd(), str(home)]), "COLUMNS": "120"}
@@ -125,7 +133,11 @@ def _launch(home: Path, mode: str, number: signal.Signals, after: float) -> tupl
         process = subprocess.Popen(
             command, cwd=home, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-        target = process.pid if mode != "pid1" else _process_1(process.pid, number)
+        target = process.pid
+        if mode == "pid1":
+            target = _process_1(process.pid, number)
+        elif mode in VICTIMS:
+            target = child(process.pid, VICTIMS[mode])
         time.sleep(after)
         at = time.monotonic()
         os.kill(target, number)
@@ -140,11 +152,12 @@ def _launch(home: Path, mode: str, number: signal.Signals, after: float) -> tupl
     code = 128 - code if code < 0 else code  # as a shell has it
     last = said.strip().splitlines()[-1] if said.strip() else ""
     ended = Ended(mode, number.name, round(after, 2), round(took, 2), code, last)
-    ended.wrong += [f"exit code {code}"] * (code != 128 + number)
+    ended.wrong += [f"exit code {code}"] * (code != (1 if mode in VICTIMS else 128 + number))
     # Before the first line of ours runs, Python itself ends without a word.
-    ended.wrong += ["no last words"] * (f"stopped by {number.name}" not in last and bool(said.strip()))
+    words = "Ray was lost: its" if mode in VICTIMS else f"stopped by {number.name}"
+    ended.wrong += ["no last words"] * (words not in last and bool(said.strip() or mode in VICTIMS))
     ended.wrong += [f"a line of Ray's: {each}" for each in RAYS.findall(said)[:1]]
-    ended.wrong += ["past the grace"] * (took > GRACE)
+    ended.wrong += ["past the grace"] * (took > GRACE and mode not in VICTIMS)
     return ended, said
 
 
@@ -156,6 +169,17 @@ def _process_1(parent: int, number: signal.Signals) -> int:
             if caught and int(caught[1], 16) & 1 << (number - 1):
                 return int(child)
         time.sleep(0.01)
+
+
+def child(parent: int, program: str) -> int:
+    """The child of a process that runs a program, once there is one."""
+    while True:
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError, IndexError):
+                above = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+                if above == parent and (place / "cmdline").read_bytes().split(b"\0")[0].endswith(program.encode()):
+                    return int(place.name)
+        time.sleep(0.05)
 
 
 def _finished(folder: SweepFolder) -> dict[int, tuple[object, ...]]:

@@ -4,6 +4,7 @@ SweeperError
 ├── UserError (2)         a mistake of the user
 │   └── SpecError         ... in a space.yaml; carries one Problem or several
 ├── SweepFailed (1)       the sweep ran and gave no answer
+├── RunnerError (1)       trials cannot be run: a process of Ray's died, or Ray did not start
 ├── StorageError (1)      files or objects could not be written: a full disk, an unreachable store
 └── Interrupted (130)     Ctrl-C; another signal: 128 and its number, as shells have it
 
@@ -54,6 +55,21 @@ class SweepFailed(SweeperError):
     """The sweep ended without an answer, for example because every trial failed."""
 
     exit_code = 1
+
+
+class RunnerError(SweeperError):
+    """What runs the trials cannot go on, or did not start; the sweep can be continued.
+
+    Args:
+        message: what happened.
+        log: the last lines that it wrote itself.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, log: str = ""):
+        super().__init__(message)
+        self.log = log
 
 
 class StorageError(SweeperError):

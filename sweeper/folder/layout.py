@@ -53,6 +53,11 @@ class SweepFolder:
         return self.root / "stop.json"
 
     @property
+    def runner_log(self) -> Path:
+        """The last lines of Ray's own logs, when a launch lost its Ray; sweeper never reads it."""
+        return self.root / "ray.log"
+
+    @property
     def checkpoints(self) -> Path:
         """One file per trial in training: its state."""
         return self.root / "checkpoints"
@@ -97,6 +102,7 @@ class SweepFolder:
             self.status,
             self.stop_request,
             self.labels,
+            self.runner_log,
         )
 
     @property

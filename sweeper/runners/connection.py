@@ -21,9 +21,10 @@ from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ig
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]  # generated
 
 from sweeper.environment import machine
-from sweeper.errors import UserError
+from sweeper.errors import RunnerError, UserError
 from sweeper.runners import ray_internals as internals
 from sweeper.runners import scratch
+from sweeper.runners.lost_ray import Health
 
 _Mode = Literal["token", "disabled"]
 _OBJECT_STORE_BYTES = 200 * 2**20
@@ -41,12 +42,13 @@ class _Users:
         self.lock = threading.Lock()
         self.count = 0
         self.files: Path | None = None
+        self.health = Health()
 
 
 _users = _Users()
 
 
-def join(address: str | None, insecure: bool, logical: dict[str, Any], imports: Sequence[str] = ()) -> None:
+def join(address: str | None, insecure: bool, logical: dict[str, Any], imports: Sequence[str] = ()) -> Health:
     """Use this process's Ray: the one that runs, or one that is started here, or the cluster at an address.
 
     Args:
@@ -54,22 +56,30 @@ def join(address: str | None, insecure: bool, logical: dict[str, Any], imports: 
         insecure: see `connect`.
         logical, imports: see `start_here`.
 
+    Returns:
+        Whether that Ray lives.
+
     Raises:
         UserError: see `connect`.
+        RunnerError: see `start_here`.
     """
     with _users.lock:
         if _users.count or not ray.is_initialized():
             if not ray.is_initialized():
                 _users.files = scratch.make()
+                _users.health = Health(_users.files)
                 try:
+                    _users.health.follow()
                     if address is None:
-                        start_here(_users.files, logical, imports)
+                        with _users.health.in_words(), _users.health.starting():
+                            start_here(_users.files, logical, imports)
                     else:
                         connect(address, insecure)
-                except BaseException:
-                    _forget_files()
+                except BaseException as error:
+                    _shut_down(failed=isinstance(error, Exception))
                     raise
             _users.count += 1
+        return _users.health
 
 
 def leave() -> None:
@@ -78,11 +88,17 @@ def leave() -> None:
         if _users.count:
             _users.count -= 1
             if not _users.count:
-                ray.shutdown()
-                _forget_files()
+                _shut_down(failed=False)
 
 
-def _forget_files() -> None:
+def _shut_down(failed: bool) -> None:
+    if failed or _users.health.lost:
+        _users.health.end_processes()
+    else:
+        _users.health.close()
+    ray.shutdown()
+    _users.health.close()
+    _users.health = Health()
     if _users.files is not None:
         scratch.remove(_users.files)
         _users.files = None
@@ -96,6 +112,9 @@ def start_here(scratch: Path, logical: dict[str, Any], imports: Sequence[str] = 
         logical: `num_cpus` and `num_gpus` to pretend to have; by default the cores that this process may use.
         imports: modules that workers import as they start. Ray starts a worker for each core at once, so that trials
             find them imported; on a machine of many cores workers without a trial would take too much memory.
+
+    Raises:
+        RunnerError: it does not start.
     """
     resources = {"num_cpus": machine.cores(), **logical}
     early = {"preload_python_modules": list(imports)} if resources["num_cpus"] <= _MOST_WARM else {}
@@ -111,16 +130,20 @@ def start_here(scratch: Path, logical: dict[str, Any], imports: Sequence[str] = 
         internals.environment("PYTHONPATH", os.pathsep.join(folder or os.getcwd() for folder in sys.path)),
     ):
         _authenticate("token")
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _temp_dir=str(scratch / "ray"),
-            _system_config=early,
-            **resources,
-        )
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _temp_dir=str(scratch / "ray"),
+                _system_config=early,
+                **resources,
+            )
+        except Exception as error:
+            said = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise RunnerError(f"Ray does not start on this machine ({said})", _users.health.log()) from error
 
 
 def connect(address: str, insecure: bool) -> None:

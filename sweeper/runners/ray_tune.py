@@ -39,6 +39,7 @@ machine.have_a_home()
 import ray  # noqa: E402  # Ray reads its settings when it is imported
 
 from sweeper.runners import connection, scratch  # noqa: E402  # these import ray too
+from sweeper.runners.lost_ray import Health  # noqa: E402
 
 _LOOK_EVERY_S = 2
 _STARTING = threading.Lock()
@@ -67,7 +68,8 @@ class RayTune:
         logical: dict[str, Any] | None = None,
         imports: Sequence[str] = (),
     ):
-        self._capacity = Capacity(_Nodes(), cpu, gpu)
+        self._health = Health()
+        self._capacity = Capacity(_Nodes(lambda: bool(self._health.look())), cpu, gpu)
         self._address, self._insecure = address, insecure
         self._logical, self._imports = logical or {}, imports
         self._scratch: Path | None = None
@@ -77,18 +79,24 @@ class RayTune:
     def __enter__(self) -> "RayTune":
         self._scratch = scratch.make()
         try:
-            connection.join(self._address, self._insecure, self._logical, self._imports)
+            self._health = connection.join(self._address, self._insecure, self._logical, self._imports)
         except BaseException:
             scratch.remove(self._scratch)
             raise
         self._joined = True
+        try:
+            with self._health.in_words():
+                self._check_capacity()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _check_capacity(self) -> None:
         if self.slots < 1:
             needed = f"{self._capacity.cpu:g} CPU and {self._capacity.gpu:g} GPU"
             remedy = "lower resources.cpu or resources.gpu, as in --set resources.gpu=0"
-            message = f"resources: a trial needs {needed}; {_available()}; {remedy}"
-            self.__exit__(None, None, None)
-            raise UserError(message)
-        return self
+            raise UserError(f"resources: a trial needs {needed}; {_available()}; {remedy}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -118,7 +126,8 @@ class RayTune:
         def call() -> Answer:
             return function()
 
-        answer: Answer = ray.get(call.remote())
+        with self._health.in_words():
+            answer: Answer = ray.get(call.remote())
         return answer
 
     def share_gpus(self, share: float) -> None:
@@ -130,28 +139,33 @@ class RayTune:
         self._open_engine = open_engine
 
     def run(self, train: Train, director: Director) -> None:
-        """Train the director's trials until it has no more. Raises the director's exceptions."""
+        """Train the director's trials until it has no more. Raises RunnerError, and the director's exceptions."""
         from sweeper.runners import ray_engines, tune_fit  # noqa: PLC0415  # Tune takes a second to import
 
         assert self._scratch is not None, "it is entered"
-        with ExitStack() as starting:
+        with self._health.in_words(), ExitStack() as starting:
             starting.enter_context(_STARTING)
             serving: AbstractContextManager[Train] = nullcontext(train)
             if self._open_engine is not None:
                 serving = ray_engines.serving(self._open_engine, train)
             with serving as function:
-                tune_fit.fit(function, director, self._capacity, self._scratch, starting.close)
+                tune_fit.fit(function, director, self._capacity, self._scratch, starting.close, self._health.check)
 
 
 class _Nodes:
-    """The resources of each node, read again after a while: nodes join and leave."""
+    """The resources of each node, read again after a while: nodes join and leave.
 
-    def __init__(self) -> None:
+    Args:
+        lost: whether Ray is lost, and so would not answer.
+    """
+
+    def __init__(self, lost: Callable[[], bool]):
+        self._lost = lost
         self._found: Nodes = ()
         self._looked_at = -math.inf
 
     def __call__(self) -> Nodes:
-        if time.monotonic() - self._looked_at > _LOOK_EVERY_S:
+        if time.monotonic() - self._looked_at > _LOOK_EVERY_S and not self._lost():
             self._found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             self._looked_at = time.monotonic()
         return self._found

@@ -73,10 +73,17 @@ class Adapter:
         director: see `Director`.
         capacity: how many trials fit.
         begun: is called whenever Tune's loop runs.
+        check: raises LostRay once Ray is lost; the director is then called no more, least of all for lost trials.
     """
 
-    def __init__(self, director: Director, capacity: Capacity, begun: Callable[[], object] = lambda: None):
-        self._director, self._capacity, self._begun = director, capacity, begun
+    def __init__(
+        self,
+        director: Director,
+        capacity: Capacity,
+        begun: Callable[[], object] = lambda: None,
+        check: Callable[[], None] = lambda: None,
+    ):
+        self._director, self._capacity, self._begun, self._check = director, capacity, begun, check
         self.error: BaseException | None = None
         self.controller: Any = None
         self.assigned: dict[str, int] = {}
@@ -87,6 +94,7 @@ class Adapter:
 
     def guarded(self, call: Callable[[], Any], otherwise: Any) -> Any:
         """The result of the call; `otherwise` after the first exception."""
+        self._check()
         if self.error is not None:
             return otherwise
         try:

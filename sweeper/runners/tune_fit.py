@@ -20,7 +20,14 @@ usage.tag_callbacks = lambda callbacks: False
 _NO_LIMIT = 10**9
 
 
-def fit(train: Train, director: Director, capacity: Capacity, scratch: Path, begun: Callable[[], object]) -> None:
+def fit(  # noqa: PLR0917  # one call
+    train: Train,
+    director: Director,
+    capacity: Capacity,
+    scratch: Path,
+    begun: Callable[[], object],
+    check: Callable[[], None],
+) -> None:
     """Train the director's trials until it has no more. Raises the director's exceptions.
 
     Args:
@@ -29,11 +36,13 @@ def fit(train: Train, director: Director, capacity: Capacity, scratch: Path, beg
         capacity: how many trials fit.
         scratch: a folder for Tune.
         begun: is called whenever Tune's loop runs.
+        check: see `Adapter`.
     """
-    adapter = Adapter(director, capacity, begun)
+    adapter = Adapter(director, capacity, begun, check)
+    cpu = capacity.cpu  # what Tune pickles must not lead to locks
 
     def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        return tune.PlacementGroupFactory([{"CPU": capacity.cpu, "GPU": config["gpu"]}])
+        return tune.PlacementGroupFactory([{"CPU": cpu, "GPU": config["gpu"]}])
 
     trainable = tune.with_parameters(TrialActor, train=train)
     tuner = tune.Tuner(

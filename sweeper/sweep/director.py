@@ -94,7 +94,7 @@ class SweepDirector:
         if ending.kind == "paused":
             self._pause(live, ending)
             return
-        if is_retried(ending, live.earlier.retries):
+        if is_retried(ending, self._restarts.of_this_launch(live)):
             self.requeue(number, ending.why)
             return
         if ending == FINISHED and live.stage < live.replicates:

@@ -14,10 +14,10 @@ from sweeper.config.loading import Loaded, load
 from sweeper.config.model import SweepSpec
 from sweeper.config.reader import Document
 from sweeper.config.saved import REFERENCES
-from sweeper.errors import Interrupted, UserError
+from sweeper.errors import Interrupted, RunnerError, UserError
 from sweeper.folder.address import address_of, in_store, working_folder
 from sweeper.folder.find import find_sweep
-from sweeper.folder.layout import SweepFolder
+from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.folder.mirror import mirrored
 from sweeper.monitor.heartbeat import EVERY, Pulse
 from sweeper.monitor.tables import trials_of
@@ -55,6 +55,7 @@ def launch(
     Raises:
         UserError: the space has mistakes, another launch runs the sweep, or it began with another space.
         StorageError: the last results could not be brought to their object store, or another launch took over.
+        RunnerError: Ray did not start, or was lost.
         SweepFailed: every trial failed.
         Interrupted: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1; finished work is kept.
     """
@@ -99,6 +100,7 @@ def _launch(
                 dispatch.running(spec.trackers, spec.name, folder, broadcast.notice) as trackers,
                 continuation.study_of(folder, loaded) as study,
                 _unless_stopped(broadcast),
+                _runner_log_kept(folder),
                 running,
             ):
                 facts: dict[str, Any] = {"changed": changed} if changed else {}
@@ -116,8 +118,12 @@ def _launch(
                 for line in opening_lines(board, spec, runner, address):
                     say(line)
                 signals.graceful = True
-                with show_progress(board, broadcast, spec, runner, console):
-                    runner.run(train, director)
+                try:
+                    with show_progress(board, broadcast, spec, runner, console):
+                        runner.run(train, director)
+                except RunnerError:
+                    writer.close()
+                    raise
                 writer.close()
         conclude(board, folder, spec, console)
         if signals.first is not None:
@@ -178,3 +184,13 @@ def _unless_stopped(broadcast: Broadcast) -> Iterator[None]:
     if broadcast.stopping:
         raise Stopped
     yield
+
+
+@contextmanager
+def _runner_log_kept(folder: SweepFolder) -> Iterator[None]:
+    """Keep the log of a runner that broke, and name the file."""
+    try:
+        yield
+    except RunnerError as error:
+        write_text(folder.runner_log, error.log)
+        raise RunnerError(f"{error}; its log is {folder.runner_log}; {CONTINUES}") from error

@@ -23,6 +23,7 @@ class Restarts:
     def __init__(self, checkpoints: Checkpoints, notice: Callable[[str], object]):
         self._checkpoints, self._notice = checkpoints, notice
         self._dead_devices = 0
+        self._before: dict[int, int] = {}
 
     def load(self, assignment: Assignment) -> Checkpoint:
         """The state that a trial has reached; an empty one if there is none for this assignment.
@@ -30,7 +31,13 @@ class Restarts:
         Args:
             assignment: the whole trial, all replicates.
         """
-        return self._load(assignment.number, _question(assignment))
+        found = self._load(assignment.number, _question(assignment))
+        self._before.setdefault(assignment.number, len(found.retries))
+        return found
+
+    def of_this_launch(self, live: LiveTrial) -> tuple[str, ...]:
+        """The causes for which this launch has restarted a trial."""
+        return live.earlier.retries[self._before[live.number] :]
 
     def save(self, live: LiveTrial, state: bytes) -> None:
         """Keep the state that a trial in training has reached."""

@@ -38,7 +38,7 @@ RETRIES = {
     BESIDE_OTHERS: 1,
     UNUSABLE_STATE: 1,
 }
-"""Cause -> how often a trial is restarted after it."""
+"""Cause -> how often a launch restarts a trial after it."""
 
 DEAD_DEVICE = 3
 """After so many failed devices in a row, with no trial in between that ended well, a launch ends."""
@@ -57,6 +57,6 @@ def is_retried(ending: Ending, retries: Sequence[str]) -> bool:
 
     Args:
         ending: how it ended.
-        retries: the causes of its earlier restarts.
+        retries: the causes of its restarts by this launch; earlier launches may have lost it with themselves.
     """
     return ending.kind == "failed" and Counter(retries)[ending.why] < RETRIES.get(ending.why, 0)
