@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ray.scripts.scripts import start
 
 from tests.fakes.nodes import QUICK
 
@@ -44,7 +43,10 @@ def test_the_version_is_the_one_that_is_tested() -> None:
     assert CLUSTER["spec"]["rayVersion"] == metadata.version("ray")
 
 
+@pytest.mark.slow
 def test_the_dashboard_is_on_loopback_and_ray_knows_every_option() -> None:
+    from ray.scripts.scripts import start
+
     options = {}
     for group in GROUPS:
         arguments = [f"--{name}={value}" for name, value in GROUPS[group]["rayStartParams"].items()]

@@ -10,10 +10,10 @@ import click
 import jsonschema
 import pytest
 import yaml
-from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.scripts.scripts import start
 
 from tests.fakes.nodes import QUICK
+
+pytestmark = pytest.mark.slow  # Ray takes seconds to import
 
 TEXT = (Path(__file__).parent.parent / "cluster.yaml").read_text()
 COMMANDS = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")
@@ -34,6 +34,8 @@ def on_a_cloud() -> dict[str, Any]:
 
 def accepted(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with Ray's defaults, as `ray up` would use it; raises what `ray up` would complain about."""
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
     prepared: dict[str, Any] = prepare_config(dict(config))
     validate_config(prepared)
     return prepared
@@ -129,6 +131,8 @@ def test_the_check_notices_a_head_of_unknown_type() -> None:
 
 def options_of(command: str) -> dict[str, Any]:
     """What Ray's parser makes of the `ray start` in a shell command; raises click.UsageError for an unknown option."""
+    from ray.scripts.scripts import start
+
     words = shlex.split(command)
     arguments = words[words.index("start") + 1 :]
     options: dict[str, Any] = start.make_context("start", arguments).params

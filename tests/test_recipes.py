@@ -116,6 +116,7 @@ def test_the_drawing_of_the_folder_is_true(home: Path) -> None:
         folder.space,
         folder.provenance,
         folder.journal,
+        folder.labels,
         folder.lock,
         folder.status,
         folder.report,

@@ -59,7 +59,8 @@ class Wandb:
         run.finish(exit_code=int(trial.state == "failed"))
 
     def close(self) -> None:
-        """See `Tracker`."""
+        """See `Tracker`. A run's `finish` returns before an offline run is on the disk; this returns after that."""
+        wandb.teardown()
 
 
 def _has_key() -> bool:

@@ -16,11 +16,12 @@ from sweeper.sweep.launch import launch
 from sweeper.sweep.options import LaunchOptions
 from tests.fakes import small
 from tests.fakes.launches import quiet, wait_for
+from tests.fakes.packages import needs
 from tests.fakes.postgres import Server
 from tests.fakes.sweeps import Sweep
 from tests.fakes.training import by_depth, learns
 
-pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
+pytestmark = needs("optuna_dashboard")
 COMMAND = "import sys; from optuna_dashboard._cli import main; sys.argv[0] = 'optuna-dashboard'; main()"
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from sweeper.trackers.protocol import Destination
+from tests.fakes.packages import needs
 from tests.fakes.tracked import CONFIGURATION, FINISHED, OUTCOME, POINTS, STARTED, trial
 
 # Alembic, SQLAlchemy and MLflow deprecate each other.
-pytestmark = pytest.mark.filterwarnings("ignore")
-pytest.importorskip("mlflow", reason="mlflow-skinny is not installed")
+pytestmark = [pytest.mark.filterwarnings("ignore"), needs("mlflow")]
 
 
 @pytest.mark.slow

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from sweeper.trackers.protocol import Destination
+from tests.fakes.packages import needs
 from tests.fakes.tracked import CONFIGURATION, FINISHED, OUTCOME, POINTS, trial
 
-accumulator = pytest.importorskip(
-    "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
-)
+pytestmark = [pytest.mark.slow, needs("tensorboard")]
 
 
 def test_a_trial_is_read_back_with_its_curves_outcome_and_hyperparameters(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing import event_accumulator as accumulator
     from tensorboard.plugins.hparams import plugin_data_pb2
 
     from sweeper.trackers.tensorboard import open_tracker

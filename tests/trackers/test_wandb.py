@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from sweeper.trackers.protocol import Destination
+from tests.fakes.packages import needs
 from tests.fakes.tracked import CONFIGURATION, OUTCOME, POINTS, trial
 
-pytest.importorskip("wandb", reason="wandb is not installed")
+pytestmark = needs("wandb")
 _HEADER, _BLOCK = 7, 32 * 1024
 _WHOLE, _LAST = 1, 4
 
