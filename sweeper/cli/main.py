@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -60,8 +60,14 @@ def sweeper(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
     ] = False,
+    color: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option(help="Whether to print in colour; auto follows NO_COLOR, FORCE_COLOR and the terminal."),
+    ] = "auto",
 ) -> None:
     """Find the training configuration that reaches a threshold in the fewest steps."""
+    if color != "auto":
+        terminal.use_color(color)
 
 
 for _name, (_function, _example) in COMMANDS.items():

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from rich.console import Console, RenderableType
 
@@ -12,12 +12,40 @@ from sweeper.report import lines
 from sweeper.report.as_json import as_json
 
 Record = TypeVar("Record")
+Color = Literal["auto", "always", "never"]
 _WIDE = 160
 """Columns if the output is not a terminal."""
 for _stream in (sys.stdout, sys.stderr):
     replace_unencodable(_stream)
-out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE)
-err = Console(stderr=True)
+
+
+def console(color: Color, *, stderr: bool = False) -> Console:
+    """A console that colours what it prints, or not; only a terminal is given a live display.
+
+    Args:
+        color: `auto` follows NO_COLOR, then FORCE_COLOR (both: set and not empty), then whether it is a terminal.
+        stderr: of standard error and not of standard output.
+    """
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    if color == "auto":
+        named = "never" if os.environ.get("NO_COLOR") else "always" if os.environ.get("FORCE_COLOR") else "auto"
+        color = named  # type: ignore[assignment]  # one of the three
+    return Console(
+        stderr=stderr,
+        force_terminal=terminal,
+        no_color=color == "never",
+        color_system="256" if color == "always" else "auto",
+        width=None if terminal or stderr or "COLUMNS" in os.environ else _WIDE,
+    )
+
+
+out, err = console("auto"), console("auto", stderr=True)
+
+
+def use_color(color: Color) -> None:
+    """Print in colour from now on, or not."""
+    global out, err  # commands print on these two
+    out, err = console(color), console(color, stderr=True)
 
 
 def say(line: str) -> None:
