@@ -1,5 +1,6 @@
 """How long a sweep will take before it is launched: from what it, or sweeps like it, took on this machine."""
 
+import math
 import platform
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,12 +21,14 @@ from sweeper.sweep.forecast import confirmations
 from sweeper.sweep.plan import UNKNOWN, Estimate, Plan
 from sweeper.sweep.trying import tried
 
+_HOW_ELSE = ", which has another space or trained its trials in another way"
 _START_S = {"ray": 8.0, "here": 1.0}
 """Seconds from the command to the first update, where no earlier launch on this machine says."""
 _TRY_S = 20.0
 """Seconds that a probe trains."""
-_SAME, _ALIKE, _MEASURED = 0.15, 0.4, 0.25
-"""Standard deviation of the log of the common error: the same question, another question of the same task, a probe."""
+_SAME, _ALIKE, _OTHERWISE, _MEASURED = 0.15, 0.4, 0.45, 0.25
+"""Standard deviation of the log of the common error: the same question, another question of the same task, trials that
+trained alone and now train beside others or the reverse, a probe."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,12 @@ def recorded(loaded: Loaded, folder: SweepFolder, where: str) -> Basis | None:
         doubt = None if kept is None else _doubt(kept.spec, spec)
         if kept is not None and doubt is not None and _seconds(kept):
             scale = _size(spec) / _size(kept.spec)
+            doubt = doubt if _way(other) == where else math.hypot(doubt, _OTHERWISE)
             found.append((doubt, space.parent.name, other, tuple(each * scale for each in _seconds(kept))))
     if not found:
         return None
     doubt, name, other, took = min(found, key=lambda each: (each[0], -len(each[3])))
-    words = f"{plural(len(took), 'trial')} of {name}" + ("" if doubt == _SAME else ", which has another space")
+    words = f"{plural(len(took), 'trial')} of {name}" + ("" if doubt == _SAME else _HOW_ELSE)
     return Basis(took, doubt, words, _start(other, where), True, totals)
 
 
@@ -137,6 +141,12 @@ def _kept(folder: SweepFolder) -> Kept | None:
         return kept_in(folder)
     except UserError:
         return None
+
+
+def _way(folder: SweepFolder) -> str:
+    """How the last launch of a sweep trained its trials."""
+    launches = _launches(folder)
+    return "here" if launches and "--here" in (launches[-1].get("command") or []) else "ray"
 
 
 def _launches(folder: SweepFolder) -> list[dict[str, Any]]:

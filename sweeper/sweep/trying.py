@@ -67,20 +67,18 @@ def _try(space: Path, overrides: list[str], process: int, seconds: float) -> tup
         assignment = _some(loaded, draws)
         began, step = time.monotonic(), 0
         stop = min(until, began + seconds / _EACH)
-        whole = True
-        for chunk in train(assignment):
+        chunks = train(assignment)
+        chunk, late = next(chunks, None), False
+        while chunk is not None and not late:
+            late = time.monotonic() > stop
             step = int(chunk.columns["step"].max())
-            if time.monotonic() > stop:
-                whole = step >= assignment.objective.horizon
-                break
-        spent = time.monotonic() - began
-        ended += whole
-        took.append(spent if whole else max(spent, _SHARE_OF_HORIZON * spent * _updates(assignment) / max(step, 1)))
+            chunk = next(chunks, None)  # one more where it is late: only then is it known whether it has ended
+        if chunk is not None:
+            step = int(chunk.columns["step"].max())
+        spent, horizon = time.monotonic() - began, assignment.objective.horizon
+        ended += chunk is None
+        took.append(spent if chunk is None else max(spent, _SHARE_OF_HORIZON * spent * horizon / max(step, 1)))
     return took, ended
-
-
-def _updates(assignment: Assignment) -> int:
-    return assignment.objective.horizon
 
 
 def _some(loaded: Loaded, draws: np.random.Generator) -> Assignment:
