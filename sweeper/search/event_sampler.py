@@ -97,8 +97,8 @@ class EventSampler(optuna.samplers.BaseSampler):
             and each.params.keys() & search_space.keys()
         ]
         done = sum(each.state.is_finished() for each in trials)
-        optional = [key for key in search_space if any(key not in each.params for each in trials)]
-        encoding = Encoding(search_space, list(search_space) if self._absent else optional, self._words)
+        optional = search_space.keys() if self._absent else self._missing(trials, search_space)
+        encoding = Encoding(search_space, optional, self._words)
         if done < self._startup:
             return self._spread(encoding, len(trials))
         return self._most_promising(encoding, self._worth(trials))
@@ -122,6 +122,15 @@ class EventSampler(optuna.samplers.BaseSampler):
         points = encoding.spread(sequence.random(2 ** int(np.ceil(np.log2(place + 2)))))
         chosen = next((each for each in points[place:] if not self._is_seen(encoding, each)), points[place])
         return self._all_of(encoding, chosen)
+
+    @staticmethod
+    def _missing(trials: Sequence[FrozenTrial], search_space: Mapping[str, BaseDistribution]) -> set[str]:
+        """Parameters that some trial does not have."""
+        found: set[str] = set()
+        for each in trials:
+            if len(each.params) != len(search_space):
+                found |= search_space.keys() - each.params.keys()
+        return found
 
     def _worth(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         if len(trials) <= MODELLED:
@@ -168,8 +177,9 @@ class EventSampler(optuna.samplers.BaseSampler):
         nearer = self._without_absent(encoding, encoding.near(self._rng, np.repeat(best, _PARENTS, axis=0)), unique)
         candidates, values = np.vstack([candidates, nearer]), np.concatenate([values, worth(nearer)])
         order = np.argsort(-values, kind="stable")
-        known = {tuple(np.nan_to_num(each, nan=-1.0)) for each in unique}
-        fresh = (candidates[i] for i in order if tuple(np.nan_to_num(candidates[i], nan=-1.0)) not in known)
+        known = {tuple(each) for each in np.nan_to_num(unique, nan=-1.0).tolist()}
+        named = np.nan_to_num(candidates, nan=-1.0)
+        fresh = (candidates[i] for i in order if tuple(named[i].tolist()) not in known)
         chosen = next((each for each in fresh if not self._is_seen(encoding, each)), candidates[order[0]])
         return self._all_of(encoding, chosen)
 

@@ -17,7 +17,7 @@ from sweeper.search.event_gp import EventGp, Hyper, Numbers, Places, RunTimes, f
 MODELLED = 256
 """Trials that the process models; of more, the most promising of half that and others evenly."""
 _FITTED, _LEARNED = 200, 400
-"""Runs that hyperparameters are fitted to, at most, and that curves are learned from, about."""
+"""Runs that hyperparameters are fitted to, and that curves are learned from, at most."""
 STARTUP = 8
 """Configurations whose first seed trains to its end before any trial is paused: curves are learned from them."""
 _REFIT = 0.15
@@ -161,7 +161,7 @@ class Thaw:
         )
 
     def choose(self, waiting: Sequence[int], running: Collection[int], fresh: Numbers) -> int | None:
-        """The most promising of the trials that wait and of some new configurations.
+        """The trial or new configuration with the largest expected improvement for each seed that would train.
 
         Args:
             waiting: trials that could go on.
@@ -185,7 +185,9 @@ class Thaw:
         known = np.array([*(self._index[waiting[i]] for i in compared), *([-1] * len(fresh))], dtype=np.int64)
         if not len(cells):
             return 0
-        chosen = int(log_improvement(*process.of_configurations(self.places(cells), known), best).argmax())
+        improvement = log_improvement(*process.of_configurations(self.places(cells), known), best)
+        together = [self._together(self._trials[waiting[i]]) for i in compared] + [1] * len(fresh)
+        chosen = int((improvement - np.log(together)).argmax())
         return compared[chosen] if chosen < len(compared) else len(waiting) + chosen - len(compared)
 
     def expected(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
@@ -197,6 +199,10 @@ class Thaw:
         known = np.array([self._index.get(number, -1) for number in numbers])
         found = process.of_configurations(self.places(cells), known)
         return [(float(mean), float(deviation)) for mean, deviation in zip(*found, strict=True)]
+
+    def _together(self, trial: _Trial) -> int:
+        """Seeds that would train of a trial that goes on: those that are not over, or else the others."""
+        return sum(not each.over for each in trial.replicates) or max(self.replicates - len(trial.replicates), 1)
 
     def _process(self) -> EventGp:
         """The process given all that is known."""
@@ -276,7 +282,8 @@ class Thaw:
             return
         over = self._over()
         if len(over) >= max(FEWEST, len(self._learned) * (1 + _RELEARN), len(self._learned) + 1):
-            self._learn_from({(number, seed): each for number, seed, each in over})
+            some = np.unique(np.linspace(0, len(over) - 1, _LEARNED).astype(int))
+            self._learn_from({(number, seed): each for number, seed, each in (over[i] for i in some)})
 
     def _learn_from(self, runs: Mapping[tuple[int, int], Replicate]) -> None:
         self._curves = CurveModel([each.curve for each in runs.values()], [each.log_time for each in runs.values()])
