@@ -63,7 +63,7 @@ def test_a_figure_that_has_nothing_to_show_is_left_out(
 def test_a_sweep_whose_runs_all_diverge(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, SHAPES)
     sweep.launch(diverges)
-    assert drawn(sweep) == [name for name in EVERYTHING if name not in ("pareto", "jump")]
+    assert drawn(sweep) == [name for name in EVERYTHING if name not in ("pareto", "jump", "survival-confirmed")]
 
 
 def test_a_sweep_whose_trials_all_fail_or_that_has_none_has_no_figures(tmp_path: Path) -> None:
