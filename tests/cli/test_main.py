@@ -380,7 +380,7 @@ def finished(folder: Path, left: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "first", "keys"),
     [
-        (("list",), "sweep    state     trials", ["sweep", "folder", "running"]),
+        (("list",), "sweep    state     trials", ["sweep", "folder", "state"]),
         (("top", "made-up"), "steps until val_accuracy > 0.99", ["clock", "minimize", "until"]),
         (("show", "made-up:published"), "published, baseline: finished", ["label", "trial", "confirmation"]),
         (("compare", "made-up", "published"), "trial 1 is faster than published by 67 %", ["clock", "a", "b"]),

@@ -39,7 +39,7 @@ def test_a_whole_sweep_in_reading_order_and_the_same_bytes_twice(shapes: Subject
     ("changes", "reach", "left_out"),
     [
         (ONE, always(30), {"survival-confirmed", "learning-by-group", "slices", "parallel", "schedules", "pareto"}),
-        (SHAPES, always(None), {"pareto", "jump"}),
+        (SHAPES, always(None), {"survival-confirmed", "pareto", "jump"}),
         ({**SHAPES, "baselines": {}, "confirm": None}, by_shape, {"survival-confirmed"}),
         (
             {
