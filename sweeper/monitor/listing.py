@@ -1,10 +1,10 @@
 """List the sweeps in a folder: the event of each, its progress and its best trial."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +18,7 @@ from sweeper.monitor.tables import kept_in
 
 _OPTIONAL = ("confirmed", "failed", "best", "mean", "reached")
 """Columns that are left out where they would be empty."""
+_UNBOUNDED = 10_000
 _STYLES = {"running": "green", "dead": "red", "failed": "red"}
 
 
@@ -106,34 +107,57 @@ def _entry(name: str, folder: SweepFolder) -> Entry:
 
 
 def render(entries: list[Entry]) -> RenderableType:
-    """The list for people: names and states whole, and what all sweeps share left to the narrowest columns."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    whole = [each for each in entries if not each.damage]
-    columns: dict[str, Callable[[Entry], str | Text]] = {
-        "sweep": lambda each: Text(each.sweep, style="bold"),
-        "state": lambda each: Text(each.state, style=_STYLES.get(each.state, "")),
-        "trials": lambda each: f"{each.trials}" + (f"/{each.budget}" if each.budget else ""),
-        "confirmed": lambda each: str(each.confirmed or ""),
-        "failed": lambda each: Text(str(each.failed or ""), style="red"),
-        "best": lambda each: "" if each.best is None else f"trial {each.best}",
-        "mean": _mean,
-        "reached": lambda each: each.reached,
-        "until": lambda each: each.until,
-        "last trial": lambda each: "" if each.finished is None else f"{each.finished:%Y-%m-%d %H:%M} UTC",
-    }
-    for heading, cell in columns.items():
-        if heading in _OPTIONAL and not any(str(cell(each)) for each in whole):
-            continue
-        left = heading in ("sweep", "state", "until", "last trial")
-        folds = heading in ("until", "last trial")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=not folds, overflow="fold")
-    shown = [cell for heading, cell in columns.items() if heading in [column.header for column in table.columns]]
-    for each in whole:
-        table.add_row(*(cell(each) for cell in shown))
+    """The list for people: names and states whole. Where it is too wide, the last columns are said below it."""
     written = [Text(f"{each.sweep}: {words}") for each in entries if (words := str(Labels(each.note, each.tags)))]
     damaged = [Text(f"{each.sweep}: {each.damage}", style="red") for each in entries if each.damage]
-    return Group(table, *written, *damaged)
+    return Group(_Listing([each for each in entries if not each.damage]), *written, *damaged)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The table, as wide as there is room."""
+
+    entries: Sequence[Entry]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        used = [name for name in _COLUMNS if name not in _OPTIONAL or any(map(str, map(_COLUMNS[name], self.entries)))]
+        table = self._table(used)
+        if console.measure(table, options=options.update(max_width=_UNBOUNDED)).maximum <= options.max_width:
+            yield table
+            return
+        yield self._table([name for name in used if name not in ("until", "last trial")])
+        for until in dict.fromkeys(each.until for each in self.entries):
+            names = [f"{each.sweep} ({_date(each) or 'nothing yet'})" for each in self.entries if each.until == until]
+            yield Text(f"until {until}, by last trial: {', '.join(names)}")
+
+    def _table(self, columns: Iterable[str]) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for name in columns:
+            left = name in ("sweep", "state", "until", "last trial")
+            table.add_column(name, justify="left" if left else "right", no_wrap=name != "sweep", overflow="fold")
+        for each in self.entries:
+            table.add_row(*(_COLUMNS[name](each) for name in columns))
+        return table
 
 
 def _mean(each: Entry) -> str:
     return "" if each.mean is None else f"{'≥ ' if each.censored else ''}{each.mean:,.0f} {each.minimizes}"
+
+
+def _date(each: Entry) -> str:
+    return "" if each.finished is None else f"{each.finished:%Y-%m-%d %H:%M} UTC"
+
+
+_COLUMNS: dict[str, Callable[[Entry], str | Text]] = {
+    "sweep": lambda each: Text(each.sweep, style="bold"),
+    "state": lambda each: Text(each.state, style=_STYLES.get(each.state, "")),
+    "trials": lambda each: f"{each.trials}" + (f"/{each.budget}" if each.budget else ""),
+    "confirmed": lambda each: str(each.confirmed or ""),
+    "failed": lambda each: Text(str(each.failed or ""), style="red"),
+    "best": lambda each: "" if each.best is None else f"trial {each.best}",
+    "mean": _mean,
+    "reached": lambda each: each.reached,
+    "until": lambda each: each.until,
+    "last trial": _date,
+}
+"""Heading -> the cell of a sweep."""

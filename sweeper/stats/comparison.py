@@ -111,10 +111,8 @@ def verdict(name_a: str, name_b: str, comparison: Comparison, p: float | None = 
     )
     if comparison.needed is None:
         return sentence
-    return (
-        f"{sentence}; about {comparison.needed:,} more replicates would be needed to tell them apart, "
-        "if the difference is real"
-    )
+    more = f"{comparison.needed:,} more replicate" + "s" * (comparison.needed != 1)
+    return f"{sentence}; about {more} would be needed to tell them apart, if the difference is real"
 
 
 def _permutation_p(a: Floats, b: Floats, statistic: float) -> float:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.environment import machine, provenance
+from sweeper.errors import plural
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ def examine() -> Diagnosis:
     facts = {
         "system": platform.platform(),
         "python": platform.python_version(),
-        "CPU": f"{here.cores} cores",
+        "CPU": plural(here.cores, "core"),
         "memory": f"{here.memory / 2**30:.0f} GiB",
         "NVIDIA GPUs": ", ".join(names) or (str(here.gpus) if here.gpus else "none"),
     }
@@ -43,7 +44,7 @@ def _torch() -> tuple[str, str]:
     except ImportError as error:
         return "", f"nothing ({error})"
     if not torch.cuda.is_available():
-        return torch.version.cuda or "", f"the CPU, {torch.get_num_threads()} threads"
+        return torch.version.cuda or "", f"the CPU, {plural(torch.get_num_threads(), 'thread')}"
     count = torch.cuda.device_count()
     return torch.version.cuda or "", ", ".join(torch.cuda.get_device_name(i) for i in range(count))
 

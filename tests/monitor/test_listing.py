@@ -52,7 +52,11 @@ def test_every_sweep_is_listed_with_its_state_and_its_best_the_newest_first(tmp_
     assert " ".join(heading) == "sweep state trials confirmed failed best mean reached until last trial"
     assert lines[1][:9] == ["old", "finished", "6/6", "3", "1", "trial", "1", "25", "steps"]
     assert lines[2] == ["unbegun", "running", "0/12", "val_accuracy", ">", "0.99"]
-    assert "unbegun" in [word for line in printed(entries, 80) for word in line]
+    narrow = [" ".join(line) for line in printed(entries, 80)]
+    assert narrow[0] == "sweep state trials confirmed failed best mean reached"
+    assert narrow[3] == "unbegun running 0/12"
+    assert "until val_accuracy > 0.99, by last trial: new (" in narrow[4]
+    assert narrow[-1].endswith("unbegun (nothing yet)")
 
 
 def test_where_no_run_arrived_none_is_the_best_and_a_crash_has_no_time(tmp_path: Path) -> None:
