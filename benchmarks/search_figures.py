@@ -20,14 +20,23 @@ RATIOS = ("random", "OptunaSearch + ASHA")
 _RESAMPLES = 4000
 _COLOURS = {
     "random": "#000000",
-    "OptunaSearch": "#56B4E9",
+    "OptunaSearch": "#B8860B",
     "OptunaSearch + ASHA": "#E69F00",
     "OptunaSearch + ASHA, late": "#CC79A7",
-    "sweeper, no cap": "#0072B2",
+    "sweeper, no cap": "#999999",
     "sweeper, cap": "#009E73",
     "sweeper, race": "#D55E00",
+    "sweeper, thaw, seeds not weighed": "#56B4E9",
+    "sweeper, thaw": "#0072B2",
 }
-"""Okabe and Ito's palette, which colour-blind people can tell apart; the tuners that are drawn."""
+"""Okabe and Ito's palette and a grey, which colour-blind people can tell apart; the tuners that are drawn."""
+CURVES = ("modular-23", "synthetic")
+"""Tables whose curves of regret are drawn."""
+BEFORE = "sweeper, thaw, seeds not weighed"
+CELLS = ("random", "OptunaSearch + ASHA", "sweeper, cap", "sweeper, race", BEFORE, "sweeper, thaw")
+"""Tuners that are compared on all tables."""
+FEW = 10
+"""Sweeps below which a median is not drawn."""
 Row = dict[str, Any]
 Numbers = npt.NDArray[np.float64]
 
@@ -46,6 +55,28 @@ def summary(rows: Sequence[Row]) -> str:
             if mine:
                 parts.append("\n".join([f"\n### {table}, {at_once} at once\n", *_lines(mine)]))
     return "\n".join(parts)
+
+
+def cells(rows: Sequence[Row]) -> str:
+    """Markdown: a line for every table and parallelism, steps to 5 % of every tuner that is compared on all of them."""
+    lines = [_line(("table", "at once", *CELLS)), _line("---" for _ in range(len(CELLS) + 2))]
+    for table, at_once in _cells(rows):
+        found = [_found(_of(rows, table, at_once, tuner)) for tuner in CELLS]
+        most = max(map(len, found))
+        sweeps = ["" if len(each) == most else f", {len(each)} sweeps" for each in found]
+        texts = [_median(each) + few if len(each) else "" for each, few in zip(found, sweeps, strict=True)]
+        lines.append(_line((f"{table}, {most} sweeps", str(at_once), *texts)))
+    return "\n".join(lines)
+
+
+def _cells(rows: Sequence[Row]) -> list[tuple[str, int]]:
+    """Table and parallelism, in the order of the tables."""
+    order = {table: i for i, table in enumerate(dict.fromkeys(row["table"] for row in rows))}
+    return sorted({(row["table"], row["at_once"]) for row in rows}, key=lambda cell: (order[cell[0]], cell[1]))
+
+
+def _of(rows: Sequence[Row], table: str, at_once: int, tuner: str) -> list[Row]:
+    return [row for row in rows if (row["table"], row["at_once"], row["tuner"]) == (table, at_once, tuner)]
 
 
 def _lines(rows: Sequence[Row]) -> list[str]:
@@ -112,8 +143,14 @@ def _number(value: float) -> str:
     return "never" if np.isinf(value) else f"{value:.1f}"
 
 
-def _median(values: Numbers) -> str:
+def _interval(values: Numbers) -> tuple[float, float]:
+    """95 %, of the median."""
     low, high = np.quantile(_resampled(values, 0), [0.025, 0.975], method="nearest")
+    return float(low), float(high)
+
+
+def _median(values: Numbers) -> str:
+    low, high = _interval(values)
     return f"{_number(_middle(values))} ({_number(low)} to {_number(high)})"
 
 
@@ -168,6 +205,40 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     plt.close(figure)
 
 
+def draw_cells(rows: Sequence[Row], path: Path) -> None:
+    """Medians and their intervals, a row for every table and parallelism; never is at the right edge."""
+    compared = [row for row in rows if row["tuner"] in CELLS]
+    shown = [cell for cell in _cells(rows) if any(len(_of(compared, *cell, tuner)) >= FEW for tuner in CELLS)]
+    figure, axes = plt.subplots(figsize=(8.6, 0.42 * len(shown) + 1.6))
+    for i, tuner in enumerate(CELLS):
+        for row, (table, at_once) in enumerate(shown):
+            found = _found(_of(rows, table, at_once, tuner))
+            if len(found) < FEW:
+                continue
+            place = row + 0.13 * (i - len(CELLS) // 2)
+            middle, (low, high) = min(float(_middle(found)), BUDGET), _interval(found)
+            axes.plot([low, min(high, BUDGET)], [place, place], color=_COLOURS[tuner], linewidth=2)
+            axes.plot(
+                middle,
+                place,
+                ">" if np.isinf(_middle(found)) else "o",
+                color=_COLOURS[tuner],
+                markeredgecolor="black",
+                markeredgewidth=0.5,
+                label=tuner if row == 0 else None,
+            )
+    axes.set(xscale="log", xlim=(2, 1.08 * BUDGET), ylim=(len(shown) - 0.5, -0.5))
+    axes.set_xticks([2, 4, 6, 10, 20, 40, 100], ["2", "4", "6", "10", "20", "40", "never"])
+    axes.minorticks_off()
+    axes.set_yticks(range(len(shown)), [f"{table}, {at_once} at once" for table, at_once in shown])
+    axes.set_xlabel("training steps until within 5 % of the best, in average configurations (median, 95 %)")
+    axes.grid(axis="x", linewidth=0.4)
+    figure.legend(*axes.get_legend_handles_labels(), loc="upper center", ncols=3, frameon=False, fontsize=8)
+    figure.tight_layout(rect=(0, 0, 1, 0.94))
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
 def main() -> None:
     """Print the tables and draw the picture of committed figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -175,7 +246,9 @@ def main() -> None:
     asked = parser.parse_args()
     rows = [row for path in asked.figures for row in read(path)]
     print(summary(rows))
-    draw(rows, FIGURES / "search.png")
+    print(cells(rows))
+    draw([row for row in rows if row["table"] in CURVES], FIGURES / "search.png")
+    draw_cells(rows, FIGURES / "search-cells.png")
 
 
 if __name__ == "__main__":
