@@ -46,7 +46,7 @@ from tests.fakes.nodes import Nodes
 QUESTION = """\
 name: chaos
 task: {name: modular_arithmetic, operation: x_plus_y, modulus: 31, train_fraction: 0.6}
-objective: {until: train_accuracy > 0.9, horizon: 400, evaluate_every: 10, replicates: 2}
+objective: {until: train_accuracy > 0.15, horizon: 400, evaluate_every: 10, replicates: 2}
 search:
   batch.max: {choice: [16, 24, 32]}
   heads: {choice: [1, 2]}
@@ -59,7 +59,7 @@ confirm: {top: 1, replicates: 2}
 budget: {trials: 7}
 resources: {cpu: 1}
 """
-LONGER = QUESTION.replace("horizon: 400", "horizon: 1000").replace("> 0.9", "> 1.5")
+LONGER = QUESTION.replace("horizon: 400", "horizon: 1000").replace("> 0.15", "> 1.5")
 """For nodes: every run trains to its horizon, so that there is time to lose one."""
 FIGURES = Path(__file__).parent / "figures" / "chaos.json"
 CLOCKS = ("seconds", "started", "finished", "retries")
