@@ -2,8 +2,11 @@
 
 The store holds an object that names the launch, which increments a counter in it at every beat. Another launch observes
 the object for a bit more than three beats: if the counter changes, the holder is alive; if not, it is dead. No clocks
-are compared. A store has no locks, so a holder that was suspended and counted as dead may write once more; it checks
-the lease before each write, and ends if another launch holds it.
+are compared.
+
+A holder may be suspended, count as dead, and wake up in the middle of anything. Where the store has conditional writes,
+the lease is renewed and taken, and the manifest replaced, only as they were last read: a holder that has lost the lease
+can commit nothing. Everywhere, a holder that has not renewed the lease for two beats reads it before it writes again.
 """
 
 import json
@@ -17,12 +20,19 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from sweeper.errors import StorageError, UserError
+from sweeper.folder.conditional import ChangedError
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.folder.manifest import LEASE
 from sweeper.folder.object_store import ERRORS, Store
 
 _BEATS = 3.5
 """Beats without a change after which the holder counts as dead."""
+_STALE_BEATS = 2.0
+"""Beats without a renewal after which the holder reads the lease before it writes."""
+_RELEASED = ""
+"""The token in a lease that nobody holds. The object stays: a delete has no conditions."""
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""It goes on while the machine sleeps."""
 _TOKEN = ".lease"
 """File with this folder's last token: a process that holds the folder's lock knows that the token's launch is dead."""
 
@@ -57,6 +67,7 @@ class Lease:
         self._store = store
         self._claim = Claim(platform.node(), os.getpid(), secrets.token_hex(8), 0, every)
         self.lost = ""
+        self._ours_at = time.clock_gettime(_CLOCK)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
 
@@ -76,12 +87,14 @@ class Lease:
             UserError: another launch is running the sweep.
         """
         remembered = folder.root / _TOKEN
-        found = self._read()
-        if found is not None and not (remembered.exists() and remembered.read_text() == found.token):
-            self._outlast(found, say)
+        found, version = self._read()
+        own = found is not None and remembered.exists() and remembered.read_text() == found.token
+        if found is not None and found.token != _RELEASED and not own:
+            version = self._outlast(found, say)
         write_text(remembered, self.token)
-        self._write()
-        found = self._read()
+        with suppress(ChangedError):
+            self._write(version)
+        found, _ = self._read()
         if not self._is_ours(found):
             raise self._refusal(found)
         self._thread.start()
@@ -90,17 +103,27 @@ class Lease:
         """Let the next launch begin at once."""
         self._done.set()
         self._thread.join()
-        with suppress(*ERRORS):  # then the next launch waits until the lease counts as dead
-            if self._is_ours(self._read()):
-                self._store.delete(LEASE)
+        with suppress(ChangedError, *ERRORS):  # then the next launch waits until the lease counts as dead
+            found, version = self._read()
+            if self._is_ours(found):
+                self._claim = replace(self._claim, token=_RELEASED)
+                self._write(version)
 
-    def confirm(self) -> None:
-        """Raise StorageError if another launch holds the lease; `lost` then has the message."""
-        found = self._read()
+    def guard(self) -> None:
+        """Raise StorageError if another launch may hold the lease by now, and does; to be called before writes."""
+        if self.lost or time.clock_gettime(_CLOCK) - self._ours_at > _STALE_BEATS * self._claim.every:
+            self.confirm()
+
+    def confirm(self) -> str | None:
+        """Raise StorageError if another launch holds the lease; `lost` then has the message. Returns its version."""
+        before = time.clock_gettime(_CLOCK)
+        found, version = self._read()
         if self.lost:
             raise StorageError(self.lost)
         if found is not None and not self._is_ours(found):
             raise self.lose(_who(found))
+        self._ours_at = before
+        return version
 
     def lose(self, who: str) -> StorageError:
         """Record that another launch holds the lease. Returns the error to raise."""
@@ -110,17 +133,18 @@ class Lease:
         )
         return StorageError(self.lost)
 
-    def _outlast(self, found: Claim, say: Callable[[str], object]) -> None:
-        """Wait until a claim counts as dead. Raises UserError if it is alive."""
-        until = time.monotonic() + _BEATS * found.every
+    def _outlast(self, found: Claim, say: Callable[[str], object]) -> str | None:
+        """Wait until a claim counts as dead. Returns the version of it. Raises UserError if it is alive."""
+        until, version = time.monotonic() + _BEATS * found.every, None
         while time.monotonic() < until:
             time.sleep(found.every / 4)
-            now = self._read()
-            if now is None:
-                return
+            now, version = self._read()
+            if now is None or now.token == _RELEASED:
+                return version
             if now != found:
                 raise self._refusal(now)
         say(f"taking over from {_who(found)}, which has not responded for {_BEATS * found.every:g} s")
+        return version
 
     def _refusal(self, found: Claim | None) -> UserError:
         who = _who(found) if found else "another launch"
@@ -129,28 +153,29 @@ class Lease:
     def _beat(self) -> None:
         while not self._done.wait(self._claim.every):
             try:
-                self.confirm()
+                version = self.confirm()
                 self._claim = replace(self._claim, beat=self._claim.beat + 1)
-                self._write()
+                self._write(version)
             except StorageError:
                 return
-            except ERRORS:
-                continue  # the mirror reports it
+            except (ChangedError, *ERRORS):
+                continue  # the next beat says who changed it; the mirror reports the others
 
     def _is_ours(self, found: Claim | None) -> bool:
         return found is not None and found.token == self.token
 
-    def _write(self) -> None:
-        self._store.write(LEASE, json.dumps(asdict(self._claim)).encode())
+    def _write(self, version: str | None) -> None:
+        self._store.replace(LEASE, json.dumps(asdict(self._claim)).encode(), version)
 
-    def _read(self) -> Claim | None:
-        content = self._store.read(LEASE)
+    def _read(self) -> tuple[Claim | None, str | None]:
+        content, version = self._store.read_version(LEASE)
         if content is None:
-            return None
+            return None, None
         try:
-            return Claim(**json.loads(content))
+            return Claim(**json.loads(content)), version
         except (ValueError, TypeError):  # another version; a changing value is enough to tell that its holder is alive
-            return replace(self._claim, host="an unknown machine", pid=0, token=content.decode(errors="replace"))
+            unknown = replace(self._claim, host="an unknown machine", pid=0, token=content.decode(errors="replace"))
+            return unknown, version
 
 
 def _who(claim: Claim) -> str:

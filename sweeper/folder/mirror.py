@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 
 from sweeper.errors import StorageError, SweeperError, UserError
 from sweeper.folder.address import in_store
+from sweeper.folder.conditional import ChangedError
 from sweeper.folder.layout import SweepFolder, write_briefly, write_text
 from sweeper.folder.lease import Lease
 from sweeper.folder.local_copy import (
@@ -64,7 +65,7 @@ def mirrored(address: str, folder: SweepFolder, say: Say, *, notice: Say, stop: 
         lease = Lease(store, lag)
         lease.take(folder, say)
     try:
-        mirror = Mirror(store, folder, lease, lag=lag, notice=notice, stop=stop)
+        mirror = Mirror(store.guarded(lease.guard), folder, lease, lag=lag, notice=notice, stop=stop)
         with store_errors(address):
             mirror.restore(say)
         mirror.start()
@@ -112,18 +113,21 @@ class Mirror:
             OSError, ArrowException: the store cannot be reached, or refuses.
         """
         with exclusive(self._folder):
+            _, version = self._store.read_version(MANIFEST)
             there, local = stored_manifest(self._store), local_manifest(self._folder)
             if there is None:
                 if local is not None:
                     say(f"{self._store.uri} does not have this sweep; uploading it from {self._folder.root}")
-                return
-            apply_staged(self._store, there)
-            self._store.delete_folder(_STAGING)
-            if there.newer_than(local):
-                say(f"downloading {self._store.uri} to {self._folder.root}")
-                there = fetch(self._store, self._folder) or there
-                write_text(self._folder.root / MANIFEST, there.text())
-            self._there = there
+                there = Manifest()
+            else:
+                apply_staged(self._store, there)
+                self._store.delete_folder(_STAGING)
+                if there.newer_than(local):
+                    say(f"downloading {self._store.uri} to {self._folder.root}")
+                    there = fetch(self._store, self._folder) or there
+            generation = max(there.generation, local.generation if local else 0) + 1
+            # From now on no launch that was suspended can replace the manifest: it has read an earlier version.
+            self._commit(Manifest(generation, self._lease.token, there.files), version)
 
     def start(self) -> None:
         """Upload changes from now on, in a background thread."""
@@ -177,24 +181,38 @@ class Mirror:
         self._pushes += 1
         staging = f"{_STAGING}/{self._lease.token}-{self._pushes}"
         at_once(lambda name: self._store.upload(frozen / name, f"{staging}/{name}"), staged)
-        new = Manifest(self._there.generation + 1, self._lease.token, files, staging, staged, removed)
-        # Locally first: a launch that dies in between then finds that its own folder is newer.
-        write_text(self._folder.root / MANIFEST, new.text())
-        self._confirm()
-        self._store.write(MANIFEST, new.text().encode())
-        self._there, self._settled = new, False
+        version = self._confirm()
+        self._commit(Manifest(self._there.generation + 1, self._lease.token, files, staging, staged, removed), version)
         self._settle()
 
-    def _confirm(self) -> None:
-        """Check that the store is unchanged since the last upload, because only changes are uploaded."""
+    def _commit(self, new: Manifest, version: str | None) -> None:
+        """Replace the manifest of which this version was read."""
+        # Locally first: a launch that dies in between then finds that its own folder is newer.
+        write_text(self._folder.root / MANIFEST, new.text())
+        try:
+            self._store.replace(MANIFEST, new.text().encode(), version)
+        except ChangedError:
+            written = self._store.read(MANIFEST)
+            # A request that was repeated, because its answer was lost, finds its own effect.
+            if written is None or Manifest.parse(written, self._store.uri) != new:
+                raise self._lease.lose("another launch") from None
+        self._there, self._settled = new, not new.staging
+
+    def _confirm(self) -> str | None:
+        """Check that the store is unchanged since the last upload, because only changes are uploaded.
+
+        Returns:
+            The version of the manifest.
+        """
         self._lease.confirm()
-        content = self._store.read(MANIFEST)
+        content, version = self._store.read_version(MANIFEST)
         if content is None:
             if self._there.launch:
                 self._there = Manifest(self._there.generation)
                 raise OSError(f"{MANIFEST} is missing; everything is uploaded again")
         elif Manifest.parse(content, self._store.uri).launch not in (self._there.launch, self._lease.token):
             raise self._lease.lose("another launch")
+        return version
 
     def _settle(self) -> None:
         if not self._settled:

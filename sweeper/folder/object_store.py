@@ -4,9 +4,11 @@ Objects appear whole or not at all, and cannot be appended to or renamed. All me
 ERRORS if the store cannot be reached or refuses.
 """
 
+import copy
 import json
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from sweeper.folder.address import s3_endpoint
+from sweeper.folder.conditional import conditional_writes
 
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in nanoseconds: equal where a file has not changed."""
@@ -35,9 +38,17 @@ class Store:
 
     def __init__(self, uri: str):
         scheme, _, self._root = uri.partition("://")
-        bucket = self._root.partition("/")[0]
+        bucket, _, folder = self._root.partition("/")
         self._objects = _s3(bucket) if scheme == "s3" else _gs(bucket)
+        self._conditional = conditional_writes(bucket, folder) if scheme == "s3" else None
+        self._guard: Callable[[], object] = lambda: None
         self.uri = uri
+
+    def guarded(self, guard: Callable[[], object]) -> "Store":
+        """The same store, where every write calls `guard` first, which may raise."""
+        store = copy.copy(self)
+        store._guard = guard
+        return store
 
     def read(self, name: str) -> bytes | None:
         """Read a small object that holds JSON; None if there is none.
@@ -60,15 +71,47 @@ class Store:
 
     def write(self, name: str, content: bytes) -> None:
         """Write JSON to a small object, padded with blanks to a size that hardly changes."""
-        size = max(_SMALLEST, 1 << (len(content) - 1).bit_length())
+        self._guard()
         with self._objects.open_output_stream(self._path(name)) as stream:
-            stream.write(content.ljust(size))
+            stream.write(_padded(content))
+
+    def read_version(self, name: str) -> tuple[bytes | None, str | None]:
+        """Content and version of a small object that holds JSON; None for both if there is none.
+
+        The version is None too where the store, or what the credentials come from, has no conditional writes.
+        """
+        if self._conditional is not None:
+            try:
+                found = self._conditional.read(name)
+            except OSError:  # of credentials, unless pyarrow cannot read it either
+                content = self.read(name)
+                self._conditional = None
+                return content, None
+            return (None, None) if found is None else found
+        return self.read(name), None
+
+    def replace(self, name: str, content: bytes, version: str | None) -> None:
+        """Write JSON to a small object of which this version was read.
+
+        Raises:
+            ChangedError: it has another version now, where the store has conditional writes.
+        """
+        self._guard()
+        if self._conditional is not None:
+            try:
+                self._conditional.write(name, _padded(content), version)
+            except NotImplementedError:
+                self._conditional = None
+            else:
+                return
+        self.write(name, content)
 
     def upload(self, file: Path, name: str) -> None:
         """Upload a file.
 
         pyarrow's `copy_files` is not used: it ignores errors of closing an object, which is when it is sent.
         """
+        self._guard()
         with open(file, "rb") as source, self._objects.open_output_stream(self._path(name)) as target:
             shutil.copyfileobj(source, target, _CHUNK)
 
@@ -79,15 +122,18 @@ class Store:
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object within the store, on the server's side."""
+        self._guard()
         self._objects.copy_file(self._path(source), self._path(target))
 
     def delete(self, name: str) -> None:
         """Delete an object, if it is there."""
+        self._guard()
         with suppress(FileNotFoundError):
             self._objects.delete_file(self._path(name))
 
     def delete_folder(self, name: str) -> None:
         """Delete every object below a folder."""
+        self._guard()
         try:
             self._objects.delete_dir(self._path(name))
         except OSError:  # where there are none, S3 and Google's store say so in different ways
@@ -114,6 +160,11 @@ class Store:
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+
+def _padded(content: bytes) -> bytes:
+    """The content with blanks up to a size that hardly changes: see `Store.read`."""
+    return content.ljust(max(_SMALLEST, 1 << (len(content) - 1).bit_length()))
 
 
 def _s3(bucket: str) -> fs.FileSystem:

@@ -71,7 +71,7 @@ def join(address: str | None, insecure: bool, logical: dict[str, Any], imports: 
                 try:
                     _users.health.follow()
                     if address is None:
-                        with _users.health.in_words(), _users.health.starting():
+                        with _users.health.in_words(), _users.health.starting(_users.files / "driver.err"):
                             start_here(_users.files, logical, imports)
                     else:
                         connect(address, insecure)

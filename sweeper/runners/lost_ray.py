@@ -28,7 +28,9 @@ while read line; do
     rays="$line"
 done
 for pid in $rays; do
-    kill -0 $pid 2>/dev/null || exec echo 'Ray was lost: a process of its own was killed; {_CONTINUES}' >&2
+    case $(sed -n 's/^State:.\\(.\\).*/\\1/p' /proc/$pid/status 2>/dev/null) in
+    ''|Z|X) exec echo 'Ray was lost: a process of its own was killed; {_CONTINUES}' >&2 ;;
+    esac
 done
 """
 """For sh: when this process has ended without `ended`, and one of Ray's before it, say so.
@@ -38,11 +40,11 @@ A call that is under way when the raylet dies ends this process from C++, withou
 _KINDS = {ray_constants.PROCESS_TYPE_GCS_SERVER: "GCS", ray_constants.PROCESS_TYPE_RAYLET: "raylet"}
 _LOOK_EVERY_S = 0.5
 _CLUSTER_PATIENCE_S = 40.0
-_UNWIND_S = 30.0
+_UNWIND_S = 20.0
 """Seconds after a loss until a run that still waits for an answer is ended with its process, before Ray does that."""
 _LINES = 60
 """How much of each log is kept."""
-_LOGS = ("gcs_server.*", "raylet.*", "python-core-driver-*.log")
+_LOGS = ("gcs_server.*", "raylet.*", "python-core-driver-*.log", "driver.err")
 
 
 class LostRay(BaseException):
@@ -65,6 +67,7 @@ class Health:
         self._silent_since: float | None = None
         self._messages: deque[str] = deque(maxlen=_LINES)
         self._started: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._stderr = -1
         self._last_words: subprocess.Popen[bytes] | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="ray-health", daemon=True)
@@ -73,6 +76,7 @@ class Health:
     def follow(self) -> None:
         """Begin to look, and keep what Ray would print."""
         worker.print_to_stdstream = self._keep
+        self._stderr = os.dup(2)
         self._last_words = subprocess.Popen(["sh", "-c", _LAST_WORDS], stdin=subprocess.PIPE, start_new_session=True)
         self._thread.start()
 
@@ -86,10 +90,15 @@ class Health:
         if self._last_words is not None:
             self._last_words.communicate()
             self._last_words = None
+            os.close(self._stderr)
 
     @contextmanager
-    def starting(self) -> Iterator[None]:
-        """Take note of the processes that Ray starts in this block, where it may wait for one that died already."""
+    def starting(self, said: Path) -> Iterator[None]:
+        """Take note of the processes that Ray starts in this block, where it may wait for one that died already.
+
+        Args:
+            said: the file that gets what this process itself writes to stderr meanwhile, from C++.
+        """
         start = services.start_ray_process
 
         def noted(command: Any, process_type: str, *arguments: Any, **named: Any) -> Any:
@@ -99,9 +108,12 @@ class Health:
             return info
 
         services.start_ray_process = noted
+        with said.open("wb") as file:
+            os.dup2(file.fileno(), 2)
         try:
             yield
         finally:
+            os.dup2(self._stderr, 2)
             services.start_ray_process = start
 
     def end_processes(self) -> None:
@@ -176,7 +188,7 @@ class Health:
         if not self._done.wait(_UNWIND_S):
             self.end_processes()
             self._tell("ended")
-            os.write(2, f"{self._sentence}; {_CONTINUES}\n".encode())
+            os.write(self._stderr, f"{self._sentence}; {_CONTINUES}\n".encode())
             os._exit(RunnerError.exit_code)
 
     def _keep(self, data: dict[str, list[str]], ignore_prefix: bool) -> None:

@@ -1,10 +1,12 @@
 """The files of a small sweep, as they are mirrored to an object store."""
 
+import json
 from contextlib import AbstractContextManager
 
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.folder.manifest import scan
 from sweeper.folder.mirror import Mirror, Say, mirrored
+from sweeper.folder.object_store import Store
 
 Files = dict[str, str]
 
@@ -16,6 +18,11 @@ SWEEP: Files = {
     "study.journal": "trial 0\n",
     "trials/part-00000.parquet": "trials",
 }
+
+
+def is_released(store: Store) -> bool:
+    """Whether there is a lease that nobody holds."""
+    return json.loads(store.read("launch.lease") or b"{}")["token"] == ""
 
 
 def fill(folder: SweepFolder, files: Files) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import StorageError, UserError
+from sweeper.folder.conditional import ChangedError
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.lease import Lease
 from sweeper.folder.object_store import Store
+from tests.fakes.mirrored import is_released
 
 EVERY = 0.2
 
@@ -55,7 +57,7 @@ def test_a_held_lease_says_who_holds_it_and_counts(store: Store, machines: list[
         lease.confirm()
     finally:
         lease.release()
-    assert store.read("launch.lease") is None
+    assert is_released(store)
     assert said == []
 
 
@@ -123,3 +125,29 @@ def test_a_lease_that_somebody_deleted_is_still_ours(store: Store, machines: lis
         assert claim(store)["token"] == lease.token
     finally:
         lease.release()
+
+
+def test_a_launch_suspended_before_it_renews_the_lease_does_not_write_over_anothers(store: Store) -> None:
+    store.write("launch.lease", b'{"beat": 1}')
+    _, version = store.read_version("launch.lease")
+    store.replace("launch.lease", b'{"beat": 2}', version)
+    with pytest.raises(ChangedError):
+        store.replace("launch.lease", b'{"beat": 3}', version)
+    with pytest.raises(ChangedError):
+        store.replace("launch.lease", b'{"beat": 3}', None)
+    assert claim(store) == {"beat": 2}
+
+
+def test_credentials_of_a_profile_are_pyarrows_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keys = tmp_path / "credentials"
+    keys.write_text("[default]\naws_access_key_id = nobody\naws_secret_access_key = nothing\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+    monkeypatch.setenv("AWS_PROFILE", "default")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    of_a_profile = Store(store.uri)
+    of_a_profile.replace("launch.lease", b"{}", None)
+    assert of_a_profile.read_version("launch.lease") == (b"{}".ljust(1024), None)
+    of_a_profile.replace("launch.lease", b"[]", None)

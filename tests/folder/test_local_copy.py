@@ -9,7 +9,7 @@ from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import local_folder
 from sweeper.folder.object_store import Store
-from tests.fakes.mirrored import SWEEP, brought, content, fill, mirroring
+from tests.fakes.mirrored import SWEEP, brought, content, fill, is_released, mirroring
 from tests.folder.conftest import Cable
 
 
@@ -64,4 +64,4 @@ def test_an_object_that_is_missing_is_named(address: str, store: Store, here: Sw
     shutil.rmtree(here.root)
     with pytest.raises(UserError, match="Path does not exist"):
         brought(address, here, {})
-    assert store.read("launch.lease") is None
+    assert is_released(store)

@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.paused import attempt
 from sweeper.errors import StorageError, UserError
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.folder.lease import Lease
@@ -23,7 +24,7 @@ from sweeper.folder.local_copy import local_folder
 from sweeper.folder.manifest import Manifest, scan
 from sweeper.folder.mirror import Mirror
 from sweeper.folder.object_store import Store
-from tests.fakes.mirrored import SWEEP, Files, brought, content, fill, mirroring
+from tests.fakes.mirrored import SWEEP, Files, brought, content, fill, is_released, mirroring
 from tests.fakes.studies import SMOOTH, opened
 from tests.fakes.written import ROWS
 from tests.folder.conftest import Cable
@@ -97,7 +98,7 @@ def test_a_launch_keeps_the_store_up_to_date_while_it_runs(address: str, store: 
         fill(here, {"study.journal": "more"})
         wait_for(lambda: objects(store) == SWEEP | {"study.journal": "more"})
         assert store.read("launch.lease") is not None
-    assert store.read("launch.lease") is None
+    assert is_released(store)
 
 
 def test_the_heartbeat_of_a_sweep_is_there_once_the_sweep_can_be_found(
@@ -177,9 +178,9 @@ class Dying(Store):
         if self.left < 0:
             raise KeyboardInterrupt
 
-    def write(self, name: str, content: bytes) -> None:
+    def replace(self, name: str, content: bytes, version: str | None) -> None:
         self._request()
-        super().write(name, content)
+        super().replace(name, content, version)
 
     def upload(self, file: Path, name: str) -> None:
         self._request()
@@ -219,7 +220,7 @@ def test_wherever_a_push_dies_the_store_goes_back_to_one_instant(
             mirror.push()
         monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / f"reader-{requests}"))
         read = content(local_folder(address))
-        current = current + 1 if manifest(store).generation > current + 1 else current
+        current = current + (f"pending/{current + 1}" in manifest(store).files)
         assert read == state(current)
         if dying.left >= 0:
             break
@@ -344,7 +345,7 @@ def test_a_store_that_somebody_empties_is_filled_again(address: str, store: Stor
             mirror.push()
         mirror.push()
         assert objects(store) == SWEEP | {"study.journal": "more"}
-        assert manifest(store).generation == 2
+        assert manifest(store).generation == 3
 
 
 def test_a_launch_that_slept_through_being_overtaken_brings_nothing(
@@ -372,3 +373,63 @@ def test_a_lag_that_is_no_number_of_seconds_is_refused(
     with pytest.raises(UserError) as raised:
         brought(address, here, {})
     assert str(raised.value) == f"SWEEPER_LAG: got {lag!r}; it must be a number of seconds, more than 0"
+
+
+class Pausing(Store):
+    """A store whose user is suspended before it replaces an object, while another launch takes the sweep over."""
+
+    def __init__(self, address: str, takes_over: Callable[[], object]):
+        super().__init__(address)
+        self.before, self._takes_over = "", takes_over
+
+    def replace(self, name: str, content: bytes, version: str | None) -> None:
+        if name == self.before:
+            self.before = ""
+            self._takes_over()
+        super().replace(name, content, version)
+
+
+@pytest.mark.parametrize("changes", [{}, {"study.journal": "of another"}])
+def test_a_launch_suspended_before_it_commits_finds_the_manifest_changed(
+    address: str, here: SweepFolder, elsewhere: SweepFolder, store: Store, changes: Files
+) -> None:
+    def takes_over() -> None:
+        store.delete("launch.lease")  # as one that has waited for the lease
+        brought(address, elsewhere, changes)
+
+    with opened_mirror(pausing := Pausing(address, takes_over), here) as mirror:
+        fill(here, SWEEP)
+        mirror.push()
+        fill(here, {"study.journal": "for nothing"})
+        pausing.before = "mirror.json"
+        with pytest.raises(StorageError, match="took this sweep over"):
+            mirror.push()
+    assert objects(store) == SWEEP | changes
+
+
+def test_a_launch_that_has_not_renewed_its_lease_reads_it_before_every_write(
+    address: str, here: SweepFolder, store: Store, tmp_path: Path
+) -> None:
+    lease = Lease(store, 0.05)
+    guarded = store.guarded(lease.guard)
+    guarded.write("status.json", b"{}")
+    (tmp_path / "file").write_text("late")
+    store.write("launch.lease", b'{"host": "b", "pid": 7, "token": "x", "beat": 0, "every": 5.0}')
+    time.sleep(0.2)
+    before = store.listing()
+    for write in (
+        lambda: guarded.write("status.json", b"[]"),
+        lambda: guarded.replace("mirror.json", b"[]", None),
+        lambda: guarded.upload(tmp_path / "file", "late"),
+        lambda: guarded.copy("status.json", "late"),
+        lambda: guarded.delete("status.json"),
+        lambda: guarded.delete_folder(""),
+    ):
+        with pytest.raises(StorageError, match=r"a launch on b \(process 7\) took this sweep over"):
+            write()
+    assert store.listing() == before
+
+
+@pytest.mark.slow
+def test_a_launch_that_was_stopped_for_longer_than_its_lease_writes_nothing_more(s3_server: str) -> None:
+    assert attempt(s3_server, 0, random.Random(1)).wrong == []
