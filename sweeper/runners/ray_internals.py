@@ -2,6 +2,8 @@
 
 import atexit
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -29,13 +31,19 @@ def loopback() -> Iterator[None]:
 
 @contextmanager
 def signals_left_alone() -> Iterator[None]:
-    """Keep Ray from catching SIGTERM in this process: its handler exits in the middle of whatever runs."""
+    """Keep Ray from catching SIGTERM in this process: its handler exits in the middle of whatever runs.
+
+    Its C++ code installs another, which prints its stack and aborts the process three seconds later, even where the
+    handler of before has begun a graceful stop. Python's is installed over it, which the main thread alone may do.
+    """
     before = utils.set_sigterm_handler
     utils.set_sigterm_handler = lambda handler: None
     try:
         yield
     finally:
         utils.set_sigterm_handler = before
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
 
 
 @contextmanager

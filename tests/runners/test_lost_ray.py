@@ -1,6 +1,7 @@
 """A Ray whose raylet or GCS is killed: the launch ends in a sentence, and the next one goes on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,3 +55,10 @@ def test_a_killed_raylet_or_gcs_ends_a_launch_on_ray_in_a_sentence_and_the_next_
     now = finished(folder)
     assert sorted(now) == list(range(6)) and all(now[trial] == row for trial, row in before.items())
     assert {tuple(retries) for _, retries in now.values()} == {()}  # type: ignore[misc]
+
+
+def test_ray_leaves_sigterm_to_python(local_ray: None) -> None:
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    caught = re.search(r"^SigCgt:\s*(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert caught
+    assert not int(caught[1], 16) >> (signal.SIGTERM - 1) & 1, "a handler of Ray's would abort a graceful stop"
