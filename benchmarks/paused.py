@@ -30,7 +30,7 @@ from sweeper.folder.manifest import is_kept
 
 LAG = 0.2
 _TRIALS = 12
-_TOY = TOY.replace("sleep(0.002)", "sleep(0.01)")
+_TOY = TOY.replace("sleep(0.002)", "sleep(0.004)")
 
 
 @dataclass

@@ -28,6 +28,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Kernels are made for the interpreter or for a GPU when their module is imported, by whichever test comes first.
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# Ray's workers would run at niceness 15, and starve beside other tests.
+os.environ.setdefault("RAY_worker_niceness", "0")
 # A killed process loses nothing that it has written, synced or not, and no test cuts the power: syncs would only wait
 # for the disk, for half of the time of a made-up sweep. Tests of what a power cut does replace this by their own.
 os.fsync = lambda file: None

@@ -40,7 +40,7 @@ A call that is under way when the raylet dies ends this process from C++, withou
 _KINDS = {ray_constants.PROCESS_TYPE_GCS_SERVER: "GCS", ray_constants.PROCESS_TYPE_RAYLET: "raylet"}
 _LOOK_EVERY_S = 0.5
 _CLUSTER_PATIENCE_S = 40.0
-_UNWIND_S = 20.0
+_UNWIND_S = 8.0
 """Seconds after a loss until a run that still waits for an answer is ended with its process, before Ray does that."""
 _LINES = 60
 """How much of each log is kept."""

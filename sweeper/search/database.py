@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from typing import Any
 
 import sqlalchemy
@@ -124,7 +125,9 @@ class Database(Storage):
 
     def _release(self) -> None:
         if self._lock is not None:
-            self._lock.close()
+            with suppress(exc.SQLAlchemyError), closing(self._lock) as connection:
+                # The server notices the end of a connection a moment later than the next launch could ask.
+                connection.execute(select(func.pg_advisory_unlock_all()))
             self._lock = None
 
 

@@ -16,7 +16,7 @@ from sweeper.results.query import query
 
 
 def command(*more: str) -> list[str]:
-    return [sys.executable, "-m", "sweeper", "launch", "toy.yaml", "--set", "budget.trials=6", *more]
+    return [sys.executable, "-m", "sweeper", "launch", "toy.yaml", "--set", "budget.trials=4", *more]
 
 
 def finished(folder: SweepFolder) -> dict[int, object]:
@@ -26,7 +26,7 @@ def finished(folder: SweepFolder) -> dict[int, object]:
 
 @pytest.mark.slow
 def test_a_killed_raylet_or_gcs_ends_a_launch_on_ray_in_a_sentence_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "toy.py").write_text(TOY.replace("sleep(0.002)", "sleep(0.01)"))
+    (tmp_path / "toy.py").write_text(TOY.replace("sleep(0.002)", "sleep(0.004)"))
     (tmp_path / "toy.yaml").write_text(SPACE)
     folder, path = SweepFolder(tmp_path / "results/toy"), os.pathsep.join([os.getcwd(), str(tmp_path)])
     environment, before = os.environ | {"PYTHONPATH": path, "COLUMNS": "400"}, dict[int, object]()
@@ -53,7 +53,7 @@ def test_a_killed_raylet_or_gcs_ends_a_launch_on_ray_in_a_sentence_and_the_next_
     done = subprocess.run(command("--here"), cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     now = finished(folder)
-    assert sorted(now) == list(range(6)) and all(now[trial] == row for trial, row in before.items())
+    assert sorted(now) == list(range(4)) and all(now[trial] == row for trial, row in before.items())
     assert {tuple(retries) for _, retries in now.values()} == {()}  # type: ignore[misc]
 
 
