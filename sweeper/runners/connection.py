@@ -124,6 +124,7 @@ def start_here(scratch: Path, logical: dict[str, Any], imports: Sequence[str] = 
         internals.nothing_packed(),
         internals.no_idle_processes(),
         internals.signals_left_alone(),
+        internals.out_of_our_process_group(),
         # Not the token of a cluster.
         internals.environment("RAY_AUTH_TOKEN_PATH", str(internals.token_file())),
         # Workers import modules as they start, before Ray gives them this process's path.

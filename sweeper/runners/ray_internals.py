@@ -6,10 +6,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
-from ray._private import ray_constants, utils
+from ray._private import ray_constants, services, utils
 from ray._private.node import Node
 
 from sweeper.runners import scratch
@@ -44,6 +44,20 @@ def signals_left_alone() -> Iterator[None]:
         utils.set_sigterm_handler = before
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+
+
+@contextmanager
+def out_of_our_process_group() -> Iterator[None]:
+    """Start Ray's processes in groups of their own.
+
+    `timeout`, a shell or a terminal signal the whole group of a launch, which needs its Ray to end gracefully.
+    """
+    before = services.ConsolePopen
+    services.ConsolePopen = partial(before, process_group=0)  # type: ignore[assignment, misc]  # called as the class is
+    try:
+        yield
+    finally:
+        services.ConsolePopen = before  # type: ignore[misc]
 
 
 @contextmanager

@@ -1,13 +1,16 @@
 """One run of Ray Tune. Importing this imports Tune, which takes a second: Ray's workers start in the meantime."""
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.air._internal import usage
+from ray.tune import tune as tune_module
 
+from sweeper.errors import RunnerError, plural
 from sweeper.runners import lost_workers
 from sweeper.runners.capacity import Capacity
 from sweeper.runners.protocol import Director
@@ -16,6 +19,8 @@ from sweeper.trial import Train
 
 # For statistics of usage, which are off, Tune imports wandb and MLflow wherever they are installed: seconds.
 usage.tag_callbacks = lambda callbacks: False
+# Tune would catch SIGUSR1, whatever catches it already, and end as if there were no more trials.
+tune_module._setup_signal_catching = threading.Event
 
 _NO_LIMIT = 10**9
 
@@ -70,3 +75,5 @@ def fit(  # noqa: PLR0917  # one call
     tuner.fit()
     if adapter.error is not None:
         raise adapter.error
+    if adapter.assigned:
+        raise RunnerError(f"Ray Tune ended before {plural(len(adapter.assigned), 'trial')} in training")

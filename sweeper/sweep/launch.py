@@ -122,8 +122,9 @@ def _launch(
                     with show_progress(board, broadcast, spec, runner, console):
                         runner.run(train, director)
                 except RunnerError:
-                    writer.close()
-                    raise
+                    if signals.first is None:  # otherwise the signal was sent to Ray's processes, too
+                        writer.close()
+                        raise
                 writer.close()
         conclude(board, folder, spec, console)
         if signals.first is not None:

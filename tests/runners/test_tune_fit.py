@@ -1,0 +1,57 @@
+"""A run of Ray Tune ends when the director has no more trials, and not before."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import FrameType
+
+import pytest
+
+from sweeper.errors import RunnerError
+from sweeper.stats.events import Ending
+from sweeper.trial import Chunk
+from tests.fakes import training_functions
+from tests.fakes.directors import Recording
+
+
+@dataclass
+class Disturbed(Recording):
+    """Disturbs the run with the first chunk."""
+
+    disturb: Callable[[], object] = print
+
+    def report(self, number: int, chunk: Chunk) -> Ending | None:
+        if not self.chunks:
+            self.disturb()
+        return super().report(number, chunk)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_ray_tune_leaves_sigusr1_to_the_launch_and_a_run_that_it_ends_early_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from sweeper.runners import tune_fit
+    from sweeper.runners.ray_tune import RayTune
+
+    caught: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+
+    before = signal.signal(signal.SIGUSR1, note)
+    try:
+        with RayTune(cpu=4, gpu=0) as runner:
+            to_myself = partial(os.kill, os.getpid(), signal.SIGUSR1)
+            director = Disturbed(trials=1, cap={0: 2, 1: 2}, disturb=to_myself)
+            runner.run(training_functions.goes_on, director)
+            assert caught == [signal.SIGUSR1]
+            assert [told[0].kind for told in director.endings.values()] == ["capped", "capped"]
+            over = threading.Event()
+            monkeypatch.setattr(tune_fit.tune_module, "_setup_signal_catching", lambda: over)
+            with pytest.raises(RunnerError, match=r"^Ray Tune ended before \d trials? in training$"):
+                runner.run(training_functions.goes_on, Disturbed(trials=1, disturb=over.set))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
