@@ -15,12 +15,12 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Three workers: tests wait for servers, Ray and each other half of the time.
+# Three workers: tests wait for servers, Ray and each other half of the time. A worker that dies ends the run, which hung otherwise.
 suite: install
-	$(BIN)/pytest --numprocesses 3
+	$(BIN)/pytest --numprocesses 3 --max-worker-restart 0
 
 quick: install
-	$(BIN)/pytest --numprocesses 2 -m 'not slow'
+	$(BIN)/pytest --numprocesses 2 --max-worker-restart 0 -m 'not slow'
 
 install: $(VENV)/.installed
 

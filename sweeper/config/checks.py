@@ -62,6 +62,15 @@ def _event(spec: SweepSpec) -> Found:
     metric, known = spec.objective.event.metric, spec.task.metrics
     if metric not in known:
         yield ("objective", "until"), f"unknown metric {metric!r}{nearest(metric, known)}; logged: {', '.join(known)}"
+    elif spec.objective.screen:
+        allowed = [f"val_{name} > ..." for name in spec.task.shares]
+        if spec.task.sampled or not allowed:
+            yield ("objective", "screen"), "got true; this task has no score that a part of its validation set bounds"
+        elif f"{metric} {spec.objective.event.comparison} ..." not in allowed:
+            yield (
+                ("objective", "screen"),
+                f"got true, and until: {spec.objective.until}; a screen works for {', '.join(allowed)}",
+            )
 
 
 def _keep(spec: SweepSpec) -> Found:

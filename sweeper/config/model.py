@@ -56,6 +56,11 @@ class Objective(Section):
         None, description="Seconds after which a run is censored; needed to minimize seconds."
     )
     evaluate_every: Positive = Field(10, description="Updates between evaluations.")
+    screen: bool = Field(
+        False,
+        description="Whether an evaluation begins with a few validation examples and ends there if so many are wrong "
+        "that the event is impossible. No event changes; curves before it hold values of these examples alone.",
+    )
     tail: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
         0, description="Updates that a run still trains after its event, to see whether the metric falls back."
     )

@@ -61,6 +61,11 @@ class ModularArithmetic(Task):
         return {"accuracy": "Share of correct answers.", LOSS: "Mean cross-entropy, in nats."}
 
     @property
+    def shares(self) -> tuple[str, ...]:
+        """Accuracy."""
+        return ("accuracy",)
+
+    @property
     def diagnostics(self) -> Mapping[str, str]:
         """Norms of the model's parts, and saturation."""
         return {

@@ -64,6 +64,11 @@ class Task(BaseModel):
         return {LOSS: "Mean loss."}
 
     @property
+    def shares(self) -> tuple[str, ...]:
+        """Scores that are 0 or 1 for each example, so that some bound the mean of all (`objective.screen`)."""
+        return ()
+
+    @property
     def diagnostics(self) -> Mapping[str, str]:
         """Name -> meaning of the other metrics that every evaluation logs."""
         return {}

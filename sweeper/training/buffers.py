@@ -37,6 +37,7 @@ class Buffers:
         cursor: int64 [1], the column of the next update.
         train_sums: float64 [scores, R], sums over the examples since the last evaluation.
         validation_means: float64 [scores, R].
+        possible: bool [R], whether the event may hold of a run, after a screen.
         gradient_norm: [R], of the last update before an evaluation.
         diagnostics: [diagnostics, R], likewise.
         noise: [2, R], squared gradient norms on a batch and on its halves.
@@ -48,6 +49,7 @@ class Buffers:
     cursor: torch.Tensor
     train_sums: torch.Tensor
     validation_means: torch.Tensor
+    possible: torch.Tensor
     gradient_norm: torch.Tensor
     diagnostics: torch.Tensor
     noise: torch.Tensor
@@ -63,6 +65,7 @@ class Buffers:
             cursor=like.new_zeros(1, dtype=torch.int64),
             train_sums=like.new_zeros(scores, runs, dtype=torch.float64),
             validation_means=like.new_zeros(scores, runs, dtype=torch.float64),
+            possible=like.new_zeros(runs, dtype=torch.bool),
             gradient_norm=like.new_zeros(runs),
             diagnostics=like.new_zeros(len(measures.diagnostics), runs),
             noise=like.new_zeros(2, runs),

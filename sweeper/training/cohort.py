@@ -22,7 +22,7 @@ from sweeper.tasks.task import LOSS
 from sweeper.training.adamw import squares
 from sweeper.training.batches import next_batch
 from sweeper.training.buffers import Buffers, Measures
-from sweeper.training.evaluation import Evaluation
+from sweeper.training.evaluation import Evaluation, Screen
 from sweeper.training.graphs import Graphs
 from sweeper.training.learners.learner import Equipment, Learner, Run, StackProblem
 from sweeper.training.ops.fused import tally
@@ -151,7 +151,7 @@ class Cohort:
         self._stack.optimiser.updates.fill_(step)
         self._buffers.load(self._stack.course.window(self._stack.steps - 1, 1))
         self._buffers.cursor.fill_(1)
-        self._validate()
+        self._validate_whole()
         names = [LOSS, *self._evaluation.measures.scores]
         means = self._buffers.validation_means.cpu().numpy()
         return {f"val_{name}": each for name, each in zip(names, means, strict=True)}
@@ -189,7 +189,26 @@ class Cohort:
         self._prepare()
 
     def _validate(self) -> None:
-        """Score the validation examples of every run."""
+        """Score the validation examples of every run: those of the screen, where they rule the event out."""
+        screen = self._evaluation.screen
+        if screen is None:
+            self._validate_whole()
+        else:
+            self._validate_after(screen)
+
+    def _validate_after(self, screen: Screen) -> None:
+        """Score the examples of the screen, then all of runs whose event is possible or that are at the horizon."""
+        stack, buffers, evaluation = self._stack, self._buffers, self._evaluation
+        self._graphs.run(("screen",), [], lambda: evaluation.look(screen, stack, buffers))
+        ends = stack.steps == self._objective.horizon
+        whole = buffers.possible | torch.as_tensor(ends, device=buffers.possible.device)
+        if whole.cpu().numpy()[stack.occupied].any():
+            screened = buffers.validation_means.clone()
+            self._validate_whole()
+            buffers.validation_means.copy_(torch.where(whole, buffers.validation_means, screened))
+
+    def _validate_whole(self) -> None:
+        """Score all validation examples of every run."""
         stack, buffers, evaluation = self._stack, self._buffers, self._evaluation
         width = int(stack.course.window(stack.steps - 1, 1)[0].max())
         key = ("validate", width if evaluation.sampled else 0)
@@ -287,7 +306,12 @@ class Cohort:
             tuple(name for name in task.diagnostics if name not in problem.norms),
         )
         self._merge = techniques.merge and device.type == "cpu" and problem.repeats
-        self._evaluation = Evaluation(problem, measures, task.sampled, self._merge)
+        screen = None
+        if self._objective.screen:
+            event = self._objective.event
+            names = [LOSS, *measures.scores]
+            screen = Screen(names.index(event.metric.removeprefix("val_")), event.threshold)
+        self._evaluation = Evaluation(problem, measures, task.sampled, self._merge, screen)
         self._prepare()
 
     def _prepare(self) -> None:

@@ -1,5 +1,6 @@
 """An evaluation of every run of a stack: one row of columns each, from what updates have summed and a validation."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,41 @@ _ROWS = 2**17
 """Those of all runs together on a GPU, where memory is the limit."""
 
 
+_SLACK, _MULTIPLE = 8, 64
+"""A screen has this many times the examples that may be wrong under the event, rounded up to a multiple."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """The first validation examples of a run, which may show that a share of all of them is below a threshold.
+
+    Attributes:
+        score: which of the scores is the share.
+        threshold: of the event.
+    """
+
+    score: int
+    threshold: float
+
+    def size(self, count: int) -> int:
+        """The number of examples for a validation set of `count`."""
+        return min(math.ceil(_SLACK * (1 - self.threshold) * count / _MULTIPLE) * _MULTIPLE, count)
+
+    def sizes(self, counts: torch.Tensor) -> torch.Tensor:
+        """The same for int64 [R, 1]."""
+        wanted = torch.ceil(_SLACK * (1 - self.threshold) * counts.double() / _MULTIPLE).long() * _MULTIPLE
+        return torch.minimum(wanted, counts)
+
+    def possible(self, right: torch.Tensor, sizes: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Whether more than the threshold of all examples may be right, bool [R].
+
+        Args:
+            right: float64 [R], right ones among the examples of the screen.
+            sizes, counts: int64 [R], examples of the screen and of the whole set. A screen of more than half is none.
+        """
+        return (right + (counts - sizes) >= torch.floor(self.threshold * counts)) | (2 * sizes > counts)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """How the runs of a stack are evaluated.
@@ -36,12 +72,14 @@ class Evaluation:
         measures: what is recorded.
         sampled: whether each evaluation draws its validation examples, a multiple of the batch size.
         merge: whether examples drawn twice are computed once.
+        screen: what an evaluation begins with; None to evaluate everything at once.
     """
 
     problem: StackProblem
     measures: Measures
     sampled: bool
     merge: bool
+    screen: Screen | None = None
 
     @torch.no_grad()
     def validate(self, stack: Stack, buffers: Buffers, width: int) -> None:
@@ -54,6 +92,23 @@ class Evaluation:
         counts: torch.Tensor = torch.arange(rows.shape[1], device=device) < total
         if self.merge and self.sampled:
             rows, counts = merge(rows, counts)
+        self._sum(stack, buffers, rows, counts)
+        buffers.validation_means.div_(total[:, 0])
+
+    @torch.no_grad()
+    def look(self, screen: Screen, stack: Stack, buffers: Buffers) -> None:
+        """Validation scores of the examples of the screen, and for which runs the event is possible."""
+        counts = stack.validation.counts
+        sizes, width = screen.sizes(counts), screen.size(stack.validation.rows.shape[1])
+        weights: torch.Tensor = torch.arange(width, device=counts.device) < sizes
+        self._sum(stack, buffers, stack.validation.rows[:, :width], weights)
+        right = buffers.validation_means[screen.score]
+        buffers.possible.copy_(screen.possible(right, sizes[:, 0], counts[:, 0]))
+        buffers.validation_means.div_(sizes[:, 0])
+
+    def _sum(self, stack: Stack, buffers: Buffers, rows: torch.Tensor, counts: torch.Tensor) -> None:
+        """Sums of scores over some examples [R, B], by how often each counts, in the place of means."""
+        device = rows.device
         if triton.serve(buffers.gradient_norm):
             counts = counts.to(buffers.gradient_norm.dtype)
         buffers.validation_means.zero_()
@@ -61,7 +116,6 @@ class Evaluation:
         for piece, count in zip(rows.chunk(pieces, dim=1), counts.chunk(pieces, dim=1), strict=True):
             scores = self.measures.in_order(self.problem.score(stack.parameters.leaves, piece))
             tally(buffers.validation_means, scores, count)
-        buffers.validation_means.div_(total[:, 0])
 
     @torch.no_grad()
     def columns(self, stack: Stack, buffers: Buffers, updates: int) -> dict[str, npt.NDArray[np.generic]]:

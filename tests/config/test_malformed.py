@@ -449,7 +449,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "tail_typo": (
         space("objective: {horizon: 100, tial: 10}"),
         "space.yaml:3: objective.tial: unknown key (did you mean 'tail'?); allowed here: "
-        "minimize, until, sustained, horizon, horizon_seconds, evaluate_every, tail, replicates",
+        "minimize, until, sustained, horizon, horizon_seconds, evaluate_every, screen, tail, replicates",
     ),
     # ---- conditions and requirements
     "unknown_word_in_when": (
