@@ -13,6 +13,7 @@ import typer
 from sweeper import __version__
 from sweeper.cli import managing, reading, running, sweeping, terminal
 from sweeper.errors import Interrupted, SweeperError
+from sweeper.report import lines
 
 _COMPLETE = "_SWEEPER_COMPLETE"
 """Environment variable that the shell sets to request completions, after `sweeper --install-completion`."""
@@ -78,7 +79,12 @@ def main() -> None:
     """Run the command line and exit."""
     if _COMPLETE in os.environ:
         app(prog_name="sweeper")
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        lines.to_nowhere(terminal.out)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -96,7 +102,7 @@ def run(arguments: list[str]) -> int:
         terminal.complain("stopped; the same command continues the sweep")
         return Interrupted.exit_code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        lines.to_nowhere(terminal.out)
         return 0
     except Exception as error:  # noqa: BLE001  # the one place where a bug becomes an exit code
         return _usage_error_or_bug(error)
@@ -107,6 +113,7 @@ def _usage_error_or_bug(error: Exception) -> int:
     """Show one of click's usage errors, or log a bug."""
     show: Callable[[], None] | None = getattr(error, "show", None)
     if show is not None:
+        error.message = error.message.removeprefix("Value error, ")  # type: ignore[attr-defined]  # click's; Pydantic's
         show()
         return 2
     log = Path(f"sweeper-bug-{datetime.now():%Y%m%d-%H%M%S}.log").resolve()

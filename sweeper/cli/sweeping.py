@@ -87,7 +87,7 @@ def _options(
         address=address,
         insecure=insecure,
         accept_changes=accept_changes,
-        console=terminal.out,
+        console=terminal.lasting(),
         signals=signals,
     )
 

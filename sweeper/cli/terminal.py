@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from sweeper.cli.encoding import replace_unencodable
 from sweeper.report import lines
 from sweeper.report.as_json import as_json
+from sweeper.report.lines import BriefConsole, LastingConsole
 
 Record = TypeVar("Record")
 Color = Literal["auto", "always", "never"]
@@ -19,18 +20,19 @@ for _stream in (sys.stdout, sys.stderr):
     replace_unencodable(_stream)
 
 
-def console(color: Color, *, stderr: bool = False) -> Console:
+def console(color: Color, *, stderr: bool = False, lasting: bool = False) -> Console:
     """A console that colours what it prints, or not; only a terminal is given a live display.
 
     Args:
         color: `auto` follows NO_COLOR, then FORCE_COLOR (both: set and not empty), then whether it is a terminal.
         stderr: of standard error and not of standard output.
+        lasting: whether the command goes on when the reader of a pipe has ended.
     """
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     if color == "auto":
         named = "never" if os.environ.get("NO_COLOR") else "always" if os.environ.get("FORCE_COLOR") else "auto"
         color = named  # type: ignore[assignment]  # one of the three
-    return Console(
+    return (LastingConsole if lasting or stderr else BriefConsole)(
         stderr=stderr,
         force_terminal=terminal,
         no_color=color == "never",
@@ -40,12 +42,18 @@ def console(color: Color, *, stderr: bool = False) -> Console:
 
 
 out, err = console("auto"), console("auto", stderr=True)
+_color: Color = "auto"
 
 
 def use_color(color: Color) -> None:
     """Print in colour from now on, or not."""
-    global out, err  # commands print on these two
-    out, err = console(color), console(color, stderr=True)
+    global out, err, _color  # commands print on these two
+    out, err, _color = console(color), console(color, stderr=True), color
+
+
+def lasting() -> Console:
+    """Standard output of a command that goes on when the reader of a pipe has ended."""
+    return console(_color, lasting=True)
 
 
 def say(line: str) -> None:

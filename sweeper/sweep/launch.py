@@ -73,7 +73,7 @@ def launch(
 def _launch(
     space: Path | Document, overrides: list[str] | None, options: LaunchOptions, signals: Signals, broadcast: Broadcast
 ) -> SweepFolder:
-    console = options.console or Console()
+    console = options.console or lines.LastingConsole()
     say = partial(lines.say, console)
     loaded = load(space, overrides)
     spec, file = loaded.spec, Path(loaded.document.file)

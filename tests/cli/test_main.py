@@ -8,9 +8,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import pytest
 import typer
@@ -26,8 +27,10 @@ from sweeper.environment import machine
 from sweeper.environment.machine import Machine
 from sweeper.errors import Interrupted, StorageError, SweepFailed, UserError
 from sweeper.folder.object_store import Store
+from sweeper.report.lines import LastingConsole, to_nowhere
 from sweeper.sweep import doctor
-from tests.fakes.sweeps import Sweep, made_up
+from sweeper.sweep.options import LaunchOptions
+from tests.fakes.sweeps import QUESTION, Sweep, made_up
 from tests.fakes.training import fails, learns
 
 ROOT = Path(sweeper.__file__).parents[1]
@@ -299,6 +302,7 @@ def test_replay_refuses_what_it_does_not_know(arguments: tuple[str, ...], comman
     code, printed, said = command("replay", "results/made-up", *arguments)
     assert (code, printed) == (2, "")
     assert f"'{arguments[0]}'" in said
+    assert "Value error" not in said
 
 
 def test_replay_of_a_sweep_without_whole_curves_is_a_mistake_of_the_user(folder: Path, command: Command) -> None:
@@ -527,6 +531,48 @@ def test_a_reader_that_stops_reading_is_no_mistake(folder: Path) -> None:
     )
     done = process(folder, "-c", code)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.usefixtures("recorded")
+def test_commands_end_in_silence_with_their_reader(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for line in (
+        "list",
+        "list --json",
+        "top made-up",
+        "show made-up:0",
+        "status made-up",
+        "watch made-up",
+        "compare made-up:0 made-up:1",
+        "query made-up 'select * from curves'",
+        "query made-up 'select * from curves' --format json",
+        "replay made-up",
+        "schema",
+    ):
+        with without_reader() as stdout, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stdout)
+            patch.setattr(terminal, "out", terminal.console("never"))
+            code = cli.run(shlex.split(line))
+        assert (code, capsys.readouterr().err) == (0, ""), line
+
+
+def test_a_launch_goes_on_without_its_reader(folder: Path) -> None:
+    (folder / "space.yaml").write_text(json.dumps(QUESTION))
+    with without_reader() as stdout:
+        options = LaunchOptions(where="here", console=LastingConsole(file=stdout), train=learns(lambda *_: 20))
+        sweep = sweeper.launch("space.yaml", **vars(options))
+    assert len(sweep.trials) == QUESTION["budget"]["trials"]
+
+
+@contextmanager
+def without_reader() -> Iterator[TextIO]:
+    """A pipe that nobody reads any more."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w", encoding="utf-8") as stdout:
+        yield stdout
+        to_nowhere(Console(file=stdout))  # as `main` does with what is not flushed before its end
 
 
 @pytest.mark.slow

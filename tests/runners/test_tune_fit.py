@@ -33,7 +33,6 @@ class Disturbed(Recording):
 def test_ray_tune_leaves_sigusr1_to_the_launch_and_a_run_that_it_ends_early_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from sweeper.runners import tune_fit
     from sweeper.runners.ray_tune import RayTune
 
     caught: list[int] = []
@@ -50,7 +49,7 @@ def test_ray_tune_leaves_sigusr1_to_the_launch_and_a_run_that_it_ends_early_is_a
             assert caught == [signal.SIGUSR1]
             assert [told[0].kind for told in director.endings.values()] == ["capped", "capped"]
             over = threading.Event()
-            monkeypatch.setattr(tune_fit.tune_module, "_setup_signal_catching", lambda: over)
+            monkeypatch.setattr("ray.tune.tune._setup_signal_catching", lambda: over)
             with pytest.raises(RunnerError, match=r"^Ray Tune ended before \d trials? in training$"):
                 runner.run(training_functions.goes_on, Disturbed(trials=1, disturb=over.set))
     finally:
