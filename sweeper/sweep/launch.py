@@ -75,13 +75,15 @@ def _launch(
 ) -> SweepFolder:
     console = options.console or lines.LastingConsole()
     say = partial(lines.say, console)
-    loaded = load(space, overrides)
+    with signals.held():  # the task's module and its libraries are imported
+        loaded = load(space, overrides)
     spec, file = loaded.spec, Path(loaded.document.file)
     address = address_of(spec.results, spec.name)
     folder = SweepFolder(working_folder(address))
     dispatch.check(spec.trackers, folder)
     board = Scoreboard()
-    runner, running = runner_for(spec, options)
+    with signals.held():
+        runner, running = runner_for(spec, options)
     with notifying(spec, str(address), board, broadcast, say):
         with (
             continuation.locked(folder),
@@ -105,7 +107,7 @@ def _launch(
             ):
                 facts: dict[str, Any] = {"changed": changed} if changed else {}
                 if spec.task.prepares and options.train is None:
-                    facts[REFERENCES] = _prepare(spec, console)
+                    facts[REFERENCES] = _prepare(spec, console, signals)
                 train, measured = place(runner, loaded, options.train, say)
                 record = continuation.record_launch(folder, loaded, file, facts | measured)
                 # The writer comes before the director: it completes what a crash left half-written.
@@ -171,9 +173,10 @@ def _accepted_changes(
     return changed
 
 
-def _prepare(spec: SweepSpec, console: Console) -> References:
+def _prepare(spec: SweepSpec, console: Console, signals: Signals) -> References:
     """Make the data that the task needs before its first trial. Returns the reference values of its results."""
-    from sweeper.training.learners.registry import learner_of  # noqa: PLC0415  # torch takes seconds to import
+    with signals.held():
+        from sweeper.training.learners.registry import learner_of  # noqa: PLC0415  # torch takes seconds to import
 
     with show_preparation(spec.task.name, console) as update:
         return learner_of(spec.task).prepare(update)

@@ -3,7 +3,8 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -37,6 +38,7 @@ class Signals:
     def __init__(self, grace: float = GRACE_S):
         self.first: signal.Signals | None = None
         self.graceful = False
+        self._held = False
         self._grace = grace
         self._stop: Callable[[str], object] | None = None
         self._before: dict[signal.Signals, Any] = {}
@@ -68,6 +70,19 @@ class Signals:
         """Call `stop` with the name of the first signal."""
         self._stop = stop
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let the first Ctrl-C wait for the end of the block: a module whose import is broken off may be half there,
+        and in a notebook no launch would import it again.
+        """
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self.first == signal.SIGINT:
+            raise Stopped
+
     @property
     def name(self) -> str:
         """The name of the signal, for messages; empty before one came."""
@@ -83,7 +98,7 @@ class Signals:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again = self.first is not None
         self.first = self.first or signal.Signals(number)
-        if number == signal.SIGINT and (again or not self.graceful):
+        if number == signal.SIGINT and (again or not (self.graceful or self._held)):
             raise Stopped
         if self._stop is None:
             os.write(2, f"stopped by {self.name} before anything began\n".encode())

@@ -1,14 +1,19 @@
 """Signals that end a launch; the real ones, sent to this process."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from sweeper import launch, load
+from sweeper.errors import Interrupted
 from sweeper.sweep.signals import Signals
+from tests.fakes.launches import quiet
 
 
 @pytest.mark.parametrize(
@@ -42,6 +47,60 @@ def test_ctrl_c_ends_at_once_what_a_launch_prepares_and_other_signals_wait() -> 
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert (stopped, signals.exit_code) == (["SIGTERM"], 143)
+
+
+INTERRUPTED = """
+import _thread, os, signal
+os.kill(os.getpid(), signal.SIGINT)
+from sweeper import LoopTask
+interruptions = [_thread.interrupt_main]
+class Toy(LoopTask):
+    def train(self, run):
+        for step in range(10, 101, 10):
+            if interruptions and step == 50:
+                interruptions.pop()()
+            yield {"train_loss": 1 / step, "val_loss": 1 / step}
+"""
+
+
+@pytest.mark.slow
+def test_a_notebook_cell_that_is_interrupted_stops_its_launch_and_can_be_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "interrupted_import", raising=False)
+    Path("interrupted_import.py").write_text(INTERRUPTED)
+    objective = {"until": "val_loss < 0.011", "horizon": 100, "evaluate_every": 10, "replicates": 1}
+    question = {"name": "cell", "task": {"name": "interrupted_import:Toy"}, "objective": objective, "stop": "none"}
+    question |= {"search": {"batch.max": {"choice": [8, 16, 32]}}, "sampler": {"name": "grid"}, "budget": {"trials": 3}}
+    Path("space.yaml").write_text(json.dumps(question))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for _ in ("while the module is imported", "while a trial trains"):
+            with pytest.raises(Interrupted, match=r"^stopped by Ctrl-C; the same command continues the sweep$"):
+                launch("space.yaml", where="here", console=quiet())
+            assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+        assert list(load("cell").trials["state"]) == ["stopped"]  # type: ignore[union-attr]  # one sweep
+        assert list(launch("space.yaml", where="here", console=quiet()).trials["state"]) == ["finished"] * 3
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_in_an_import_waits_for_its_end_and_a_second_one_does_not() -> None:
+    done: list[str] = []
+
+    def imported(signals: Signals, name: str) -> None:
+        with signals.held():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append(name)
+
+    with Signals() as signals:
+        signals.follow(lambda name: None)
+        for name in ("first", "second"):
+            with pytest.raises(KeyboardInterrupt):
+                imported(signals, name)
+    assert done == ["first"]
 
 
 @pytest.mark.slow
