@@ -75,7 +75,7 @@ def launches(runs: int, batch: int, precision: Precision) -> tuple[list[Launch],
         of._update(batch, diagnose=False, measure=False)
         update = found.copy()
         found.clear()
-        of._evaluation.validate(of._stack, of._buffers, batch)
+        of._evaluation.validate(of._stack, of._buffers, of._graphs)
         of._evaluation.columns(of._stack, of._buffers, 1)
         return update, found.copy()
 
@@ -157,7 +157,7 @@ def resources() -> list[dict[str, object]]:
         of = cohort(24, 512, "float32", sampled=True)
         of._advance(1)
         found.clear()
-        of._evaluation.validate(of._stack, of._buffers, 512)
+        of._evaluation.validate(of._stack, of._buffers, of._graphs)
         sampled = [each for each in found if each.name == "draw"]
     # One of each: kernels of the same name differ in sizes alone.
     chosen = {each.name: each for each in [*evaluated, *sampled, *update]}

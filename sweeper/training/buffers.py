@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sweeper.tasks.task import LOSS
 from sweeper.training.learners.learner import Scores
 
 
@@ -21,6 +22,11 @@ class Measures:
 
     scores: tuple[str, ...]
     diagnostics: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Of all scores, the loss first."""
+        return [LOSS, *self.scores]
 
     def in_order(self, scores: Scores) -> list[torch.Tensor]:
         """[R, B] of every score, the loss first; without gradients."""

@@ -123,7 +123,7 @@ class Cohort:
         began = time.perf_counter()
         updates = min(self._objective.evaluate_every, self._objective.horizon - int(stack.steps[rows[0]]))
         self._advance(updates)
-        self._validate()
+        evaluation.validate(stack, buffers, self._graphs)
         columns = {name: each[rows] for name, each in evaluation.columns(stack, buffers, updates).items()}
         elapsed = time.perf_counter() - began
         watches = [stack.members[row].watch for row in rows]
@@ -151,10 +151,9 @@ class Cohort:
         self._stack.optimiser.updates.fill_(step)
         self._buffers.load(self._stack.course.window(self._stack.steps - 1, 1))
         self._buffers.cursor.fill_(1)
-        self._validate_whole()
-        names = [LOSS, *self._evaluation.measures.scores]
+        self._evaluation.validate_whole(self._stack, self._buffers, self._graphs)
         means = self._buffers.validation_means.cpu().numpy()
-        return {f"val_{name}": each for name, each in zip(names, means, strict=True)}
+        return {f"val_{name}": each for name, each in zip(self._evaluation.measures.names, means, strict=True)}
 
     def update(self, count: int = 1) -> None:
         """That many steps of gradient descent for every run, with no evaluation."""
@@ -187,32 +186,6 @@ class Cohort:
         """
         self._stack.restore(state)
         self._prepare()
-
-    def _validate(self) -> None:
-        """Score the validation examples of every run: those of the screen, where they rule the event out."""
-        screen = self._evaluation.screen
-        if screen is None:
-            self._validate_whole()
-        else:
-            self._validate_after(screen)
-
-    def _validate_after(self, screen: Screen) -> None:
-        """Score the examples of the screen, then all of runs whose event is possible or that are at the horizon."""
-        stack, buffers, evaluation = self._stack, self._buffers, self._evaluation
-        self._graphs.run(("screen",), [], lambda: evaluation.look(screen, stack, buffers))
-        ends = stack.steps == self._objective.horizon
-        whole = buffers.possible | torch.as_tensor(ends, device=buffers.possible.device)
-        if whole.cpu().numpy()[stack.occupied].any():
-            screened = buffers.validation_means.clone()
-            self._validate_whole()
-            buffers.validation_means.copy_(torch.where(whole, buffers.validation_means, screened))
-
-    def _validate_whole(self) -> None:
-        """Score all validation examples of every run."""
-        stack, buffers, evaluation = self._stack, self._buffers, self._evaluation
-        width = int(stack.course.window(stack.steps - 1, 1)[0].max())
-        key = ("validate", width if evaluation.sampled else 0)
-        self._graphs.run(key, [], lambda: evaluation.validate(stack, buffers, width))
 
     def _advance(self, count: int) -> None:
         """So many updates, at most `evaluate_every`: in one piece where they have one shape, else one by one."""
@@ -306,11 +279,7 @@ class Cohort:
             tuple(name for name in task.diagnostics if name not in problem.norms),
         )
         self._merge = techniques.merge and device.type == "cpu" and problem.repeats
-        screen = None
-        if self._objective.screen:
-            event = self._objective.event
-            names = [LOSS, *measures.scores]
-            screen = Screen(names.index(event.metric.removeprefix("val_")), event.threshold)
+        screen = Screen.of(self._objective, measures) if self._objective.screen else None
         self._evaluation = Evaluation(problem, measures, task.sampled, self._merge, screen)
         self._prepare()
 

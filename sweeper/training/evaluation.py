@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sweeper.tasks.task import LOSS
+from sweeper.config.model import Objective
 from sweeper.training.batches import validation_draws
 from sweeper.training.buffers import Buffers, Measures
+from sweeper.training.graphs import Graphs
 from sweeper.training.learners.learner import StackProblem
 from sweeper.training.ops import triton
 from sweeper.training.ops.dedup import merge
@@ -39,10 +40,18 @@ class Screen:
     Attributes:
         score: which of the scores is the share.
         threshold: of the event.
+        horizon: step at which all examples are evaluated in any case.
     """
 
     score: int
     threshold: float
+    horizon: int
+
+    @classmethod
+    def of(cls, objective: Objective, measures: Measures) -> "Screen":
+        """The screen for the objective's event, which is a share of right examples."""
+        event = objective.event
+        return cls(measures.names.index(event.metric.removeprefix("val_")), event.threshold, objective.horizon)
 
     def size(self, count: int) -> int:
         """The number of examples for a validation set of `count`."""
@@ -81,9 +90,27 @@ class Evaluation:
     merge: bool
     screen: Screen | None = None
 
+    def validate(self, stack: Stack, buffers: Buffers, graphs: Graphs) -> None:
+        """Validation scores of every run: of the examples of the screen, where they rule its event out."""
+        screen = self.screen
+        if screen is None:
+            self.validate_whole(stack, buffers, graphs)
+            return
+        graphs.run(("screen",), [], lambda: self._look(screen, stack, buffers))
+        whole = buffers.possible | torch.as_tensor(stack.steps == screen.horizon, device=buffers.possible.device)
+        if whole.cpu().numpy()[stack.occupied].any():
+            screened = buffers.validation_means.clone()
+            self.validate_whole(stack, buffers, graphs)
+            buffers.validation_means.copy_(torch.where(whole, buffers.validation_means, screened))
+
+    def validate_whole(self, stack: Stack, buffers: Buffers, graphs: Graphs) -> None:
+        """Validation scores of every run, of all its examples."""
+        width = int(stack.course.window(stack.steps - 1, 1)[0].max()) if self.sampled else 0
+        graphs.run(("validate", width), [], lambda: self._score(stack, buffers, width))
+
     @torch.no_grad()
-    def validate(self, stack: Stack, buffers: Buffers, width: int) -> None:
-        """Validation scores of every run; `width` is the largest batch size, for a sampled evaluation."""
+    def _score(self, stack: Stack, buffers: Buffers, width: int) -> None:
+        """Scores of all validation examples; `width` is the largest batch size, for a sampled evaluation."""
         device, validation = stack.seeds.device, stack.validation
         rows, total = validation.rows, validation.counts
         if self.sampled:
@@ -96,7 +123,7 @@ class Evaluation:
         buffers.validation_means.div_(total[:, 0])
 
     @torch.no_grad()
-    def look(self, screen: Screen, stack: Stack, buffers: Buffers) -> None:
+    def _look(self, screen: Screen, stack: Stack, buffers: Buffers) -> None:
         """Validation scores of the examples of the screen, and for which runs the event is possible."""
         counts = stack.validation.counts
         sizes, width = screen.sizes(counts), screen.size(stack.validation.rows.shape[1])
@@ -134,7 +161,7 @@ class Evaluation:
         sizes, rates, _ = stack.course.window(stack.steps - updates, updates)
         passed = sizes.sum(1)
         stack.seen += passed
-        names = [LOSS, *measures.scores]
+        names = measures.names
         scores = {f"train_{name}": next(read) / passed for name in names}
         scores |= {f"val_{name}": next(read) for name in names}
         gradient_norm, diagnostics = next(read), {name: next(read) for name in measures.diagnostics}

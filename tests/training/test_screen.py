@@ -50,7 +50,7 @@ def test_the_evaluation_at_the_horizon_is_of_all_examples() -> None:
 @pytest.mark.parametrize("count", [1, 63, 64, 159, 1000, 4704])
 def test_what_a_screen_rules_out_is_impossible(threshold: float, count: int) -> None:
     """All other examples may be right."""
-    screen = Screen(1, threshold)
+    screen = Screen(1, threshold, 7500)
     size = screen.size(count)
     counts = torch.full((size + 1,), count)
     assert screen.sizes(counts[:, None]).unique().tolist() == [size]
