@@ -18,6 +18,7 @@ from sweeper.results.totals import Totals
 from sweeper.stats.capping import places_that_matter
 from sweeper.stats.forecast import Span, forecast
 from sweeper.sweep.forecast import confirmations
+from sweeper.sweep.opening import searched_before
 from sweeper.sweep.plan import UNKNOWN, Estimate, Plan
 from sweeper.sweep.trying import tried
 
@@ -42,6 +43,7 @@ class Basis:
         start: seconds from the command to the first update.
         capped: whether `took` has the stopping rule in it already.
         totals: what this sweep's own trials come to.
+        searched: seconds of its time budget that are used up.
     """
 
     took: tuple[float, ...]
@@ -50,6 +52,7 @@ class Basis:
     start: float
     capped: bool
     totals: Totals
+    searched: float = 0.0
 
 
 def recorded(loaded: Loaded, folder: SweepFolder, where: str) -> Basis | None:
@@ -58,9 +61,9 @@ def recorded(loaded: Loaded, folder: SweepFolder, where: str) -> Basis | None:
     own = _kept(folder)
     if own is not None and own.totals.searched and _is_of_this_machine(folder):
         took = _seconds(own)
-        return Basis(
-            took, _SAME, f"{plural(len(took), 'trial')} of this sweep", _start(folder, where), True, own.totals
-        )
+        used = 0.0 if spec.budget.hours is None else searched_before(folder)
+        words = f"{plural(len(took), 'trial')} of this sweep"
+        return Basis(took, _SAME, words, _start(folder, where), True, own.totals, used)
     totals = Totals() if own is None else own.totals
     found: list[tuple[float, str, SweepFolder, tuple[float, ...]]] = []
     root = folder.root.parent
@@ -84,7 +87,8 @@ def measured(took: list[float], ended: int, folder: SweepFolder, where: str) -> 
     own = _kept(folder)
     doubt = _MEASURED + (_ALIKE if ended < len(took) / 2 else 0.0)
     words = f"{plural(len(took), 'configuration')} tried, {ended} of them to the end"
-    return Basis(tuple(took), doubt, words, _start(folder, where), False, Totals() if own is None else own.totals)
+    totals, used = (Totals(), 0.0) if own is None else (own.totals, searched_before(folder))
+    return Basis(tuple(took), doubt, words, _start(folder, where), False, totals, used)
 
 
 def duration(basis: Basis, spec: SweepSpec, trials: int | None, at_once: int) -> Span | None:
@@ -96,7 +100,7 @@ def duration(basis: Basis, spec: SweepSpec, trials: int | None, at_once: int) ->
         trials: baselines and trials of the search; None without a limit.
         at_once: trials that train beside each other.
     """
-    limit = None if spec.budget.hours is None else spec.budget.hours * 3600
+    limit = None if spec.budget.hours is None else max(spec.budget.hours * 3600 - basis.searched, 0.0)
     cap = None if basis.capped or spec.stop != "cap" else places_that_matter(spec.budget.trials, spec.finalists)
     work = replace(confirmations(spec, basis.totals), took=basis.took, places=max(at_once, 1), doubt=basis.doubt)
     if trials is None:

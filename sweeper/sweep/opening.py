@@ -64,7 +64,7 @@ def director_of(
         broadcast=broadcast,
         track=track,
         ended=trials_of(folder, loaded.spec),
-        searched_before=0.0 if loaded.spec.budget.hours is None else _searched_before(folder),
+        searched_before=0.0 if loaded.spec.budget.hours is None else searched_before(folder),
     )
 
 
@@ -129,7 +129,7 @@ def open_director(
     return director
 
 
-def _searched_before(folder: SweepFolder) -> float:
+def searched_before(folder: SweepFolder) -> float:
     """Seconds of the time budget that earlier launches used."""
     launched = [datetime.fromisoformat(each["launched"]) for each in provenance.launches(folder) if "launched" in each]
     return searched_seconds(folder, launched)

@@ -15,6 +15,7 @@ from sweeper.environment.machine import Machine
 from sweeper.folder.layout import SweepFolder
 from sweeper.stats.forecast import Span, Work, forecast
 from sweeper.sweep import estimate, trying
+from sweeper.sweep.opening import searched_before
 from sweeper.sweep.plan import Estimate, estimated, plan, render
 from tests.fakes import small
 from tests.fakes.sweeps import PUBLISHED, QUESTION, Sweep
@@ -96,6 +97,17 @@ def test_hours_alone_are_the_time_of_the_search_and_nothing_limits_what_has_no_l
     span = estimate.duration(basis, loaded.spec, None, 1)
     assert span is not None
     assert span.likely == pytest.approx(7200 + basis.start, rel=0.01)
+    used_up = estimate.duration(replace(basis, searched=7300.0), loaded.spec, None, 1)
+    assert used_up is not None
+    assert used_up.likely == pytest.approx(basis.start)
+
+
+def test_a_time_budget_is_less_by_what_earlier_launches_searched(tmp_path: Path) -> None:
+    sweep = recorded_sweep(tmp_path)
+    loaded = question(sweep, "made-up", budget={"hours": 1})
+    basis = estimate.recorded(loaded, sweep.folder, "ray")
+    assert basis is not None
+    assert basis.searched == searched_before(sweep.folder) > 0
 
 
 def test_the_plan_shows_the_time_with_its_interval_and_the_cost(tmp_path: Path) -> None:
