@@ -20,7 +20,7 @@ from sweeper.report.leaderboard_table import bound, grids
 from sweeper.report.paused import paused_grid
 from sweeper.report.select import choose
 from sweeper.report.table import TextTable
-from sweeper.results.query import query
+from sweeper.results.query import records
 from sweeper.stats.events import CUT_SHORT
 
 _TOP = 20
@@ -142,7 +142,7 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _counts(folder: SweepFolder, spec: SweepSpec) -> str:
-    (row,) = query(
+    (row,) = records(
         folder,
         f"""
         SELECT count(*) AS trials, sum(runs)::BIGINT AS runs, sum(reached)::BIGINT AS reached,
@@ -150,7 +150,7 @@ def _counts(folder: SweepFolder, spec: SweepSpec) -> str:
                {", ".join(f"count(*) FILTER (state = '{state}') AS {state}" for state in _STATES)}
         FROM trials
         """,
-    ).to_pylist()
+    )
     if not row["trials"]:
         return "No trial has finished yet."
     states = ", ".join(f"{row[state]:,} {state}" for state in _STATES if row[state])
@@ -166,7 +166,7 @@ def _duration(seconds: float) -> str:
 
 def _by_shape(folder: SweepFolder, board: Leaderboard) -> TextTable:
     """The best trial of each schedule shape, and how often its runs reached the event."""
-    rows = query(
+    rows = records(
         folder,
         """
         SELECT batch_shape AS shape, count(*) AS trials, sum(reached) || '/' || sum(runs) AS reached,
@@ -174,7 +174,7 @@ def _by_shape(folder: SweepFolder, board: Leaderboard) -> TextTable:
                    AS best
         FROM trials WHERE phase <> 'confirm' AND state <> 'failed' GROUP BY batch_shape ORDER BY min(value)
         """,
-    ).to_pylist()
+    )
     baseline = next((row["mean"] for row in board.rows if row["baseline"] and row["reached"]), None)
     return TextTable(
         "the best trial of each schedule shape",

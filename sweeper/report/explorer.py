@@ -12,7 +12,7 @@ from sweeper.report.as_json import plain
 from sweeper.report.figures.subject import Row, Subject, label, numbered, subject
 from sweeper.report.leaderboard import limit_on
 from sweeper.report.leaderboard_table import bound
-from sweeper.results.query import query
+from sweeper.results.query import query, records
 from sweeper.space.hyperparameters import Value
 from sweeper.space.parameters import Choice
 from sweeper.stats.events import CLOCKS, Clock
@@ -98,7 +98,7 @@ def _word(value: Any) -> str:
 
 def _means(found: Subject, clock: Clock, limit: float) -> dict[int, float]:
     """Trial -> restricted mean time on a clock, over operations the geometric mean."""
-    rows = query(
+    rows = records(
         found.folder,
         f"""
         SELECT trial, exp(avg(ln(greatest(mean, 1e-9)))) AS mean FROM (
@@ -107,7 +107,7 @@ def _means(found: Subject, clock: Clock, limit: float) -> dict[int, float]:
             FROM runs GROUP BY trial, operation
         ) GROUP BY trial
         """,
-    ).to_pylist()
+    )
     return {row["trial"]: row["mean"] for row in rows}
 
 

@@ -13,7 +13,7 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.report.as_json import as_json
 from sweeper.report.query_output import save
 from sweeper.report.select import SelectedTrial
-from sweeper.results.query import Sweeps, query
+from sweeper.results.query import Sweeps, query, records
 from sweeper.results.rows import ACCURACY, column_of
 from sweeper.stats.events import Ending
 from sweeper.trackers.protocol import OUTCOME, SCORES, FinishedTrial
@@ -37,7 +37,7 @@ def finished_trials(folder: SweepFolder, spec: SweepSpec) -> Iterator[FinishedTr
         UserError: a part is damaged.
     """
     known = spec.task.hyperparameters
-    for row in query(folder, "SELECT * FROM trials ORDER BY trial").to_pylist():
+    for row in records(folder, "SELECT * FROM trials ORDER BY trial"):
         if not Ending(row["state"], row["why"]).final:
             continue
         curves = query(folder, f"SELECT * FROM curves WHERE trial = {row['trial']} ORDER BY operation, replicate, step")
@@ -87,10 +87,10 @@ def final_info(chosen: SelectedTrial) -> dict[str, Any]:
         raise UserError(f"{chosen.sweep}: final_info.json needs accuracies, and {chosen.spec.task.name} has none")
     row = chosen.row
     columns = ", ".join(_FINAL.values())
-    runs = query(
+    runs = records(
         chosen.folder,
         f"SELECT operation, {columns} FROM runs WHERE trial = {row['trial']} ORDER BY operation, replicate",
-    ).to_pylist()
+    )
     found: dict[str, Any] = {}
     for operation in dict.fromkeys(run["operation"] for run in runs):
         mine = [run for run in runs if run["operation"] == operation]

@@ -9,7 +9,7 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.report.paused import paused
 from sweeper.report.summaries import TrialRuns, runs_on
 from sweeper.report.verdicts import Verdict, verdicts
-from sweeper.results.query import query
+from sweeper.results.query import records
 from sweeper.results.readback import taken_up_again
 from sweeper.results.rows import column_of
 from sweeper.stats.events import CUT_SHORT, Clock
@@ -60,11 +60,11 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
     clock = clock or spec.objective.minimize
     by_value = clock == spec.objective.minimize
     # A few columns suffice to rank thousands of trials; the others are read for the trials that are shown.
-    everyone = query(
+    everyone = records(
         folder,
         "SELECT trial, phase, name, state, reached, value, rmst, rmst_error FROM trials "
         "ORDER BY state = 'failed', value, trial",
-    ).to_pylist()
+    )
     limit = limit_on(folder, spec, clock)
     # Ranking on another clock needs the runs of all trials, which takes seconds for thousands of trials.
     runs = {} if by_value else runs_on(folder, clock, limit, [row["trial"] for row in everyone])
@@ -111,7 +111,7 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
 def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
     """The limit of restricted means on a clock; for seconds without a horizon, the duration of the longest run."""
     if clock == "seconds" and spec.objective.horizon_seconds is None:
-        (longest,) = query(folder, "SELECT max(seconds) AS seconds FROM curves").to_pylist()
+        (longest,) = records(folder, "SELECT max(seconds) AS seconds FROM curves")
         return float(longest["seconds"] or 1.0)
     return spec.limit(clock)
 
@@ -135,7 +135,7 @@ def _add_further_seeds(row: dict[str, Any], runs: TrialRuns | None) -> None:
 def _add_columns(folder: SweepFolder, rows: list[dict[str, Any]]) -> None:
     """Add all columns of `trials`."""
     wanted = ", ".join(str(row["trial"]) for row in rows) or "NULL"
-    held = query(folder, f"SELECT * FROM trials WHERE trial IN ({wanted})").to_pylist()
+    held = records(folder, f"SELECT * FROM trials WHERE trial IN ({wanted})")
     by_number = {each["trial"]: each for each in held}
     for row in rows:
         row.update(by_number[row["trial"]] | row)

@@ -7,7 +7,7 @@ from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.table import TextTable
 from sweeper.results.decisions import Decisions, paused_trials, predicted, rounded
-from sweeper.results.query import query
+from sweeper.results.query import records
 
 
 def paused(folder: SweepFolder, spec: SweepSpec) -> list[dict[str, Any]]:
@@ -25,9 +25,7 @@ def paused(folder: SweepFolder, spec: SweepSpec) -> list[dict[str, Any]]:
         return []
     waits = paused_trials(Decisions(folder).read())
     wanted = ", ".join(map(str, waits)) or "NULL"
-    rows = query(
-        folder, f"SELECT trial, runs, reached FROM trials WHERE state = 'paused' AND trial IN ({wanted})"
-    ).to_pylist()
+    rows = records(folder, f"SELECT trial, runs, reached FROM trials WHERE state = 'paused' AND trial IN ({wanted})")
     found = []
     for row in rows:
         each = waits[row["trial"]]

@@ -1,5 +1,6 @@
 """Write the result of a query as a table for people, or as CSV, JSON or Parquet."""
 
+import csv
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,11 @@ from sweeper.errors import UserError
 from sweeper.report.as_json import as_json
 from sweeper.results import query
 from sweeper.results.query import Answer
+from sweeper.results.values import rows, texts
 
 _WIDE = 200
+_BATCH = 10_000
+"""Rows that become Python values at a time."""
 Format = Literal["table", "csv", "json", "parquet"]
 
 
@@ -47,21 +51,30 @@ def save(answer: Answer, form: Format, output: Path) -> None:
 
 def _text(answer: Answer, form: Format) -> str:
     if form == "json":
-        return as_json(answer.to_pylist()) + "\n"
+        return as_json(rows(answer)) + "\n"
     if form == "csv":
-        return str(answer.to_pandas().to_csv(index=False))
+        return _csv(answer)
     with StringIO() as text:
         Console(file=text, width=_WIDE).print(_table(answer))
         return text.getvalue()
 
 
+def _csv(answer: Answer) -> str:
+    with StringIO() as text:
+        file = csv.writer(text, lineterminator="\n")
+        file.writerow(answer.column_names)
+        for batch in answer.to_batches(_BATCH):
+            file.writerows(zip(*map(texts, batch.columns), strict=True))
+        return text.getvalue()
+
+
 def _table(answer: Answer) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    rows = answer.to_pylist()
+    found = rows(answer)
     for name in answer.column_names:
-        numeric = all(isinstance(row[name], int | float | None) for row in rows)
+        numeric = all(isinstance(row[name], int | float | None) for row in found)
         table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
+    for row in found:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
     return table
 

@@ -3,13 +3,13 @@
 The trials, their order and their curves are recorded; only the training length of each trial is decided anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,17 +19,22 @@ from sweeper.config.model import SweepSpec
 from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError, plural
 from sweeper.folder.layout import SweepFolder
-from sweeper.report.remade import Remade, remake
-from sweeper.results import readback
+from sweeper.results.query import query, records
+from sweeper.results.readback import taken_up_again
+from sweeper.results.values import numbers
 from sweeper.search import simulation
-from sweeper.search.pruning import Pruner
 from sweeper.search.simulation import Pruned, Question, RecordedTrial, Rule, SimulatedRace, Uncapped
 from sweeper.stats import capping
+from sweeper.stats.events import COLUMN
 from sweeper.stats.racing import StagedCap, stages
 from sweeper.stats.watch import Watch
 
+if TYPE_CHECKING:
+    from sweeper.report.remade import Remade
+
 RuleName = Literal["none", "cap", "race", "asha", "median"]
 RULES: tuple[RuleName, ...] = get_args(RuleName)
+Columns = Mapping[str, npt.NDArray[Any]]
 _PACE = 100
 """Steps between two decisions about a trial: about one second of training, the interval of a launch."""
 
@@ -71,7 +76,7 @@ class Replay:
     at_once: int
     winner: int
     results: tuple[Replayed, ...]
-    remade: Remade | None = None
+    remade: "Remade | None" = None
 
 
 def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int = 1) -> Replay:
@@ -102,7 +107,15 @@ def replay(folder: SweepFolder, rules: Sequence[RuleName] = RULES, at_once: int 
         whole = [number for number in values if number not in stopped]
         chosen = min(whole, key=values.__getitem__, default=None)
         results.append(Replayed(name, round(ended[-1].total), len(stopped), winner in stopped, chosen))
-    return Replay(len(trials), cut, at_once, winner, tuple(results), remake(folder, spec))
+    return Replay(len(trials), cut, at_once, winner, tuple(results), _remade(folder, spec))
+
+
+def _remade(folder: SweepFolder, spec: SweepSpec) -> "Remade | None":
+    if spec.stop != "thaw":
+        return None
+    from sweeper.report.remade import remake  # noqa: PLC0415  # scipy takes a second to import
+
+    return remake(folder, spec)
 
 
 def question(spec: SweepSpec) -> Question:
@@ -121,40 +134,68 @@ def simulated_rule(name: RuleName, posed: Question, places: int, race: RaceSpec)
         case "race":
             return SimulatedRace(posed, StagedCap(stages(race.first, posed.replicates), places, race.slack))
         case "asha" | "median":
+            from sweeper.search.pruning import Pruner  # noqa: PLC0415  # Optuna takes half a second to import
+
             return Pruned(posed, Pruner(name, posed.horizon, posed.event.comparison == ">"))
 
 
 def recorded_trials(folder: SweepFolder, spec: SweepSpec) -> tuple[list[RecordedTrial], int]:
     """The trials of the baselines and the search with whole curves, in order; and the number of those without."""
-    rows = readback.curves(folder, spec.objective.minimize, spec.objective.event.metric)
-    whole = rows["state"] == "finished"
-    trials = [_recorded(each, spec) for _, each in rows[whole].groupby("trial")]
-    return trials, int(rows.loc[~whole, "trial"].nunique())
+    trials = records(folder, "SELECT trial, phase, name, state FROM trials ORDER BY trial")
+    replaced = taken_up_again(trials)
+    trained = [
+        row for row in trials if row["phase"] != "confirm" and row["state"] != "failed" and row["trial"] not in replaced
+    ]
+    whole = [row for row in trained if row["state"] == "finished"]
+    wanted = ", ".join(str(row["trial"]) for row in whole) or "NULL"
+    clock, metric = COLUMN[spec.objective.minimize], spec.objective.event.metric
+    found = query(
+        folder,
+        f"""
+        SELECT trial, operation, replicate, step, "{clock}"::DOUBLE AS clock,
+               coalesce("{metric}"::DOUBLE, 'nan') AS metric
+        FROM curves
+        WHERE trial IN ({wanted}) ORDER BY trial, operation, replicate, step
+        """,
+    )
+    columns = {name: numbers(found[name]) for name in found.column_names if name != "operation"}
+    columns["operation"] = np.array(found["operation"].to_pylist())
+    begins = np.searchsorted(columns["trial"], [row["trial"] for row in whole], "left")
+    ends = np.searchsorted(columns["trial"], [row["trial"] for row in whole], "right")
+    recorded = [
+        _recorded(row["trial"], {name: each[begin:end] for name, each in columns.items()}, spec, row["phase"])
+        for row, begin, end in zip(whole, begins, ends, strict=True)
+        if end > begin
+    ]
+    return recorded, len(trained) - len(whole)
 
 
-def _recorded(rows: pd.DataFrame, spec: SweepSpec) -> RecordedTrial:
+def _recorded(number: int, columns: Columns, spec: SweepSpec, phase: str) -> RecordedTrial:
     """One trial's rows as arrays [operation, replicate, evaluation], padded with the last evaluation of each run."""
     objective = spec.objective
     shape = (len(spec.task.operations), objective.replicates, -(-objective.horizon // objective.evaluate_every))
     elapsed, spent, metric = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     last, reached = np.zeros(shape[:2], dtype=np.int64), np.zeros(shape[:2], dtype=np.bool_)
-    for _, run in rows.groupby(["operation", "replicate"]):
-        o, r = spec.task.operations.index(run["operation"].iloc[0]), int(run["replicate"].iloc[0])
-        watch, times = _watch_run(run, spec)
-        end = watch.evaluations - 1
-        last[o, r], reached[o, r] = end, watch.reached is not None
-        at = np.minimum(np.arange(shape[2]), end)
-        elapsed[o, r] = np.array(times)[at]
-        spent[o, r], metric[o, r] = run["step"].to_numpy()[at], run["metric"].to_numpy()[at]
-    exempt = rows["phase"].iloc[0] == "baseline"
-    return RecordedTrial(int(rows["trial"].iloc[0]), last, elapsed, spent, metric, reached, exempt)
+    for o, operation in enumerate(spec.task.operations):
+        for r in range(objective.replicates):
+            mine = (columns["operation"] == operation) & (columns["replicate"] == r)
+            run = {name: each[mine] for name, each in columns.items()}
+            if not mine.any():
+                continue
+            watch, times = _watch_run(run, spec)
+            end = watch.evaluations - 1
+            last[o, r], reached[o, r] = end, watch.reached is not None
+            at = np.minimum(np.arange(shape[2]), end)
+            elapsed[o, r] = np.array(times)[at]
+            spent[o, r], metric[o, r] = run["step"][at], run["metric"][at]
+    return RecordedTrial(number, last, elapsed, spent, metric, reached, phase == "baseline")
 
 
-def _watch_run(rows: pd.DataFrame, spec: SweepSpec) -> tuple[Watch, list[float]]:
+def _watch_run(run: Columns, spec: SweepSpec) -> tuple[Watch, list[float]]:
     """A run that was watched to its end, and after each evaluation its time (see `Watch`), at most the limit."""
     watch, times = spec.objective.watch(), []
-    clocks = np.minimum(rows["clock"].to_numpy(), spec.limit())
-    for step, value, clock in zip(rows["step"].tolist(), rows["metric"].tolist(), clocks.tolist(), strict=True):
+    clocks = np.minimum(run["clock"], spec.limit())
+    for step, value, clock in zip(run["step"].tolist(), run["metric"].tolist(), clocks.tolist(), strict=True):
         watch.see(step, value, True, 0.0, clock)
         times.append(watch.time)
     return watch, times

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sweeper.folder.labels import Labels, read
 from sweeper.report.select import SelectedTrial
-from sweeper.results.query import query
+from sweeper.results.query import records
 from sweeper.results.rows import ACCURACY, column_of
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -48,18 +48,16 @@ def trial_page(chosen: SelectedTrial) -> TrialPage:
     """Read the page of a trial from the tables."""
     numbers = [each["trial"] for each in (chosen.row, chosen.confirmation) if each is not None]
     wanted = ", ".join(map(str, numbers))
-    runs = query(
-        chosen.folder, f"SELECT * FROM runs WHERE trial IN ({wanted}) ORDER BY trial, operation, replicate"
-    ).to_pylist()
+    runs = records(chosen.folder, f"SELECT * FROM runs WHERE trial IN ({wanted}) ORDER BY trial, operation, replicate")
     metric, horizon = chosen.spec.objective.event.metric, chosen.spec.objective.horizon
-    rising = query(
+    rising = records(
         chosen.folder,
         f"""
         SELECT operation || ' ' || replicate AS run, least({_WIDTH - 1}, step * {_WIDTH} // {horizon}) AS bucket,
                coalesce(avg({metric})::DOUBLE, 'nan') AS height
         FROM curves WHERE trial = {numbers[0]} GROUP BY ALL ORDER BY run, bucket
         """,
-    ).to_pylist()
+    )
     rises: dict[str, list[float]] = {}
     for each in rising:
         heights = rises.setdefault(each["run"], [])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.folder.layout import SweepFolder
-from sweeper.results.query import frame, query
+from sweeper.results.query import records
 from sweeper.stats.events import COLUMN, Clock
 from sweeper.stats.survival import Rate, Survival, kaplan_meier, restricted_mean, success_rate
 
@@ -88,35 +88,39 @@ def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[in
     first = _first_confirmations(folder)
     needed = {*trials, *(trial for trial, before in first.items() if before in trials)}
     wanted = ", ".join(str(int(trial)) for trial in sorted(needed))
-    rows = frame(
+    rows = records(
         folder,
         f"""
-        SELECT trial, operation, replicate, sustained_{clock} AS time, outcome, last
+        SELECT trial, operation, replicate, sustained_{clock}::DOUBLE AS time, outcome, last::DOUBLE AS last
         FROM runs LEFT JOIN (
             SELECT trial, operation, replicate, max({COLUMN[clock]}) AS last FROM curves
             WHERE trial IN ({wanted}) GROUP BY ALL
         ) USING (trial, operation, replicate)
-        WHERE trial IN ({wanted}) ORDER BY trial, operation, replicate
+        WHERE trial IN ({wanted})
         """,
     )
-    reached = rows["time"].notna().to_numpy()
-    watched = np.where(rows["outcome"] == "censored", rows["last"].fillna(0.0), limit)
-    rows = rows.assign(time=np.where(reached, rows["time"].fillna(0.0), watched), reached=reached)
-    rows = rows.assign(trial=rows["trial"].replace(first)).sort_values(["trial", "operation", "replicate"])
-    found = {}
-    for trial, mine in rows.groupby("trial"):
-        shape = (mine["operation"].nunique(), -1)
-        replicates = tuple(dict.fromkeys(int(each) for each in mine["replicate"]))
-        times, events = (mine[name].to_numpy().reshape(shape) for name in ("time", "reached"))
-        found[int(trial)] = TrialRuns(replicates, times.astype(np.float64), events.astype(np.bool_), limit)  # type: ignore[arg-type]  # pandas: any key
-    return found
+    held: dict[int, dict[tuple[str, int], tuple[float, bool]]] = {}
+    for row in rows:
+        reached = row["time"] is not None
+        watched = row["last"] or 0.0 if row["outcome"] == "censored" else limit
+        mine = held.setdefault(first.get(row["trial"], row["trial"]), {})
+        mine[row["operation"], row["replicate"]] = (row["time"] if reached else watched, reached)
+    return {trial: _trial_runs(held[trial], limit) for trial in sorted(held)}
+
+
+def _trial_runs(held: Mapping[tuple[str, int], tuple[float, bool]], limit: float) -> TrialRuns:
+    runs = sorted(held)
+    shape = (len({operation for operation, _ in runs}), -1)
+    times, reached = zip(*(held[run] for run in runs), strict=True)
+    replicates = tuple(dict.fromkeys(replicate for _, replicate in runs))
+    return TrialRuns(replicates, np.array(times).reshape(shape), np.array(reached).reshape(shape), limit)
 
 
 def _first_confirmations(folder: SweepFolder) -> dict[int, int]:
     """Finished confirmation on further seeds -> the first confirmation of the same trial."""
-    rows = query(
+    rows = records(
         folder, "SELECT trial, name FROM trials WHERE phase = 'confirm' AND state = 'finished' ORDER BY trial"
-    ).to_pylist()
+    )
     first: dict[str, int] = {}
     return {
         row["trial"]: first[row["name"]] for row in rows if first.setdefault(row["name"], row["trial"]) != row["trial"]

@@ -7,7 +7,7 @@ sees whole, consistent files, whenever it looks. docs/decisions/0003-parts-rewri
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,16 @@ from sweeper.folder.layout import TABLES, SweepFolder, write_atomically
 from sweeper.results.schema import SCHEMA_VERSION, known, never_null
 
 if TYPE_CHECKING:
-    from pyarrow import dataset  # it imports pandas: a second, which a new sweep does not spend
+    from pyarrow import dataset
+
+# Importing pyarrow.dataset, and making an Arrow array of Python values, imports pandas: half a second.
 
 METADATA = b"sweeper"
 """The key of what the writer notes in the metadata of a file: at least the schema version, as JSON."""
+
+
+_SMALL = 32_000_000
+"""Bytes on disk up to which a table is read as a whole."""
 
 
 class Parts:
@@ -100,18 +106,49 @@ class Parts:
         return self._folder / f"part-{part:05d}.parquet"
 
 
-def table(folder: SweepFolder, name: str) -> "dataset.Dataset":
-    """One table as an Arrow dataset over the parts there are now; without any, an empty one.
+def table(folder: SweepFolder, name: str) -> "pa.Table | dataset.Dataset":
+    """One table over the parts there are now; without any, an empty one. In memory, or as a dataset where it is large.
 
     Raises:
         UserError: a part is damaged.
     """
+    if sum(part.stat().st_size for part in _paths(folder.table(name))) <= _SMALL:
+        return whole(folder, name)
     from pyarrow import dataset  # noqa: PLC0415
 
     parts = _readable(folder, name)
-    if not parts:
-        return dataset.dataset(known()[name].empty_table())
     return dataset.dataset([str(part) for part in parts], schema=_common(parts, name), format=_layout())
+
+
+def whole(folder: SweepFolder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """One table, or some columns of it, in memory. Columns that a part does not have are null in its rows.
+
+    Raises:
+        UserError: a part is damaged, or the table has no such column.
+    """
+    kept = () if name == "curves" and columns is not None else tuple(never_null(name))
+    read, schemas = [], {}
+    for part in _paths(folder.table(name)):
+        file = _opened(part)
+        schemas[part] = file.schema_arrow.remove_metadata()
+        found = _content(file, part, None if columns is None else [*dict.fromkeys((*columns, *kept))])
+        _complete(found, part, [each for each in never_null(name) if each in kept or each in (columns or ())])
+        read.append(found.replace_schema_metadata())
+    schema = _common(schemas, name)
+    if columns is not None:
+        lacking = [each for each in columns if each not in schema.names]
+        if lacking:
+            raise damaged(folder.table(name), f"no column {', '.join(lacking)}")
+        schema = pa.schema([schema.field(each) for each in columns])
+    if not read:
+        return schema.empty_table()
+    try:
+        found = pa.concat_tables(read, promote_options="permissive").select(schema.names)
+        found = found if found.schema.equals(schema) else found.cast(schema)
+        found.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(folder.table(name), error) from None
+    return found
 
 
 def joined(folders: Mapping[str, SweepFolder], name: str) -> "dataset.Dataset":
@@ -170,24 +207,6 @@ def _complete(found: pa.Table, path: Path, columns: Iterable[str]) -> None:
             raise damaged(path, f"rows without {column}")
 
 
-def rows(folder: SweepFolder, name: str, columns: list[str]) -> pa.Table:
-    """Some columns of a table, read whole.
-
-    Raises:
-        UserError: a part is damaged.
-    """
-    schema = known()[name]
-    if not _paths(folder.table(name)) and set(columns) <= set(schema.names):
-        return schema.empty_table().select(columns)
-    try:
-        found = table(folder, name).to_table(columns)
-        found.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(folder.table(name), error) from None
-    _complete(found, folder.table(name), [column for column in columns if column in never_null(name)])
-    return found
-
-
 def check_version(path: Path, metadata: Mapping[bytes, bytes]) -> None:
     """Raise UserError unless a file with this metadata is of the schema version that this sweeper writes."""
     try:
@@ -228,14 +247,23 @@ def fingerprint(folder: SweepFolder) -> frozenset[tuple[str, int, int]]:
 
 
 def _schema(path: Path) -> pa.Schema:
+    return _opened(path).schema_arrow
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    return _content(_opened(path), path, columns)
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    """A part whose pages are checked as they are read."""
     try:
-        return pq.read_schema(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise damaged(path, error) from None
 
 
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+def _content(file: pq.ParquetFile, path: Path, columns: list[str] | None) -> pa.Table:
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True).read(columns)
+        return file.read(columns)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise damaged(path, error) from None

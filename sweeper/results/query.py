@@ -1,18 +1,21 @@
 """SQL over the tables of a sweep, or of several, read-only and confined to their folders."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import duckdb
-import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results.parts import fingerprint, joined, table
+from sweeper.results.values import rows
+
+if TYPE_CHECKING:
+    import pandas as pd  # half a second, which most commands do not spend
+    from pyarrow.dataset import Dataset
 
 Answer: TypeAlias = pa.Table
 """The result of a query: an Arrow table."""
@@ -46,7 +49,7 @@ def query(sweeps: Sweeps, sql: str) -> Answer:
 
 
 def _answer(sweeps: Sweeps, sql: str) -> Answer:
-    with connect(sweeps) as connection:
+    with connect(sweeps, [name for name in TABLES if name in sql.lower()]) as connection:
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise UserError(f"got {sql.strip()!r}; a query is one SELECT over {', '.join(TABLES)}")
@@ -61,10 +64,15 @@ def _folders(sweeps: Sweeps) -> list[SweepFolder]:
     return [sweeps] if isinstance(sweeps, SweepFolder) else list(sweeps.values())
 
 
-def frame(sweeps: Sweeps, sql: str) -> pd.DataFrame:
+def frame(sweeps: Sweeps, sql: str) -> "pd.DataFrame":
     """The same as a pandas frame."""
     found: pd.DataFrame = query(sweeps, sql).to_pandas()
     return found
+
+
+def records(sweeps: Sweeps, sql: str) -> list[dict[str, Any]]:
+    """The same as rows."""
+    return rows(query(sweeps, sql))
 
 
 def write(table: Answer, path: Path) -> None:
@@ -72,8 +80,12 @@ def write(table: Answer, path: Path) -> None:
     pq.write_table(table, path)
 
 
-def connect(sweeps: Sweeps) -> Connection:
-    """An in-memory connection that sees the tables as Arrow datasets, and no file at all.
+def connect(sweeps: Sweeps, tables: Sequence[str] = TABLES) -> Connection:
+    """An in-memory connection that sees the tables, and no file at all.
+
+    Args:
+        sweeps: one sweep, or several by name.
+        tables: those that it sees.
 
     Raises:
         UserError: a folder is not a sweep's, or a part is damaged.
@@ -84,7 +96,7 @@ def connect(sweeps: Sweeps) -> Connection:
     connection = duckdb.connect(":memory:")
     connection.execute("SET temp_directory = ''")  # DuckDB would let queries read there
     connection.execute("SET enable_external_access = false")
-    for name in TABLES:
+    for name in tables:
         connection.register(name, dataset(sweeps, name))
     connection.execute("SET TimeZone = 'UTC'")
     # DuckDB does not know how long these tables are, and would take `curves` for the small side of a join. As it is
@@ -94,6 +106,6 @@ def connect(sweeps: Sweeps) -> Connection:
     return connection
 
 
-def dataset(sweeps: Sweeps, name: str) -> ds.Dataset:
-    """A table as an Arrow dataset. Raises UserError where a part is damaged."""
+def dataset(sweeps: Sweeps, name: str) -> "pa.Table | Dataset":
+    """A table as Arrow has it. Raises UserError where a part is damaged."""
     return table(sweeps, name) if isinstance(sweeps, SweepFolder) else joined(sweeps, name)

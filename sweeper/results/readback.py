@@ -9,7 +9,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sweeper.folder.layout import SweepFolder
-from sweeper.results.parts import rows
+from sweeper.results.parts import whole
+from sweeper.results.values import rows
 from sweeper.stats.events import COLUMN, Clock, Ending
 from sweeper.stats.objective import Observation
 
@@ -47,8 +48,8 @@ def trial_outcomes(folder: SweepFolder, clock: Clock) -> dict[int, TrialOutcome]
     over = [row for row in trials if Ending(row["state"], row["why"]).final]
     runs: dict[int, dict[str, list[Observation]]] = {row["trial"]: {} for row in over}
     at = f"sustained_{clock}"
-    rows = _rows(folder, "runs", ["trial", "operation", "replicate", at, "best_metric"])
-    for row in sorted(rows, key=itemgetter("replicate")):
+    seen_runs = _rows(folder, "runs", ["trial", "operation", "replicate", at, "best_metric"])
+    for row in sorted(seen_runs, key=itemgetter("replicate")):
         if row["trial"] in runs:
             # How long a run that did not reach the event was watched is not kept: no value depends on it.
             best = math.nan if row["best_metric"] is None else row["best_metric"]
@@ -68,10 +69,10 @@ def curves(folder: SweepFolder, clock: Clock, metric: str, others: Sequence[str]
 
     Trials that failed are left out: they have no curves to speak of. So are those that another has taken up again.
     """
-    listed = rows(folder, "trials", ["trial", "phase", "name", "state"])
+    listed = whole(folder, "trials", ["trial", "phase", "name", "state"])
     trials = listed.to_pandas()
     columns = ["trial", "operation", "replicate", "step", COLUMN[clock], metric, *others]
-    found = rows(folder, "curves", list(dict.fromkeys(columns))).to_pandas()
+    found = whole(folder, "curves", list(dict.fromkeys(columns))).to_pandas()
     found = found.assign(clock=found[COLUMN[clock]].astype(float), metric=found[metric].astype(float))
     replaced = trials["trial"].isin(taken_up_again(listed.to_pylist()))
     kept_trials = trials[(trials["phase"] != "confirm") & (trials["state"] != "failed") & ~replaced]
@@ -109,5 +110,4 @@ def taken_up_again(trials: Iterable[Mapping[str, Any]]) -> set[int]:
 
 
 def _rows(folder: SweepFolder, name: str, columns: list[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = rows(folder, name, columns).to_pylist()
-    return found
+    return rows(whole(folder, name, columns))

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from sweeper.folder.layout import SweepFolder
-from sweeper.results.parts import rows, table
+from sweeper.results.parts import whole
 from sweeper.results.rows import TrialRow
+from sweeper.results.values import rows
 from sweeper.stats.events import Ending
 
 _OUTCOMES = ("reached", "censored", "diverged", "failed")
@@ -88,9 +89,9 @@ def ended_trials(folder: SweepFolder, configuration: Iterable[str]) -> list[Ende
     Raises:
         UserError: a part is damaged.
     """
-    known = table(folder, "trials").schema.names
-    columns = [name for name in configuration if name in known]
-    found = rows(folder, "trials", [*_COLUMNS, *columns]).to_pylist()
+    held = whole(folder, "trials")
+    columns = [name for name in configuration if name in held.schema.names]
+    found = rows(held.select([*_COLUMNS, *columns]))
     ended = [_ended(row, {name: row[name] for name in columns}) for row in found]
     return sorted(ended, key=lambda each: each.number)
 

@@ -8,16 +8,18 @@ import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.search.pruning import Pruner
 from sweeper.stats import objective
 from sweeper.stats.events import Event
 from sweeper.stats.objective import Observation
 from sweeper.stats.racing import StagedCap
+
+if TYPE_CHECKING:
+    from sweeper.search.pruning import Pruner  # Optuna takes half a second to import
 
 Numbers = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
@@ -162,7 +164,7 @@ class SimulatedRace:
 class Pruned(Uncapped):
     """Stopped by the height of its curve."""
 
-    def __init__(self, question: Question, pruner: Pruner):
+    def __init__(self, question: Question, pruner: "Pruner"):
         super().__init__(question)
         self._pruner = pruner
 

@@ -1,13 +1,14 @@
 """Whether one configuration is faster than another, from runs on the same seeds."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
+
+from sweeper.stats.student import quantile
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,7 +74,7 @@ def compare(a: npt.ArrayLike, b: npt.ArrayLike) -> Comparison:
     if replicates == 1:
         return Comparison(math.exp(statistic), 0.0, math.inf, p, replicates, None)
     spread = float((a / means_a - b / means_b).mean(axis=0).std(ddof=1))
-    margin = float(student.ppf(1 - LEVEL / 2, replicates - 1)) * spread / math.sqrt(replicates)
+    margin = quantile(1 - LEVEL / 2, replicates - 1) * spread / math.sqrt(replicates)
     return Comparison(
         ratio=math.exp(statistic),
         low=math.exp(statistic - margin),
@@ -153,16 +154,16 @@ def _needed(statistic: float, spread: float, replicates: int) -> int | None:
     """
     if abs(statistic) <= ROUNDING:
         return None
-    n = np.arange(FEWEST, max(FEWEST, replicates + MOST_MORE) + 1)
-    enough = np.flatnonzero(_quantiles(int(n[-1])) * spread / np.sqrt(n) <= abs(statistic))
-    return max(1, int(n[enough[0]]) - replicates) if len(enough) else None
+    # The more replicates, the smaller the margin: the first number that is enough is found by halving.
+    most = max(FEWEST, replicates + MOST_MORE)
+    sizes = range(FEWEST, most + 1)
+    enough = bisect_left(sizes, True, key=lambda n: _quantiles(n) * spread / math.sqrt(n) <= abs(statistic))
+    return max(1, sizes[enough] - replicates) if enough < len(sizes) else None
 
 
-@cache
-def _quantiles(most: int) -> Floats:
-    """t_0.975 + t_0.8 of every number of replicates from the fewest to the most; working them out takes a while."""
-    freedom = np.arange(FEWEST, most + 1) - 1
-    return np.asarray(student.ppf(1 - LEVEL / 2, freedom) + student.ppf(POWER, freedom))
+def _quantiles(n: int) -> float:
+    """t_0.975 + t_0.8 of n replicates."""
+    return quantile(1 - LEVEL / 2, n - 1) + quantile(POWER, n - 1)
 
 
 def _effect_words(comparison: Comparison, other: str) -> str:

@@ -4,15 +4,14 @@ Kaplan and Meier's curve with its interval, its median, the area under it, and t
 """
 
 import math
-import warnings
 from dataclasses import dataclass
-from typing import Any
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import CensoredData, binomtest, ecdf
 
 Floats = npt.NDArray[np.float64]
+_Z = NormalDist().inv_cdf(0.975)
 ROUNDING = 1e-9  # the curve is a product of fractions: one half may come out a little above
 
 
@@ -72,20 +71,18 @@ def kaplan_meier(times: npt.ArrayLike, reached: npt.ArrayLike) -> Survival:
         raise ValueError(f"got shapes {seen.shape} and {events.shape}; give one time and one flag for each run")
     if not np.all(np.isfinite(seen) & (seen >= 0)):
         raise ValueError("times have to be finite and at least 0")
-    curve = ecdf(CensoredData.right_censored(seen, ~events)).sf
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # undefined bounds: replaced by _interval
-        greenwood: Any = curve.confidence_interval(0.95, method="log-log")
-    survival = np.append(1.0, curve.probabilities)
-    at_risk = np.append(len(seen), _count(seen, curve.quantiles, np.inf))
-    low, high = _interval(survival, at_risk, greenwood.low.probabilities, greenwood.high.probabilities)
+    ordered = np.unique(seen)
+    at_risk = np.append(len(seen), _count(seen, ordered, np.inf))
+    arrived = np.append(0, _count(seen[events], ordered, ordered))
+    survival = np.cumprod(1 - arrived / at_risk)
+    low, high = _interval(survival, at_risk, arrived)
     return Survival(
-        times=np.append(0.0, curve.quantiles),
+        times=np.append(0.0, ordered),
         survival=survival,
         low=low,
         high=high,
         at_risk=at_risk,
-        reached=np.append(0, _count(seen[events], curve.quantiles, curve.quantiles)),
+        reached=arrived,
         censored=np.sort(seen[~events]),
     )
 
@@ -122,8 +119,10 @@ def success_rate(reached: int, runs: int) -> Rate:
     """
     if not 0 <= reached <= runs or runs == 0:
         raise ValueError(f"got {reached} of {runs} runs; at least one has to run, and no more can reach the event")
-    interval = binomtest(reached, runs).proportion_ci(0.95, method="wilson")
-    return Rate(reached / runs, float(interval.low), float(interval.high))
+    share, spread = reached / runs, _Z**2 / runs
+    middle = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(spread * share * (1 - share) + spread**2 / 4) / (1 + spread)
+    return Rate(share, 0.0 if reached == 0 else middle - half, 1.0 if reached == runs else middle + half)
 
 
 def _count(times: Floats, first: Floats, last: Floats | float) -> npt.NDArray[np.int64]:
@@ -133,12 +132,17 @@ def _count(times: Floats, first: Floats, last: Floats | float) -> npt.NDArray[np
 
 
 def _interval(
-    survival: Floats, at_risk: npt.NDArray[np.int64], greenwood_low: Floats, greenwood_high: Floats
+    survival: Floats, at_risk: npt.NDArray[np.int64], reached: npt.NDArray[np.int64]
 ) -> tuple[Floats, Floats]:
-    """[k] and [k]: Greenwood's bounds ([k - 1], without the entry at time 0) where he has any, exact ones elsewhere."""
+    """[k] and [k]: Greenwood's bounds on the scale log(-log S) where he has any, exact ones elsewhere."""
     exact = 0.025 ** (1 / at_risk)
-    low = np.where(survival == 1, exact, np.where(survival == 0, 0.0, np.append(0.0, greenwood_low)))
-    high = np.where(survival == 1, 1.0, np.where(survival == 0, 1 - exact, np.append(1.0, greenwood_high)))
+    low, high = np.where(survival == 1, exact, 0.0), np.where(survival == 1, 1.0, 1 - exact)
+    inner = (survival > 0) & (survival < 1)
+    left = np.maximum(at_risk - reached, 1)  # 0 only where the curve is at 0
+    variance = np.cumsum(reached / (at_risk * left))[inner]
+    log = np.log(survival[inner])
+    margin = np.exp(_Z * np.sqrt(variance) / np.abs(log))
+    low[inner], high[inner] = np.exp(log * margin), np.exp(log / margin)
     if survival[-1] == 0:  # only the last entry can be
         high[-1] = min(high[-2:])
     return low, high

@@ -18,7 +18,7 @@ from sweeper.folder.local_copy import store_errors
 from sweeper.folder.manifest import MANIFEST
 from sweeper.folder.object_store import Store
 from sweeper.monitor.status import sentence, status
-from sweeper.results.query import query
+from sweeper.results.query import records
 from sweeper.sweep.resume import locked
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -57,7 +57,7 @@ def removal(sweep: str) -> Removal:
             f"{folder.root}: holds {', '.join(sorted(odd)[:5])}, which no sweep leaves there; move that away first"
         )
     files = [path for path in folder.root.rglob("*") if path.is_file()]
-    (row,) = query(folder, "SELECT count(*) AS n FROM trials").to_pylist()
+    (row,) = records(folder, "SELECT count(*) AS n FROM trials")
     size = sum(path.stat().st_size for path in files)
     return Removal(sweep, folder, int(row["n"]), size, saved_spec(folder).storage)
 

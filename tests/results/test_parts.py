@@ -10,7 +10,7 @@ import pytest
 from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
-from sweeper.results.parts import table
+from sweeper.results.parts import whole
 from sweeper.results.readback import trial_outcomes
 from sweeper.results.schema import SCHEMA_VERSION, known
 from sweeper.results.writer import Writer
@@ -89,14 +89,14 @@ def test_a_table_is_there_before_its_first_part_and_grows(
     folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(writer_module, "TRIALS_PER_PART", dict.fromkeys(TABLES, 2))
-    assert table(folder, name).to_table().equals(known()[name].empty_table())
+    assert whole(folder, name).equals(known()[name].empty_table())
     writer = Writer(folder, {}, MODULAR)
     for trial in range(5):
         put(writer, trial)
     writer.close()
-    found = table(folder, name)
+    found = whole(folder, name)
     assert found.schema.equals(SCHEMAS[name])
-    assert Counter(found.to_table()["trial"].to_pylist()) == dict.fromkeys(range(5), ROWS[name])
+    assert Counter(found["trial"].to_pylist()) == dict.fromkeys(range(5), ROWS[name])
 
 
 def test_a_part_that_lost_a_column_every_row_has_is_named(folder: SweepFolder) -> None:
@@ -104,5 +104,5 @@ def test_a_part_that_lost_a_column_every_row_has_is_named(folder: SweepFolder) -
     part = folder.table("runs") / "part-00000.parquet"
     pq.write_table(pq.read_table(part).drop(["operation"]), part)
     with pytest.raises(UserError) as caught:
-        table(folder, "runs")
+        whole(folder, "runs")
     assert str(caught.value) == (f"{part}: damaged (rows without operation); move it away to continue without it")

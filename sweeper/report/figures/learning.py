@@ -13,7 +13,7 @@ from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
 from sweeper.report.figures.groups import Grouping
 from sweeper.report.figures.subject import Subject, listed, numbered
-from sweeper.results.query import frame, query
+from sweeper.results.query import frame, records
 from sweeper.stats.events import COLUMN, Clock, Event
 
 PLACES = 300
@@ -128,9 +128,7 @@ def _read(
 def _bins(subject: Subject, trials: Sequence[int]) -> tuple[float, int]:
     """Width and number of the intervals in which curves are read: the last value in each stands for it."""
     column = COLUMN[subject.clock]
-    (last,) = query(
-        subject.folder, f"SELECT max({column}) AS last FROM curves WHERE trial IN ({numbered(trials)})"
-    ).to_pylist()
+    (last,) = records(subject.folder, f"SELECT max({column}) AS last FROM curves WHERE trial IN ({numbered(trials)})")
     if not last["last"]:
         return 1.0, 0
     every = subject.spec.objective.evaluate_every

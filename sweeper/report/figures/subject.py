@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
-from sweeper.results.query import query
+from sweeper.results.query import records
 from sweeper.results.readback import taken_up_again
 from sweeper.results.rows import column_of
 from sweeper.space.hyperparameters import Value
@@ -105,7 +105,7 @@ def subject(folder: SweepFolder, spec: SweepSpec) -> Subject:
     parameters = [column_of(key) for key in spec.search]
     schedule = "COLUMNS('^batch_')"
     others = [f'"{column}"' for column in (*_COLUMNS, *parameters) if not column.startswith("batch_")]
-    rows = query(folder, f"SELECT {', '.join(others)}, {schedule} FROM trials ORDER BY trial").to_pylist()
+    rows = records(folder, f"SELECT {', '.join(others)}, {schedule} FROM trials ORDER BY trial")
     replaced = taken_up_again(rows)
     return Subject(
         folder,
