@@ -10,7 +10,7 @@ from rich.console import Console
 from sweeper.config.saved import reference_values, saved_spec
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
-from sweeper.report.document import report_data
+from sweeper.report.document import figures_of, report_data
 from sweeper.report.export import final_info
 from sweeper.report.page import write
 from sweeper.report.select import choose
@@ -73,7 +73,7 @@ def test_the_tables_have_the_columns_of_the_task(heights: SweepFolder) -> None:
 
 @pytest.mark.slow
 def test_the_page_speaks_of_the_loss_and_of_no_accuracy(heights: SweepFolder) -> None:
-    told = report_data(heights)
+    told = report_data(heights, figures_of(heights))
     write(told, heights.report)
     page = (heights.report / "index.html").read_text()
     notes = (heights.report / "notes.md").read_text()

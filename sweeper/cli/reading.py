@@ -1,14 +1,18 @@
 """Commands that read the results of sweeps, finished or running."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from sweeper.cli import terminal
 from sweeper.cli.options import Json, Sweep, Sweeps, Trial
-from sweeper.errors import UserError
+from sweeper.errors import UserError, plural
+
+if TYPE_CHECKING:
+    from sweeper.report.figures.canvas import Figure
 
 Clock = Annotated[
     Literal["steps", "examples", "seconds"] | None,
@@ -132,7 +136,6 @@ def export(
 
 def _send(sweep: str, tracker: str) -> None:
     from sweeper.config.saved import saved_spec
-    from sweeper.errors import plural
     from sweeper.folder.find import find_sweep
     from sweeper.report.export import finished_trials
     from sweeper.trackers import dispatch
@@ -151,14 +154,21 @@ def report(
     ] = None,
 ) -> None:
     """Write the report: one self-contained HTML page, notes.md, and the figures as PNG and SVG."""
-    from sweeper.folder.address import in_store
-    from sweeper.folder.find import find_sweep
-    from sweeper.report import document, page
+    with terminal.err.status("reading the tables") as status:
+        from sweeper.folder.address import in_store
+        from sweeper.folder.find import find_sweep
+        from sweeper.report import document, page
 
-    folder = find_sweep(sweep)
-    target = output or (Path(f"{folder.root.name}-report") if in_store(sweep) else folder.report)
-    with terminal.err.status("reading the tables and drawing the figures"):
-        written = page.write(document.report_data(folder), target)
+        folder = find_sweep(sweep)
+        target = output or (Path(f"{folder.root.name}-report") if in_store(sweep) else folder.report)
+
+        def drawn() -> "Iterator[Figure]":
+            status.update("drawing the figures")
+            for count, figure in enumerate(document.figures_of(folder), 1):
+                status.update(f"drew {plural(count, 'figure')}, the last: {figure.title}")
+                yield figure
+
+        written = page.write(document.report_data(folder, drawn()), target)
     terminal.say(f"wrote {written.page}, {written.notes.name} and {len(written.figures)} figures next to it")
 
 

@@ -184,7 +184,10 @@ def doctor() -> None:
     """Show the hardware and versions found, and whether they are compatible."""
     from sweeper.sweep import doctor as examination
 
-    diagnosis = examination.examine()
-    terminal.out.print(examination.render(diagnosis))
+    diagnosis = examination.Diagnosis({})
+    for more in examination.examine():
+        terminal.out.print(examination.render(more, diagnosis.facts))
+        diagnosis = more
+    terminal.out.print(examination.conclusion(diagnosis))
     if diagnosis.warnings:
         raise typer.Exit(1)

@@ -16,7 +16,6 @@ import pyarrow as pa
 from pyarrow import fs
 
 from sweeper.folder.address import s3_endpoint
-from sweeper.folder.conditional import conditional_writes
 
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in nanoseconds: equal where a file has not changed."""
@@ -40,7 +39,11 @@ class Store:
         scheme, _, self._root = uri.partition("://")
         bucket, _, folder = self._root.partition("/")
         self._objects = _s3(bucket) if scheme == "s3" else _gs(bucket)
-        self._conditional = conditional_writes(bucket, folder) if scheme == "s3" else None
+        self._conditional = None
+        if scheme == "s3":
+            from sweeper.folder.conditional import conditional_writes  # noqa: PLC0415  # obstore takes a while to import
+
+            self._conditional = conditional_writes(bucket, folder)
         self._guard: Callable[[], object] = lambda: None
         self.uri = uri
 

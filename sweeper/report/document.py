@@ -1,9 +1,9 @@
 """A sweep's report as data: the answer in words, tables, figures and provenance."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper.config.model import SweepSpec
 from sweeper.config.saved import reference_values, saved_spec
@@ -13,8 +13,6 @@ from sweeper.folder import labels
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.compare import compare_trials
 from sweeper.report.explorer import explorer
-from sweeper.report.figures.canvas import Figure
-from sweeper.report.figures.gallery import draw_all
 from sweeper.report.leaderboard import Leaderboard, leaderboard
 from sweeper.report.leaderboard_table import bound, grids
 from sweeper.report.paused import paused_grid
@@ -22,6 +20,9 @@ from sweeper.report.select import choose
 from sweeper.report.table import TextTable
 from sweeper.results.query import records
 from sweeper.stats.events import CUT_SHORT
+
+if TYPE_CHECKING:
+    from sweeper.report.figures.canvas import Figure  # it imports matplotlib
 
 _TOP = 20
 _STATES = ("finished", *CUT_SHORT, "failed")
@@ -52,7 +53,7 @@ class ReportData:
     cautions: tuple[str, ...]
     counts: str
     grids: tuple[TextTable, ...]
-    figures: tuple[Figure, ...]
+    figures: "tuple[Figure, ...]"
     space: str
     launches: TextTable
     made: datetime
@@ -60,8 +61,19 @@ class ReportData:
     labels: str = ""
 
 
-def report_data(folder: SweepFolder) -> ReportData:
-    """Read a sweep's tables and draw its figures.
+def figures_of(folder: SweepFolder) -> "Iterator[Figure]":
+    """Draw a sweep's still figures, one after another. Raises UserError where a part is damaged."""
+    from sweeper.report.figures.gallery import draw_all  # noqa: PLC0415  # matplotlib, and what Optuna imports
+
+    yield from draw_all(folder, saved_spec(folder))
+
+
+def report_data(folder: SweepFolder, figures: "Iterable[Figure]") -> ReportData:
+    """Read a sweep's tables.
+
+    Args:
+        folder: the sweep's.
+        figures: its still figures; they are taken last.
 
     Raises:
         UserError: a table or the space.yaml is damaged.
@@ -69,7 +81,7 @@ def report_data(folder: SweepFolder) -> ReportData:
     spec = saved_spec(folder)
     board = leaderboard(folder, spec, _TOP)
     verdict, cautions = _answer(folder, spec, board)
-    return ReportData(
+    about = ReportData(
         spec.name,
         _question(spec),
         verdict,
@@ -80,13 +92,14 @@ def report_data(folder: SweepFolder) -> ReportData:
             for grid in (*grids(board), paused_grid(board.paused, board.minimize), _by_shape(folder, board))
             if grid.rows
         ),
-        tuple(draw_all(folder, spec)),
+        (),
         folder.space.read_text(encoding="utf-8"),
         _launches(folder),
         datetime.now(UTC),
         explorer(folder, spec) if board.rows else None,
         str(labels.read(folder)),
     )
+    return replace(about, figures=tuple(figures))
 
 
 def _question(spec: SweepSpec) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
@@ -17,8 +17,10 @@ from markupsafe import Markup
 from sweeper.errors import UserError
 from sweeper.report.as_json import plain
 from sweeper.report.document import ReportData
-from sweeper.report.figures.canvas import Figure
 from sweeper.report.table import TextTable, in_markdown
+
+if TYPE_CHECKING:
+    from sweeper.report.figures.canvas import Figure  # it imports matplotlib
 
 _FIGURES = "figures"
 _VIEWS = ("state", "trial", "parallel", "slices", "curves", "table", "controls", "main")
@@ -121,7 +123,7 @@ def _digest(script: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
-def _source(figure: Figure) -> str:
+def _source(figure: "Figure") -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg.encode()).decode()}"
 
 

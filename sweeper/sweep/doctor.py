@@ -1,6 +1,7 @@
 """The hardware and versions of this machine, and whether they are compatible."""
 
 import platform
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -10,31 +11,42 @@ from rich.text import Text
 from sweeper.environment import machine, provenance
 from sweeper.errors import plural
 
+_SEES = "torch sees"
+_WIDTH = max(map(len, (_SEES, "NVIDIA GPUs", *provenance.PACKAGES)))
+
 
 @dataclass(frozen=True)
 class Diagnosis:
     """Facts in the order to show them, and warnings."""
 
     facts: dict[str, str]
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
-def examine() -> Diagnosis:
-    """Examine this machine; imports torch, to see which devices it finds."""
+def examine() -> Iterator[Diagnosis]:
+    """Examine this machine.
+
+    Yields:
+        some facts at a time, so that they can be shown at once: torch takes seconds to import. The last diagnosis has
+        all of them, and the warnings.
+    """
     here = machine.look()
-    names = machine.gpu_names()
     facts = {
         "system": platform.platform(),
         "python": platform.python_version(),
         "CPU": plural(here.cores, "core"),
         "memory": f"{here.memory / 2**30:.0f} GiB",
-        "NVIDIA GPUs": ", ".join(names) or (str(here.gpus) if here.gpus else "none"),
     }
+    yield Diagnosis(dict(facts))
+    names = machine.gpu_names()
+    facts["NVIDIA GPUs"] = ", ".join(names) or (str(here.gpus) if here.gpus else "none")
     facts |= {name: version or "not installed" for name, version in provenance.versions().items()}
+    yield Diagnosis(dict(facts))
     build, sees = _torch()
-    facts["torch sees"] = sees
+    facts[_SEES] = sees
+    yield Diagnosis(dict(facts))
     facts["C kernels"] = _kernels()
-    return Diagnosis(facts, _warnings(here.gpus or len(names), build, sees, facts))
+    yield Diagnosis(facts, _warnings(here.gpus or len(names), build, sees, facts))
 
 
 def _torch() -> tuple[str, str]:
@@ -77,10 +89,17 @@ def _warnings(gpus: int, build: str, sees: str, facts: dict[str, str]) -> tuple[
     return tuple(found)
 
 
-def render(diagnosis: Diagnosis) -> RenderableType:
-    """The diagnosis for people."""
+def render(diagnosis: Diagnosis, shown: Collection[str] = ()) -> RenderableType:
+    """The facts for people, without those that were shown before."""
     table = Table.grid(padding=(0, 2))
+    table.add_column(width=_WIDTH)
     for name, value in diagnosis.facts.items():
-        table.add_row(Text(name, style="bold"), value)
+        if name not in shown:
+            table.add_row(Text(name, style="bold"), value)
+    return table
+
+
+def conclusion(diagnosis: Diagnosis) -> RenderableType:
+    """The warnings for people."""
     warnings = [Text(f"WARNING: {warning}", style="bold red") for warning in diagnosis.warnings]
-    return Group(table, *(warnings or [Text("No problems found.", style="green")]))
+    return Group(*(warnings or [Text("No problems found.", style="green")]))

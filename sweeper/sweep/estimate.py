@@ -9,6 +9,7 @@ from typing import Any
 
 from sweeper.config.loading import Loaded
 from sweeper.config.model import SweepSpec
+from sweeper.config.saved import saved_spec
 from sweeper.environment import provenance
 from sweeper.errors import UserError, plural
 from sweeper.folder.address import in_store
@@ -69,8 +70,9 @@ def recorded(loaded: Loaded, folder: SweepFolder, where: str) -> Basis | None:
     root = folder.root.parent
     for space in [] if in_store(spec.results) else sorted(root.glob("*/" + folder.space.name)):
         other = SweepFolder(space.parent)
-        kept = None if other == folder or not _is_of_this_machine(other) else _kept(other)
-        doubt = None if kept is None else _doubt(kept.spec, spec)
+        theirs = None if other == folder or not _is_of_this_machine(other) else _spec(other)
+        doubt = None if theirs is None else _doubt(theirs, spec)
+        kept = None if doubt is None else _kept(other)
         if kept is not None and doubt is not None and _seconds(kept):
             scale = _size(spec) / _size(kept.spec)
             doubt = doubt if _way(other) == where else math.hypot(doubt, _OTHERWISE)
@@ -136,6 +138,13 @@ def estimate(
 
 def _seconds(kept: Kept) -> tuple[float, ...]:
     return tuple(each.seconds for each in kept.totals.searched if not each.failed)
+
+
+def _spec(folder: SweepFolder) -> SweepSpec | None:
+    try:
+        return saved_spec(folder)
+    except UserError:
+        return None
 
 
 def _kept(folder: SweepFolder) -> Kept | None:

@@ -1,18 +1,21 @@
 """How long a sweep will still take, while it runs: from its own trials, over all launches."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sweeper.config.model import SweepSpec
 from sweeper.results.totals import EndedTrial, Totals
 from sweeper.stats.events import CUT_SHORT
 from sweeper.stats.forecast import Span, Work, forecast
-from sweeper.sweep.scoreboard import Scoreboard
+
+if TYPE_CHECKING:
+    from sweeper.sweep.scoreboard import Scoreboard  # it imports Optuna
 
 _FEW = 100
 """The newest trials are those that the trials to come resemble most."""
 
 
-def left(board: Scoreboard, spec: SweepSpec, places: int) -> Span | None:
+def left(board: "Scoreboard", spec: SweepSpec, places: int) -> Span | None:
     """How long the sweep will still take; None before a trial has ended, or without a limit to count to."""
     totals, hours = board.totals, spec.budget.hours
     took = [each.seconds for each in totals.searched[-_FEW:] if not each.failed]

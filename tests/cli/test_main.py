@@ -478,9 +478,9 @@ def test_the_exit_code_says_whose_mistake_it_was(
 
 def test_doctor_says_by_its_exit_code_whether_it_warns(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     found = doctor.Diagnosis({"system": "Plan 9"}, ("This machine is on fire.",))
-    monkeypatch.setattr(doctor, "examine", lambda: found)
+    monkeypatch.setattr(doctor, "examine", lambda: iter([doctor.Diagnosis({"system": "Plan 9"}), found]))
     assert command("doctor")[0] == 1
-    monkeypatch.setattr(doctor, "examine", lambda: doctor.Diagnosis(found.facts, ()))
+    monkeypatch.setattr(doctor, "examine", lambda: iter([doctor.Diagnosis(found.facts)]))
     assert command("doctor")[0] == 0
 
 

@@ -32,7 +32,7 @@ class Elements(HTMLParser):
 @pytest.fixture(scope="module")
 def real(made_up_sweep: Sweep) -> ReportData:
     """The report of a sweep with a baseline, failures and confirmations."""
-    return report_data(made_up_sweep.folder)
+    return report_data(made_up_sweep.folder, figures_of(made_up_sweep.folder))
 
 
 def test_what_is_written_is_text_and_never_markup() -> None:
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_written_is_a_mistake_of_the_user(tmp_path: Path
 @pytest.mark.slow
 def test_a_sweep_that_has_not_begun_has_a_report_too(sweep: Sweep) -> None:
     sweep.open()
-    found = report_data(sweep.folder)
+    found = report_data(sweep.folder, figures_of(sweep.folder))
     assert (found.verdict, found.counts) == (("No trial has finished yet.",), "No trial has finished yet.")
     assert "No trial has finished yet." in page.html(found)
 

@@ -14,7 +14,7 @@ from sweeper.folder import labels
 from sweeper.folder.labels import Labels
 from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import local_folder
-from sweeper.report.document import report_data
+from sweeper.report.document import figures_of, report_data
 from sweeper.report.page import html, markdown
 from sweeper.results.query import query
 from sweeper.sweep import manage
@@ -129,7 +129,7 @@ def test_notes_and_tags_are_shown_where_the_sweep_is(command: Command, sweeps: P
     assert "second" not in command("list", "--tag", "paper", "--tag", "batches")[1]
     assert command("list", "--tag", "nothing")[::2] == (2, "no sweep has the tag nothing; there are: batches, paper\n")
     assert "sweep: #batches #paper  larger batches <late>" in command("show", "first:1")[1]
-    found = report_data(SweepFolder(sweeps / "first"))
+    found = report_data(SweepFolder(sweeps / "first"), figures_of(SweepFolder(sweeps / "first")))
     assert "#batches #paper  larger batches &lt;late&gt;" in html(found) and "#batches #paper" in markdown(found)
     assert command("tag", "first", "--remove", "paper", "new")[1] == "batches new\n"
     assert command("note", "first", "")[0] == 0

@@ -17,6 +17,8 @@ import numpy.typing as npt
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure as Sheet
 from matplotlib.lines import Line2D
@@ -266,9 +268,16 @@ def rendered(drawing: Drawing) -> Figure:
     """A drawing as SVG and PNG."""
     vector, image = BytesIO(), BytesIO()
     nobody = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    drawing.sheet.savefig(vector, format="svg", dpi=_DPI, metadata=nobody)
-    drawing.sheet.set_layout_engine("none")  # everything has found its place
-    drawing.sheet.savefig(image, format="png", dpi=_DPI, metadata={"Software": None})
+    # `savefig` would draw everything four times: twice to find its place, and then for each format.
+    sheet, raster = drawing.sheet, FigureCanvasAgg(drawing.sheet)
+    sheet.set_dpi(_DPI)
+    engine = sheet.get_layout_engine()
+    assert engine is not None  # `sheet` gives every sheet one
+    engine.execute(sheet)
+    sheet.set_layout_engine("none")  # everything has found its place
+    FigureCanvasSVG(sheet).print_svg(vector, metadata=nobody)
+    sheet.set_canvas(raster)
+    raster.print_png(image, metadata={"Software": None})
     svg = _embeddable(vector.getvalue().decode(), drawing.name, drawing.alt)
     return Figure(drawing.name, drawing.title, drawing.caption, drawing.alt, svg, image.getvalue())
 
