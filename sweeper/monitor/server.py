@@ -4,8 +4,10 @@ Other web pages must not read it through the user's browser. Such a page can res
 rebinding), but the browser then sends that name in the Host header, and the request is refused.
 """
 
+import hashlib
 import html
 import io
+import json
 import sys
 import threading
 import webbrowser
@@ -20,7 +22,7 @@ from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.monitor.status import Status, Watcher, render
 from sweeper.report import page as report
-from sweeper.report.document import report_data
+from sweeper.report.document import ReportData, figures_of, report_data
 from sweeper.report.live import Board, Stamp, stamp_of
 
 HOST = "127.0.0.1"
@@ -31,7 +33,7 @@ _HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -45,7 +47,7 @@ pre {{ font: 14px/1.35 monospace; overflow-x: auto }}</style>
 
 def content(folder: SweepFolder) -> bytes:
     """The full report of a sweep as a page."""
-    return report.html(report_data(folder)).encode()
+    return report.html(report_data(folder, figures_of(folder))).encode()
 
 
 class Pages:
@@ -58,16 +60,37 @@ class Pages:
     def __init__(self, sweep: str):
         self._watcher, self._board = Watcher(sweep), Board()
         self._report: tuple[Stamp, bytes] | None = None
+        self._data: tuple[Stamp, ReportData] | None = None
         self._one_at_a_time = threading.Lock()
 
-    def now(self) -> bytes:
-        """State, progress and leaderboard; the page refreshes itself. Raises UserError."""
+    def page(self) -> bytes:
+        """State, progress, leaderboard and the interactive figures; the page keeps itself up to date.
+
+        Raises:
+            UserError: there is no such sweep any more.
+        """
         with self._one_at_a_time:
             found = self._watcher.look()
-            console = _console()
-            parts = [picture(each, console) for each in self._parts(found, console)]
-        link = '<p><a href="/report">the full report</a></p>'
-        return _page(found.sweep, "".join(parts) + link, _EVERY if found.running else _SELDOM)
+            stamp, data = self._read(SweepFolder(found.folder))
+            return report.live_html(data, self._picture(found), _named(stamp)).encode()
+
+    def now(self) -> bytes:
+        """The state as HTML, the seconds until it is to be asked for again, and a stamp of the tables. As JSON.
+
+        Raises:
+            UserError: there is no such sweep any more.
+        """
+        with self._one_at_a_time:
+            found = self._watcher.look()
+            stamp = _named(stamp_of(SweepFolder(found.folder)))
+            every = _EVERY if found.running else _SELDOM
+            return json.dumps({"html": self._picture(found), "every": every, "stamp": stamp}).encode()
+
+    def data(self) -> bytes:
+        """What the interactive figures show, and the stamp of its tables. As JSON. Raises UserError."""
+        with self._one_at_a_time:
+            stamp, data = self._read(SweepFolder(self._watcher.look().folder))
+            return json.dumps({"data": report.packed(data.explorer), "stamp": _named(stamp)}).encode()
 
     def report(self) -> bytes:
         """The full report; made anew only if the tables have changed. Raises UserError."""
@@ -77,6 +100,16 @@ class Pages:
             if self._report is None or self._report[0] != stamp:
                 self._report = (stamp, content(folder))
             return self._report[1]
+
+    def _read(self, folder: SweepFolder) -> tuple[Stamp, ReportData]:
+        stamp = stamp_of(folder)
+        if self._data is None or self._data[0] != stamp:
+            self._data = (stamp, report_data(folder, ()))
+        return self._data
+
+    def _picture(self, found: Status) -> str:
+        console = _console()
+        return "".join(picture(each, console) for each in self._parts(found, console))
 
     def _parts(self, found: Status, console: Console) -> tuple[RenderableType, ...]:
         return render(found), self._board.render(SweepFolder(found.folder), console)
@@ -98,7 +131,12 @@ class Server(ThreadingHTTPServer):
     def __init__(self, sweep: str, port: int = 0):
         pages = Pages(sweep)
         pages.now()
-        self.routes: dict[str, Callable[[], bytes]] = {"/": pages.now, "/report": pages.report}
+        self.routes: dict[str, Callable[[], bytes]] = {
+            "/": pages.page,
+            "/now": pages.now,
+            "/data": pages.data,
+            "/report": pages.report,
+        }
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
@@ -180,6 +218,10 @@ def picture(what: RenderableType, console: Console) -> str:
     """Terminal output as HTML."""
     console.print(what)
     return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+
+def _named(stamp: Stamp) -> str:
+    return hashlib.sha256(repr(stamp).encode()).hexdigest()
 
 
 def _console() -> Console:

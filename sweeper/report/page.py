@@ -4,7 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -38,13 +38,25 @@ class Written:
 
 def html(found: ReportData) -> str:
     """The report as HTML."""
-    data = _packed(found.explorer) if found.explorer else ""
-    return _template().render(
-        report=found,
-        data=data,
-        scripts=_scripts() if data else (),
-        style=Markup(_file("explorer.css")) if data else "",
-    )
+    data = packed(found.explorer)
+    return _rendered(found, data, _scripts() if data else ())
+
+
+def live_html(found: ReportData, now: str, stamp: str) -> str:
+    """The page of a sweep that runs: its state, which the page keeps up to date, and the interactive figures.
+
+    Args:
+        found: the report, without still figures.
+        now: the state as HTML.
+        stamp: of the tables that the report was read from.
+    """
+    data = packed(found.explorer)
+    return _rendered(found, data, (*(_scripts() if data else ()), _file("live.js")), live=Markup(now), stamp=stamp)
+
+
+def _rendered(found: ReportData, data: str, scripts: Sequence[str], **more: str) -> str:
+    style = Markup(_file("explorer.css")) if data else ""
+    return _template().render({"live": "", "stamp": ""} | more, report=found, data=data, scripts=scripts, style=style)
 
 
 def markdown(found: ReportData) -> str:
@@ -102,8 +114,10 @@ def _template() -> jinja2.Template:
     return environment.get_template("page.html")
 
 
-def _packed(data: Mapping[str, Any]) -> str:
-    """The data as gzipped JSON in base64: a sixth of its size as text, and never markup."""
+def packed(data: Mapping[str, Any] | None) -> str:
+    """The data as gzipped JSON in base64: a sixth of its size as text, and never markup; empty for none."""
+    if not data:
+        return ""
     text = json.dumps(plain(data), separators=(",", ":"), ensure_ascii=False)
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 

@@ -210,16 +210,36 @@ def test_check_prints_square_brackets_as_they_are_written(folder: Path, command:
 
 
 @pytest.mark.slow
-def test_check_imports_none_of_the_slow_libraries(folder: Path) -> None:
+def test_reading_commands_import_what_they_need_and_nothing_that_is_slow(folder: Path) -> None:
+    """What each command imports for the first time, of the libraries that take long; each after those before it."""
+    sweep = made_up(folder).folder
+    commands = {
+        ("check", str(QUICKSTART), "--set", "results=s3://bucket/deep"): ["numpy"],
+        ("check", str(sweep.space)): ["pyarrow"],
+        ("status", "made-up"): [],
+        ("list",): [],
+        ("query", "made-up", "SELECT * FROM trials JOIN curves USING (trial)", "-o", "answer.txt"): ["duckdb"],
+        ("show", "made-up:1"): [],
+        ("top", "made-up"): [],
+        ("compare", "made-up:1", "made-up:2"): [],
+        ("export", "made-up", "trials.csv"): [],
+        ("replay", "made-up", "--rule", "race"): [],
+        ("replay", "made-up"): ["optuna"],
+        ("report", "made-up"): ["jinja2", "matplotlib", "pandas"],
+    }
+    slow = ["duckdb", "jinja2", "matplotlib", "numpy", "obstore", "optuna", "pandas", "pyarrow", "pyarrow._dataset"]
+    slow += ["ray", "scipy", "sklearn", "torch"]
     code = (
-        "import sys\n"
+        "import json, sys\n"
         "from sweeper.cli import main as cli\n"
-        f"assert cli.run(['check', {str(QUICKSTART)!r}, '--set', 'results=s3://bucket/deep']) == 0\n"
-        "slow = ('ray', 'torch', 'optuna', 'pyarrow', 'duckdb', 'pandas', 'scipy', 'matplotlib')\n"
-        "print([name for name in slow if name in sys.modules], file=sys.stderr)\n"
+        f"for command in {list(commands)!r}:\n"
+        "    before = set(sys.modules)\n"
+        "    assert cli.run(list(command)) == 0, command\n"
+        f"    print(json.dumps([name for name in {slow!r} if name in set(sys.modules) - before]), file=sys.stderr)\n"
     )
     done = process(folder, "-W", "error", "-c", code)
-    assert (done.returncode, done.stderr) == (0, "[]\n")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[")] == list(commands.values())
 
 
 # ---- init and schema

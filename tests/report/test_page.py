@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.errors import UserError
 from sweeper.report import page
-from sweeper.report.document import ReportData, report_data
+from sweeper.report.document import ReportData, figures_of, report_data
 from tests.fakes.browser import DESKTOP, PHONE, browser, console, needs_browser, picture, show
 from tests.fakes.reports import FIGURE, MADE_UP
 from tests.fakes.sweeps import Sweep

@@ -1,8 +1,12 @@
 // Unpacks the page's data and ties the views together.
-(async () => {
-  const packed = Uint8Array.from(atob(document.getElementById("data").textContent), (letter) => letter.charCodeAt(0));
+async function unpacked(text) {
+  const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  state.begin(await new Response(stream).json());
+  return new Response(stream).json();
+}
+
+(async () => {
+  state.begin(await unpacked(document.getElementById("data").textContent));
   document.getElementById("explore").hidden = false;
   const views = [
     parallelCoordinates(d3.select("#parallel")), slices(d3.select("#slices")),

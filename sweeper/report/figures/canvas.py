@@ -275,9 +275,9 @@ def rendered(drawing: Drawing) -> Figure:
     assert engine is not None  # `sheet` gives every sheet one
     engine.execute(sheet)
     sheet.set_layout_engine("none")  # everything has found its place
-    FigureCanvasSVG(sheet).print_svg(vector, metadata=nobody)
+    FigureCanvasSVG(sheet).print_svg(vector, metadata=nobody)  # type: ignore[no-untyped-call]
     sheet.set_canvas(raster)
-    raster.print_png(image, metadata={"Software": None})
+    raster.print_png(image, metadata={"Software": None})  # type: ignore[no-untyped-call]
     svg = _embeddable(vector.getvalue().decode(), drawing.name, drawing.alt)
     return Figure(drawing.name, drawing.title, drawing.caption, drawing.alt, svg, image.getvalue())
 
