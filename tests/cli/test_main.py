@@ -225,7 +225,6 @@ def test_reading_commands_import_what_they_need_and_nothing_that_is_slow(folder:
         ("export", "made-up", "trials.csv"): [],
         ("replay", "made-up", "--rule", "race"): [],
         ("replay", "made-up"): ["optuna"],
-        ("report", "made-up"): ["jinja2", "matplotlib", "pandas"],
     }
     slow = ["duckdb", "jinja2", "matplotlib", "numpy", "obstore", "optuna", "pandas", "pyarrow", "pyarrow._dataset"]
     slow += ["ray", "scipy", "sklearn", "torch"]
