@@ -206,3 +206,16 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     write()
+
+
+def test_every_case_has_a_test() -> None:
+    path, named = "", 0
+    for row in (ROOT / "docs" / "cases.md").read_text().splitlines():
+        if row.startswith("| ") and not row.startswith("| situation"):
+            tests = re.findall(r"`(?:([\w/]+\.py)::)?(test_\w+)`", row)
+            assert tests, row
+            for file, name in tests:
+                path = file or path
+                assert f"def {name}(" in (ROOT / "tests" / path).read_text(), f"{path}::{name}"
+                named += 1
+    assert named > 40

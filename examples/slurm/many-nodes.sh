@@ -28,9 +28,9 @@ for node in "${nodes[@]:1}"; do
 done
 sleep 10
 
-on "${nodes[0]}" sweeper launch "$@" --address "$head:$port" &
-launch=$!
-trap 'kill -USR1 "$launch" 2>/dev/null' USR1 # srun passes it on to the launch
+srun --nodes=1 --ntasks=1 --overlap --nodelist="${nodes[0]}" sweeper launch "$@" --address "$head:$port" &
+launch=$! # srun itself, which passes the signal on; a function in the background would be a shell, and end by it
+trap 'kill -USR1 "$launch" 2>/dev/null' USR1
 set +e
 wait "$launch"; code=$?
 while kill -0 "$launch" 2>/dev/null; do wait "$launch"; code=$?; done

@@ -19,6 +19,8 @@ from sweeper.runners.protocol import WAIT, Director, Wait, ending_of
 from sweeper.stats.events import DEVICE_FAILED, ERROR, FINISHED, HOST_MEMORY, NODE_LOST, WORKER_KILLED, Ending
 from sweeper.trial import Assignment, Chunk, Train
 
+_RAYS_EXIT = "ray_terminate_msg"
+"""An attribute of the SystemExit that Ray raises in a worker that gets SIGTERM, as from `scancel`."""
 _REMEMBERED = 50
 """Trials that Tune may hold before those that ended are removed."""
 
@@ -52,7 +54,9 @@ class TrialActor(tune.Trainable):
                 state = None if self._state is None else ray.get(self._state)
                 self._chunks = self._train(replace(Assignment.from_json(self._text), state=state))
             chunk = next(self._chunks, None)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # of the user's code or torch: an outcome
+        except (Exception, SystemExit) as error:  # of the user's code or torch: an outcome
+            if hasattr(error, _RAYS_EXIT):
+                raise  # Tune then sees a worker that was killed
             ending = ending_of(error)
             if ending.why == DEVICE_FAILED:
                 raise BrokenWorkerError(ending.detail) from None

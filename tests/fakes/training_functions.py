@@ -1,6 +1,7 @@
 """Training functions for runner tests: importable by Ray's workers, and without torch."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -36,6 +37,15 @@ def dies(assignment: Assignment) -> Iterator[Chunk]:
     yield chunk(0)
     if assignment.number == 1:
         os._exit(1)
+    yield chunk(1)
+
+
+def is_terminated(assignment: Assignment) -> Iterator[Chunk]:
+    """Trial 1 gets SIGTERM, as each process of a job does that `scancel` ends."""
+    yield chunk(0)
+    if assignment.number == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
     yield chunk(1)
 
 

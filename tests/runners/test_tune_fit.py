@@ -10,8 +10,9 @@ from types import FrameType
 
 import pytest
 
+from benchmarks.signals import VICTIMS, child
 from sweeper.errors import RunnerError
-from sweeper.stats.events import Ending
+from sweeper.stats.events import WORKER_KILLED, Ending
 from sweeper.trial import Chunk
 from tests.fakes import training_functions
 from tests.fakes.directors import Recording
@@ -54,3 +55,21 @@ def test_ray_tune_leaves_sigusr1_to_the_launch_and_a_run_that_it_ends_early_is_a
                 runner.run(training_functions.goes_on, Disturbed(trials=1, disturb=over.set))
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_ray_worker_that_gets_sigterm_is_no_failure_of_its_trial() -> None:
+    from sweeper.runners.ray_tune import RayTune
+
+    director = Recording(trials=1)
+    with RayTune(cpu=8, gpu=0) as runner:
+        runner.run(training_functions.is_terminated, director)
+    assert [(told[0].kind, told[0].why) for told in director.endings.values()] == [
+        ("finished", ""),
+        ("failed", WORKER_KILLED),
+    ]
+
+
+def test_the_processes_of_a_ray_have_groups_of_their_own(local_ray: None) -> None:
+    groups = {os.getpgid(child(os.getpid(), each)) for each in VICTIMS.values()}
+    assert os.getpgid(0) not in groups
