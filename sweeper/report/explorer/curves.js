@@ -1,6 +1,6 @@
 // Learning curves of trials: the event's metric of every run, against the chosen clock.
 function curveChart(root, height, label) {
-  const margin = {top: 10, right: 14, bottom: 34, left: 48};
+  const margin = {top: 22, right: 14, bottom: 34, left: 48};
   const canvas = root.append("canvas").attr("aria-hidden", "true"), svg = root.append("svg").attr("role", "img").attr("aria-label", label);
   let shown = [], x, y, width;
 
@@ -18,7 +18,7 @@ function curveChart(root, height, label) {
     svg.append("g").attr("class", "axis").attr("transform", `translate(0,${height - margin.bottom})`).call(ticked(d3.axisBottom(x), 6));
     svg.append("g").attr("class", "axis").attr("transform", `translate(${margin.left},0)`).call(d3.axisLeft(y).ticks(5));
     svg.append("text").attr("class", "title").attr("x", (margin.left + width) / 2).attr("y", height - 3).text(state.clock);
-    svg.append("text").attr("class", "title start").attr("x", margin.left + 6).attr("y", margin.top + 8).text(state.data.metric);
+    svg.append("text").attr("class", "title start").attr("x", 4).attr("y", 12).text(state.data.metric);
     svg.append("line").attr("class", "threshold").attr("x1", margin.left).attr("x2", width - margin.right).attr("y1", y(threshold)).attr("y2", y(threshold));
     draw();
   }

@@ -12,15 +12,18 @@ function slices(root) {
     for (const panel of panels) {
       const width = Math.max(panel.box.node().clientWidth, 160);
       panel.x = scaleOf(panel.dimension, [margin.left, width - margin.right]);
-      panel.y = scaleOf(time, [height - margin.bottom, margin.top]);
+      const words = panel.dimension.words, longest = 6 * (d3.max(words ?? [], (word) => word.length) ?? 0);
+      const slanted = words && longest > panel.x.step() - 4; // words that would run into each other
+      const bottom = slanted ? margin.bottom + Math.min(0.5 * longest, 50) : margin.bottom;
+      panel.y = scaleOf(time, [height - bottom, margin.top]);
       panel.width = width;
       place(panel);
       panel.svg.attr("width", width).attr("height", height).selectAll("*").remove();
-      panel.svg.append("g").attr("class", "axis").attr("transform", `translate(0,${height - margin.bottom})`)
-        .call(ticked(d3.axisBottom(panel.x), 4));
+      panel.svg.append("g").attr("class", "axis").attr("transform", `translate(0,${height - bottom})`).call(ticked(d3.axisBottom(panel.x), 4))
+        .selectAll("text").attr("text-anchor", slanted ? "end" : null).attr("transform", slanted ? "rotate(-35) translate(-4,-4)" : null);
       panel.svg.append("g").attr("class", "axis").attr("transform", `translate(${margin.left},0)`).call(ticked(d3.axisLeft(panel.y), 5));
       panel.svg.append("text").attr("class", "title").attr("x", (margin.left + width) / 2).attr("y", height - 3).text(panel.dimension.key);
-      const brush = d3.brush().extent([[margin.left, margin.top], [width - margin.right, height - margin.bottom]])
+      const brush = d3.brush().extent([[margin.left, margin.top], [width - margin.right, height - bottom]])
         .on("end", (event) => {
           if (!event.sourceEvent) return;
           if (!event.selection) { state.setFilter(panel.dimension, null); state.setFilter(time, null); return; }

@@ -83,7 +83,8 @@ const tick = (value) => Math.abs(value) >= 1000 ? d3.format("~s")(value) : d3.fo
 function ticked(axis, count) {
   const scale = axis.scale();
   if (!scale.invert) return axis;
-  return axis.ticks(count).tickFormat(scale.base ? scale.tickFormat(count, tick) : tick); // a log scale leaves some out
+  if (scale.whole && !scale.base) axis.tickValues(scale.ticks(count).filter(Number.isInteger));
+  return (axis.tickValues() ? axis : axis.ticks(count)).tickFormat(scale.base ? scale.tickFormat(count, tick) : tick); // a log scale leaves some out
 }
 
 const dark = () => document.documentElement.dataset.theme
@@ -122,7 +123,8 @@ function scaleOf(dimension, range) {
   if (low === undefined) [low, high] = [0, 1];
   if (low === high) [low, high] = [low - 0.5, high + 0.5];
   const logarithmic = (dimension.key ? dimension.log : state.log) && low > 0;
-  return (logarithmic ? d3.scaleLog() : d3.scaleLinear()).domain([low, high]).range(range);
+  const scale = (logarithmic ? d3.scaleLog() : d3.scaleLinear()).domain([low, high]).range(range);
+  return Object.assign(scale, {whole: values.every(Number.isInteger)});
 }
 
 /** What a brush from `one` to `other` pixels selects. */
