@@ -25,7 +25,9 @@ from benchmarks import tables
 from benchmarks.search_figures import BUDGET, FIGURES, read, summary
 from benchmarks.tables import Table
 from benchmarks.tuners import Ours, PlainOptuna, RayOptuna, Tuner, freeze_thaw
+from sweeper.config.loading import load
 from sweeper.config.model import Race
+from sweeper.folder.layout import SweepFolder
 from sweeper.search import simulation
 from sweeper.search.simulation import Ended
 
@@ -33,7 +35,7 @@ GRACE = {"OptunaSearch + ASHA": 1 / 16, "OptunaSearch + ASHA, late": 1 / 4}
 """First rung of each ASHA, in horizons; Ray's default is the first report."""
 RACES = {"sweeper, race": Race(), "sweeper, race, slack 0.2": Race(slack=0.2)}
 """The first is the default."""
-THAWS = ("sweeper, thaw", "sweeper, thaw without curves")
+THAWS = ("sweeper, thaw", "sweeper, thaw without curves", "sweeper, thaw, prior")
 TUNERS = (
     *("random", "Optuna TPE", "Optuna GPSampler", "OptunaSearch", *GRACE, "OptunaSearch + Hyperband"),
     *("sweeper, no cap", "sweeper, cap", "sweeper, gp, cap", *RACES),
@@ -119,13 +121,23 @@ def sweep(table: Table, name: str, at_once: int, seed: int, folder: Path) -> Swe
 def endings(table: Table, name: str, at_once: int, seed: int, folder: Path) -> Iterator[Ended]:
     """A tuner's trials as they end."""
     if name in THAWS:
-        yield from freeze_thaw(table, seed, learn=name == "sweeper, thaw")(at_once)
+        prior = _prior(table, seed) if name == "sweeper, thaw, prior" else None
+        yield from freeze_thaw(table, seed, learn=name != "sweeper, thaw without curves", prior=prior)(at_once)
         return
     tuner = tuner_of(name, table, seed, folder)
     pace = max(round(LOOK * table.question.horizon / table.question.every), 1)
     for ended in simulation.replay(tuner.ask, tuner.rule, at_once, pace):
         tuner.tell(ended)
         yield ended
+
+
+def _prior(table: Table, seed: int) -> Table:
+    """An earlier sweep: of the other operations, or of a made-up landscape whose curves tell their times."""
+    _, *operations = table.name.split()
+    if table.name in tables.SYNTHETIC_KINDS:
+        return tables.synthetic(seed + 1000, "synthetic, telling")
+    names = set(load(SweepFolder(tables.DATA / "modular-23").space).spec.task.operations)
+    return tables.modular(tuple(sorted(names - set(operations))))
 
 
 def _table(which: str, seed: int) -> Table:

@@ -23,9 +23,12 @@ from sweeper.report.replay import RuleName, simulated_rule
 from sweeper.search import thaw_simulation
 from sweeper.search.simulation import Ended, RecordedTrial, Rule, Uncapped
 from sweeper.search.study import Study
-from sweeper.search.thaw import Thaw
+from sweeper.search.thaw import Replicate, Thaw
 from sweeper.space.parameters import Choice
 from sweeper.stats import capping
+
+PRIOR = 48
+"""Configurations of an earlier sweep whose curves are learned from."""
 
 TRIALS = 100
 """The budget of trials that ours are told: it says how many places matter to the cap (docs/decisions/0007)."""
@@ -168,16 +171,35 @@ class _Asha(Uncapped):
         return {"training_iteration": evaluation + 1, "val_accuracy": float(trial.scores[evaluation])}
 
 
-def freeze_thaw(table: Table, seed: int, *, learn: bool) -> Callable[[int], Iterator[Ended]]:
-    """Freeze-thaw over a table's configurations, all of which are candidates; the first ones at random."""
+def freeze_thaw(
+    table: Table, seed: int, *, learn: bool, prior: Table | None = None
+) -> Callable[[int], Iterator[Ended]]:
+    """Freeze-thaw over a table's configurations, all of which are candidates; the first ones at random.
+
+    With a prior it learns from the curves of 48 random configurations of another table, too.
+    """
     trials = sorted(table.trials.values(), key=lambda each: each.number)
     left = [
         thaw_simulation.Candidate(each, table.cells[each.number], table.signals[each.number], table.shares)
         for each in (trials[i] for i in np.random.default_rng(seed).permutation(len(trials)))
     ]
-    thaw = Thaw(table.encoding.places, table.question.replicates, learn=learn)
+    thaw = Thaw(table.encoding.places, table.question.replicates, learn=learn, prior=_known(prior, seed))
 
     def fresh() -> list[thaw_simulation.Candidate]:
         return [each for each in left if each.trial.number not in thaw.begun]
 
     return lambda at_once: thaw_simulation.replay(thaw, table.question, fresh, lambda: fresh()[0], at_once)
+
+
+def _known(prior: Table | None, seed: int) -> list[Replicate]:
+    """All seeds of some configurations of an earlier sweep."""
+    if prior is None:
+        return []
+    trials = sorted(prior.trials.values(), key=lambda each: each.number)
+    some = np.random.default_rng([seed, 48]).permutation(len(trials))[:PRIOR]
+    found = []
+    for trial in (trials[i] for i in some):
+        each = thaw_simulation.Candidate(trial, prior.cells[trial.number], prior.signals[trial.number], prior.shares)
+        each.trained = prior.question.replicates
+        found += [seen for seen in each.seen(each.trained) if len(seen.curve.so_far)]
+    return found

@@ -34,6 +34,7 @@ def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[
         ({"objective"}, _event),
         ({"task", "keep"}, _keep),
         ({"objective", "race", "stop"}, _race),
+        ({"prior", "stop"}, _prior),
         ({"search"}, _search),
         ({"fixed"}, lambda s: _values(("fixed",), s.fixed, s)),
         ({"search", "fixed"}, _searched_and_fixed),
@@ -76,6 +77,11 @@ def _event(spec: SweepSpec) -> Found:
 def _keep(spec: SweepSpec) -> Found:
     if spec.keep is not None and (unkeepable := spec.task.unkeepable()):
         yield ("keep",), unkeepable
+
+
+def _prior(spec: SweepSpec) -> Found:
+    if spec.prior and spec.stop != "thaw":
+        yield ("prior",), f"stop is {spec.stop}; only stop: thaw learns from curves"
 
 
 def _race(spec: SweepSpec) -> Found:

@@ -247,6 +247,11 @@ class SweepSpec(Section):
         "pause a trial while others promise more; asha: end it if its curve is low at a rung, which may stop the "
         "winner; none: never.",
     )
+    prior: OneOrMany[str] = Field(
+        (),
+        description="Earlier sweeps, by name or folder, from whose learning curves stop: thaw learns too; their "
+        "objective must be the same. They count as far as they prove right in this sweep.",
+    )
     race: Race | None = Field(None, description="Give a trial its later replicates only while it is competitive.")
     confirm: Confirm | None = Field(None, description="Repeat the finalists on fresh seeds.")
     budget: Budget

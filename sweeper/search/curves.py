@@ -86,9 +86,11 @@ class CurveModel:
     Args:
         curves: of runs that are over.
         log_times: when they were.
+        prior: how many of them, the last ones, are of other sweeps: every tree learns from them, and none is judged
+            by them.
     """
 
-    def __init__(self, curves: Sequence[Curve], log_times: Sequence[float]):
+    def __init__(self, curves: Sequence[Curve], log_times: Sequence[float], prior: int = 0):
         from sklearn import config_context  # noqa: PLC0415  # takes a second
         from sklearn.tree import ExtraTreeRegressor  # noqa: PLC0415
 
@@ -97,13 +99,15 @@ class CurveModel:
         count = [len(each.so_far) for each in curves]
         target = np.repeat(np.asarray(log_times), count) - so_far
         configuration = np.repeat([each.configuration for each in curves], count)
+        others = np.repeat(np.arange(len(curves)) >= len(curves) - prior, count)
         mark = np.concatenate([np.arange(each) for each in count])
-        rng, known = np.random.default_rng(len(curves)), np.unique(configuration)
+        rng, known = np.random.default_rng(len(curves)), np.unique(configuration[~others])
         total, times = np.zeros(len(seen)), np.zeros(len(seen))
         self._trees = []
         with config_context(skip_parameter_validation=True):  # takes longer than to grow a tree
             for number in range(_TREES):
-                inside = np.isin(configuration, rng.permutation(known)[: max(round(_SHARE * len(known)), 1)])
+                some = rng.permutation(known)[: max(round(_SHARE * len(known)), 1)]
+                inside = others | np.isin(configuration, some)
                 tree = ExtraTreeRegressor(min_samples_leaf=_LEAF, max_features=_FEATURES, random_state=number)
                 self._trees.append(tree.fit(seen[inside], target[inside], check_input=False).tree_)
                 total[~inside] += self._trees[-1].predict(seen[~inside])[:, 0] if not inside.all() else 0.0

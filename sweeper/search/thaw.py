@@ -79,12 +79,14 @@ class Thaw:
         replicates: seeds of a trial.
         startup: see `STARTUP`.
         learn: whether curves are learned from.
+        prior: seeds of other sweeps' trials, all of them over, whose curves are learned from too.
     """
 
     places: Callable[[Numbers], Places]
     replicates: int
     startup: int = STARTUP
     learn: bool = True
+    prior: Sequence[Replicate] = ()
     _trials: dict[int, _Trial] = field(default_factory=dict)
     _hyper: Hyper | None = None
     _fitted: int = 0
@@ -286,5 +288,6 @@ class Thaw:
             self._learn_from({(number, seed): each for number, seed, each in (over[i] for i in some)})
 
     def _learn_from(self, runs: Mapping[tuple[int, int], Replicate]) -> None:
-        self._curves = CurveModel([each.curve for each in runs.values()], [each.log_time for each in runs.values()])
+        every = [*runs.values(), *self.prior]
+        self._curves = CurveModel([each.curve for each in every], [each.log_time for each in every], len(self.prior))
         self._learned = tuple(runs)

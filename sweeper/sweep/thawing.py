@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from sweeper.config.model import SweepSpec
 from sweeper.results.decisions import Decision, Decisions, PausedTrial, paused_trials
+from sweeper.results.prior import prior_seeds, recorded_seeds
 from sweeper.results.readback import TrialOutcome
 from sweeper.results.summary import TrialSummary
 from sweeper.search.candidates import NEAR, Candidates
@@ -25,7 +26,7 @@ from sweeper.search.study import Study
 from sweeper.search.thaw import Memory, Replicate, Thaw
 from sweeper.space.space import Coordinates
 from sweeper.stats import objective
-from sweeper.stats.events import COLUMN, CUT_SHORT, Ending
+from sweeper.stats.events import Ending
 from sweeper.stats.objective import Observation
 from sweeper.sweep.live import LiveTrial
 from sweeper.sweep.stopping import Capped, Curves
@@ -72,10 +73,10 @@ class Thawed(Capped):
     def __init__(
         self, spec: SweepSpec, study: Study, earlier: Mapping[int, TrialOutcome], tables: Curves, journal: Decisions
     ):
-        self._study, self._journal = study, journal
+        self._spec, self._study, self._journal = spec, study, journal
         self._objective, self._budget = spec.objective, spec.budget.trials
         self._evidence, self._candidates = Evidence(spec), Candidates(spec.space, spec.sampler.seed)
-        self._thaw = Thaw(self._candidates.places, spec.objective.replicates)
+        self._thaw = Thaw(self._candidates.places, spec.objective.replicates, prior=prior_seeds(spec))
         journal.mend()
         decisions = journal.read()
         self._fitted = next((each for each in reversed(decisions) if each.hyper), Decision(0.0, "chosen"))
@@ -308,16 +309,7 @@ class Thawed(Capped):
         """Take in a trial that the tables hold."""
         if not self._open(number):
             return
-        columns: dict[str, Any] = {name: rows[name].to_numpy() for name in rows.columns}
-        columns[COLUMN[self._objective.minimize]] = columns["clock"]
-        columns[self._event.metric] = columns["metric"]
-        over = trial.state not in CUT_SHORT
-        runs = {
-            (name, replicate): KnownRun(over or each.reached, each.time if each.reached else None)
-            for name, seen in trial.observations.items()
-            for replicate, each in enumerate(seen)
-        }
-        self._thaw.see(number, self._evidence.replicates(number, columns, runs))
+        self._thaw.see(number, recorded_seeds(self._evidence, self._spec, number, trial, rows))
 
 
 def _pairs(live: LiveTrial) -> list[tuple[str, int]]:

@@ -80,6 +80,7 @@ def quickstart() -> dict[str, Any]:
         },
         "sampler": Sampler(name="tpe", seed=0, startup_trials=8),
         "stop": "cap",
+        "prior": (),
         "race": None,
         "confirm": Confirm(top=2, replicates=8),
         "budget": Budget(trials=24, hours=None),
@@ -132,6 +133,7 @@ def test_what_is_left_out_has_its_default() -> None:
         "baselines": {},
         "sampler": Sampler(name="tpe", seed=0, startup_trials=20),
         "stop": "cap",
+        "prior": (),
         "race": None,
         "confirm": None,
         "budget": Budget(trials=4),
@@ -301,8 +303,8 @@ def test_set_reaches_into_a_section_that_the_file_leaves_out() -> None:
         (
             "budgte.trials=3",
             "--set budgte.trials=3: budgte: unknown key (did you mean 'budget'?); allowed here: "
-            "name, task, objective, search, require, fixed, baselines, start, sampler, stop, race, confirm, budget, "
-            "keep, resources, precision, notify, results, storage, trackers",
+            "name, task, objective, search, require, fixed, baselines, start, sampler, stop, prior, race, confirm, "
+            "budget, keep, resources, precision, notify, results, storage, trackers",
         ),
         (
             "budget={trials: 3, trials: 4}",

@@ -22,8 +22,8 @@ SOUND = {
 """Five sections, one a line; a mistake replaces one of them or comes in line 6 and later."""
 
 SECTIONS = (
-    "name, task, objective, search, require, fixed, baselines, start, sampler, stop, race, confirm, budget, keep, "
-    "resources, precision, notify, results, storage, trackers"
+    "name, task, objective, search, require, fixed, baselines, start, sampler, stop, prior, race, confirm, budget, "
+    "keep, resources, precision, notify, results, storage, trackers"
 )
 HYPERPARAMETERS = (
     "depth, width, heads, feedforward, learning_rate, betas, epsilon, weight_decay, warmup_steps, coupling, "
@@ -445,6 +445,10 @@ MISTAKES: dict[str, tuple[str, str]] = {
         space("objective: {horizon: 100, tail: 1e3}"),
         "space.yaml:3: objective.tail: got the text '1e3'; it must be a whole number. "
         "YAML reads 1e3 as text: write 1000",
+    ),
+    "prior_without_thaw": (
+        space("prior: earlier"),
+        "space.yaml:6: prior: stop is cap; only stop: thaw learns from curves",
     ),
     "tail_typo": (
         space("objective: {horizon: 100, tial: 10}"),

@@ -54,6 +54,22 @@ def test_what_is_said_of_unseen_configurations_is_covered(log_times: Numbers) ->
     assert inside.mean() > 0.7
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_a_prior_counts_as_far_as_it_proves_right_in_this_sweep(log_times: Numbers, right: bool) -> None:
+    rng = np.random.default_rng(3)
+    runs = curves_of(np.tile(log_times[:, None], AT) + rng.normal(0, 0.1, (len(log_times), AT)))
+    few, others = runs[:14], runs[14:]
+    claimed = log_times[14:] if right else 13.0 - log_times[14:]
+    alone = CurveModel(few, log_times[:14].tolist())
+    model = CurveModel([*few, *others], [*log_times[:14], *claimed], prior=len(others))
+    (_, spread), (said, believed) = (each.predict(few) for each in (alone, model))
+    if right:
+        assert np.median(believed) < np.median(spread)
+        assert np.corrcoef(said, log_times[:14])[0, 1] > 0.8
+    else:
+        assert np.median(believed) > np.median(spread)
+
+
 def test_marks_grow_from_a_twentieth_of_the_horizon_to_its_end() -> None:
     assert marks(100).tolist() == [4, 6, 8, 11, 16, 21, 29, 40, 54, 73, 99]
     assert marks(1).tolist() == [0]

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from sweeper.config.saved import saved_spec
+from sweeper.errors import UserError
 from sweeper.monitor import panel
 from sweeper.report.leaderboard import leaderboard
 from sweeper.report.paused import paused_grid
 from sweeper.report.remade import Remade, remake
 from sweeper.results.decisions import Decisions, paused_trials
+from sweeper.results.prior import prior_seeds
 from sweeper.runners.in_process import InProcess
 from sweeper.stats.events import Ending
 from sweeper.sweep import thawing
@@ -147,6 +149,33 @@ def test_a_killed_sweep_goes_on_with_the_same_search_from_its_checkpoints(sweep:
     for each in altered:
         Decisions(sweep.folder).append(each)
     assert made.decisions > remake(sweep.folder, saved_spec(sweep.folder)).same
+
+
+@pytest.mark.slow
+def test_a_sweep_learns_from_the_curves_of_an_earlier_one_whose_question_is_the_same(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    first: list[tuple[int, int]] = []
+    sweep.launch(trains(speaks, first))
+    (tmp_path / "later").mkdir()
+    prior = str(sweep.folder.root)
+    later = Sweep(
+        tmp_path / "later", THAW | {"prior": prior, "sampler": {"name": "gp", "startup_trials": 8, "seed": 1}}
+    )
+    trained: list[tuple[int, int]] = []
+    later.launch(trains(speaks, trained))
+    check_whole(later.rows())
+    known = prior_seeds(saved_spec(later.folder))
+    assert len(known) >= 14
+    assert all(each.over and each.curve.configuration < 0 for each in known)
+    assert remake(later.folder, saved_spec(later.folder)) == Remade(len(chosen(later)), len(chosen(later)), 0)
+
+    objective = THAW["objective"] | {"until": "val_accuracy > 0.9", "evaluate_every": 2 * EVERY}
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UserError) as raised:
+        Sweep(tmp_path / "other", THAW | {"prior": [prior, prior], "objective": objective}).open()
+    said = f"until is val_accuracy > 0.99, and here val_accuracy > 0.9; evaluate_every is {EVERY}, and here {2 * EVERY}"
+    assert str(raised.value) == "\n".join([f"prior: {prior}: {said}; its curves say nothing about these"] * 2)
 
 
 def chosen(sweep: Sweep) -> list[Any]:
