@@ -30,7 +30,7 @@ __all__ = ["Axes", "Drawing", "Figure", "Look", "Sheet"]
 WIDTH = 7.0
 """Of every figure, in inches."""
 _DPI = 160
-MANY = 1500
+MANY = 500
 """Marks above which a figure holds them as an image: as shapes they would make a large file."""
 _LOOK: dict[str, Any] = {
     "axes.axisbelow": True,
