@@ -29,6 +29,7 @@ from sweeper.sweep.options import LaunchOptions
 from sweeper.trial import Assignment
 
 if TYPE_CHECKING:
+    from sweeper.report.figures.canvas import Figure
     from sweeper.training.kept import Module
 
 _WIDTH = 160
@@ -140,6 +141,16 @@ class Sweep(Displayed, Tables):
         """Compare two trials, paired on equal seeds. Raises UserError."""
         first, second = (choose(f"{self.folder}:{each}") for each in (a, b))
         return View(compare.compare_trials(first, second, clock), lambda found, _: compare.render(found))
+
+    def figure(self, name: str) -> "Figure":
+        """A figure of the report, such as `survival`, drawn anew: a notebook shows it; `svg` and `png` are its files.
+
+        Raises:
+            UserError: there is none of this name; the message lists the names.
+        """
+        from sweeper.report.figures import canvas, gallery  # noqa: PLC0415  # matplotlib takes half a second to import
+
+        return canvas.rendered(gallery.pick(gallery.drawings(self._folder, self.spec), name))
 
     def model(self, trial: int | str, replicate: int = 0, operation: str | None = None) -> "Module":
         """The trained model of a run that `keep` has kept: an `nn.Module` on the CPU that predicts.

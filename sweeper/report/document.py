@@ -124,7 +124,7 @@ def _answer(folder: SweepFolder, spec: SweepSpec, board: Leaderboard) -> tuple[t
     best = board.rows[0]
     sentences = [f"The best so far is {_name(best)}, with a mean of {best['mean']:,.0f} {board.clock}."]
     baseline = next(iter(spec.baselines), None)
-    if baseline is not None and not best["baseline"]:
+    if baseline is not None and best["baseline"] != baseline:
         try:
             found = compare_trials(choose(f"{folder.root}:{best['trial']}"), choose(f"{folder.root}:{baseline}"))
         except UserError:  # the baseline has not been run, or failed

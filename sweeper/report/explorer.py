@@ -30,7 +30,8 @@ def explorer(folder: SweepFolder, spec: SweepSpec) -> dict[str, Any]:
         name, event, metric, threshold, clock, horizon: of the sweep.
         limits: clock -> where restricted means are restricted.
         given: hyperparameters that no trial varies and that have no default.
-        dimensions: the searched hyperparameters: key, log, words (the values of a choice as text, null of a range).
+        dimensions: the searched hyperparameters, or those in which the baselines differ where nothing is searched: key,
+            log, words (the values of a choice as text, null of a range).
         trials: column -> one entry a trial, the best first: trial, label, phase, state, sign (of the mean: `≥` for runs
             censored at the horizon, `≤` for a trial that was cut short), reached, runs, mean (clock -> means), values
             (key -> values, null where a hyperparameter has no effect), confirmation (a trial's number, or null).
@@ -51,7 +52,8 @@ def explorer(folder: SweepFolder, spec: SweepSpec) -> dict[str, Any]:
         "clock": spec.objective.minimize,
         "limits": limits,
         "given": spec.given,
-        "dimensions": [_dimension(found, key) for key in spec.search],
+        "dimensions": [_dimension(found, key) for key in spec.search]
+        or [_difference(spec, key) for key in _varied(spec)],
         "trials": _trials(found, rows, limits),
         "curves": _curves(found, [*_with_curves(rows), *(row["trial"] for row in found.confirmations)]),
     }
@@ -62,6 +64,33 @@ def _dimension(found: Subject, key: str) -> dict[str, Any]:
     if isinstance(parameter, Choice):
         return {"key": key, "log": False, "words": [_word(value) for value in parameter.grid()]}
     return {"key": key, "log": parameter.log, "words": None}
+
+
+def _varied(spec: SweepSpec) -> list[str]:
+    """Hyperparameters in which the baselines differ."""
+    keys = dict.fromkeys(key for values in spec.baselines.values() for key in values)
+    return [key for key in keys if len({_word(values.get(key)) for values in spec.baselines.values()}) > 1]
+
+
+def _difference(spec: SweepSpec, key: str) -> dict[str, Any]:
+    """A dimension of a sweep without a search; words unless all values are numbers."""
+    values = [each[key] for each in spec.baselines.values() if key in each]
+    words = None if all(_is_number(value) for value in values) else [*dict.fromkeys(map(_word, values))]
+    return {"key": key, "log": False, "words": words}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _of_baselines(spec: SweepSpec, rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Key -> the value of each baseline, null where it does not set one."""
+    shown: dict[str, list[Any]] = {}
+    for dimension in (_difference(spec, key) for key in _varied(spec)):
+        values = [spec.baselines.get(row["name"], {}).get(dimension["key"]) for row in rows]
+        as_shown = _word if dimension["words"] else _short
+        shown[dimension["key"]] = [None if value is None else as_shown(value) for value in values]
+    return shown
 
 
 def _trials(found: Subject, rows: Sequence[Row], limits: dict[Clock, float]) -> dict[str, Any]:
@@ -80,7 +109,8 @@ def _trials(found: Subject, rows: Sequence[Row], limits: dict[Clock, float]) -> 
         "reached": [row["reached"] for row in rows],
         "runs": [row["runs"] for row in rows],
         "mean": {clock: [_short(mine.get(row["trial"])) for row in rows] for clock, mine in means.items()},
-        "values": {key: [_shown(found, key, each) for each in values] for key in found.spec.search},
+        "values": {key: [_shown(found, key, each) for each in values] for key in found.spec.search}
+        or _of_baselines(found.spec, rows),
         "confirmation": [repeats.get(str(row["trial"])) for row in rows],
     }
 

@@ -108,11 +108,11 @@ def test_a_person_points_brushes_types_opens_a_trial_and_prints(data: dict[str, 
         number, x, y = found.js(
             "const keys = state.dimensions.filter((each) => each.key);"
             "const at = keys.findIndex((each) => !each.words && state.value(each, 0) !== null);"
-            "const width = +document.querySelectorAll('#slices svg')[at].getAttribute('width');"
+            "const width = +document.querySelectorAll('#explore-slices svg')[at].getAttribute('width');"
             "const place = (dimension, range) => scaleOf(dimension, range)(state.value(dimension, 0));"
             "return [at, place(keys[at], [48, width - 10]), place(state.dimensions.at(-1), [156, 10])]"
         )
-        panel = driver.find_elements(By.CSS_SELECTOR, "#slices svg")[number]
+        panel = driver.find_elements(By.CSS_SELECTOR, "#explore-slices svg")[number]
         found.js("arguments[0].scrollIntoView({block: 'center'})", panel)
         aside = (int(x - panel.size["width"] / 2), int(y - panel.size["height"] / 2))
         ActionChains(driver, duration=50).move_to_element_with_offset(panel, *aside).perform()
@@ -120,8 +120,10 @@ def test_a_person_points_brushes_types_opens_a_trial_and_prints(data: dict[str, 
         assert found.js("return document.querySelector('#trials tbody tr').classList.contains('hover')")
 
         # Brush the upper half of the last axis, the mean time: the slow ones are left; clear it.
-        height = found.js("return document.querySelector('#parallel g.axis:last-of-type .overlay').getBBox().height")
-        found.brush("#parallel g.axis:last-of-type .overlay", (14, 2), (0, int(height / 2)))
+        height = found.js(
+            "return document.querySelector('#explore-parallel g.axis:last-of-type .overlay').getBBox().height"
+        )
+        found.brush("#explore-parallel g.axis:last-of-type .overlay", (14, 2), (0, int(height / 2)))
         slow = found.rows()
         assert 0 < len(slow) < len(everybody)
         assert found.text("#count") == f"{len(slow)} of {len(everybody)} trials pass the filters."

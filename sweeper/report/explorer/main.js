@@ -9,7 +9,7 @@ async function unpacked(text) {
   state.begin(await unpacked(document.getElementById("data").textContent));
   document.getElementById("explore").hidden = false;
   const views = [
-    parallelCoordinates(d3.select("#parallel")), slices(d3.select("#slices")),
+    parallelCoordinates(d3.select("#explore-parallel")), slices(d3.select("#explore-slices")),
     learningCurves(d3.select("#curves"), d3.select("#curves-note")), trialTable(d3.select("#trials")),
   ];
   views.forEach((view) => view.layout());

@@ -7,7 +7,7 @@ marker of its own for those who see or print it in grey. The same drawing always
 import html
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from textwrap import fill
 from typing import Any, Literal, TypeAlias
@@ -76,8 +76,12 @@ class Figure:
     title: str
     caption: str
     alt: str
-    svg: str
-    png: bytes
+    svg: str = field(repr=False)
+    png: bytes = field(repr=False)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return self.png
 
 
 @dataclass(frozen=True)
@@ -290,6 +294,8 @@ def _embeddable(svg: str, name: str, alt: str) -> str:
     rest = re.sub(r"\s*<metadata>.*?</metadata>|\s*<!--.*?-->", "", rest, flags=re.DOTALL)
     # The rule that matplotlib puts into every SVG would hold in the whole page.
     rest = re.sub(r"\s*<style[^>]*>.*?</style>", "", rest, flags=re.DOTALL)
+    # A hundredth of a point is finer than any screen; six decimals make a page a tenth larger.
+    rest = re.sub(r'(?<= d=")[^"]+', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), rest)
     rest = re.sub(r'(\bid=")', rf"\g<1>{name}-", rest)
     rest = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", rest)
     lines = "stroke-linejoin:round;stroke-linecap:butt"

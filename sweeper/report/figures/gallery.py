@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from sweeper.config.model import SweepSpec
+from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.figures import (
     allocation,
@@ -24,6 +25,7 @@ from sweeper.report.figures.groups import grouped
 from sweeper.report.figures.subject import subject
 
 Data = TypeVar("Data")
+Named = TypeVar("Named", Drawing, Figure)
 
 
 def draw_all(folder: SweepFolder, spec: SweepSpec) -> Iterator[Figure]:
@@ -38,6 +40,20 @@ def draw_all(folder: SweepFolder, spec: SweepSpec) -> Iterator[Figure]:
     """
     for drawing in drawings(folder, spec):
         yield rendered(drawing)
+
+
+def pick(found: Iterator[Named], name: str) -> Named:
+    """The figure or drawing of this name; those after it are not drawn.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    others = []
+    for each in found:
+        if each.name == name:
+            return each
+        others.append(each.name)
+    raise UserError(f"{name}: no such figure; there are {', '.join(others) or 'none yet'}")
 
 
 def drawings(folder: SweepFolder, spec: SweepSpec) -> Iterator[Drawing]:

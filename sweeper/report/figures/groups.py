@@ -13,9 +13,10 @@ SHAPE = "batch.shape"
 ENOUGH = 3
 """With this many whole trials a group leaves out those that were cut short."""
 _MOST = 7
-_MOST_BASELINES = 3
 _BEST_TRIALS = 5
 OTHERS = "others"
+BASELINE = "baseline"
+"""What the groups of a sweep without a search are by."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Grouping:
     """Trials of the search in groups, and every baseline as a group of its own.
 
     Attributes:
-        by: the parameter that defines the groups, such as `batch.shape`; `trial` for trials on their own.
+        by: the parameter that defines the groups, such as `batch.shape`; `trial` for trials on their own, `baseline`
+            without a search.
         groups: in the order of the space.yaml, baselines last.
     """
 
@@ -70,10 +72,12 @@ class Grouping:
 def grouped(subject: Subject) -> Grouping:
     """Put the trials of a sweep into groups; without those that failed."""
     key = _key(subject)
-    searched = [row for row in subject.seen if row["phase"] == "search"]
-    baselines = sorted((row for row in subject.seen if row["phase"] == "baseline"), key=lambda row: int(row["trial"]))
-    alone = [TrialGroup(label(row), (row["trial"],), int(cut_short(row)), baseline=True) for row in baselines]
-    alone = alone[:_MOST_BASELINES]
+    searched = subject.searched
+    alone = [
+        TrialGroup(label(row), (row["trial"],), int(cut_short(row)), baseline=drawn) for row, drawn in subject.baselines
+    ]
+    if not searched:
+        return Grouping(BASELINE, tuple(alone))
     if key is None:
         whole = sorted(searched, key=cut_short)[:_BEST_TRIALS]
         return Grouping(
@@ -115,7 +119,7 @@ def _choices(subject: Subject, key: str) -> tuple[object, ...]:
 
 def _key(subject: Subject) -> str | None:
     """The parameter whose values make groups: one that has several values among the trials of the search."""
-    rows = [row for row in subject.seen if row["phase"] == "search"]
+    rows = subject.searched
     choices = [
         key
         for key, parameter in subject.spec.search.items()

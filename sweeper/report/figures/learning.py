@@ -11,7 +11,7 @@ from sweeper.config.saved import reference_values
 from sweeper.errors import plural
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing
-from sweeper.report.figures.groups import Grouping
+from sweeper.report.figures.groups import BASELINE, Grouping
 from sweeper.report.figures.subject import Subject, listed, numbered
 from sweeper.results.query import frame, records
 from sweeper.stats.events import COLUMN, Clock, Event
@@ -227,13 +227,16 @@ def _draw_groups(learning: MeanCurves) -> Drawing:
         if len(shown) > 1:
             axes.set_title(operation, loc="left")
     sample = f" {plural(learning.sampled, 'trial')} more, evenly spaced, are not included." if learning.sampled else ""
+    runs = f"the search by {learning.by} with its standard error (band), and of the baselines"
+    chosen = " The sampler tries more of what works, so groups are not random samples."
+    if learning.by == BASELINE:
+        runs, chosen = "each baseline with its standard error (band)", ""
     return Drawing(
         "learning-by-group",
         f"Learning curves by {learning.by}",
-        f"{metric}, mean over the runs of the search by {learning.by} with its standard error (band), and of the "
-        "baselines. After its event a run counts in the mean with its last value; a dot marks where the last of "
-        f"them ended. The thin line is the threshold of {_event(learning.event)}.{_beside(learning)} "
-        f"The sampler tries more of what works, so groups are not random samples.{sample}",
+        f"{metric}, mean over the runs of {runs}. After its event a run counts in the mean with its last value; a dot "
+        f"marks where the last of them ended. The thin line is the threshold of {_event(learning.event)}."
+        f"{_beside(learning)}{chosen}{sample}",
         _alt(learning),
         sheet,
     )

@@ -12,7 +12,7 @@ from sweeper.report.figures.subject import Row, Subject, label, listed, numbered
 from sweeper.results.query import frame
 from sweeper.space.batch_schedules import BatchSchedule, batch_sizes
 
-_MOST, _MOST_BASELINES = 7, 3
+_MOST = 7
 _STEEP = 8.0
 _READ = 2000
 """Points of a schedule that was measured, about."""
@@ -24,7 +24,7 @@ class TrialSchedule:
 
     Attributes:
         label: shape and trial, or the baseline's name.
-        baseline: whether it is one.
+        baseline: whether it is drawn as one.
         steps: [k] updates from which a batch size holds, ascending, the first 0.
         sizes: [k] these batch sizes, in examples.
         events: updates at which its runs reached the event, ascending.
@@ -48,14 +48,12 @@ class Courses:
 
 def read(subject: Subject) -> Courses | None:
     """The best trial of each shape and the baselines; None where every batch has the same size."""
-    searched = [row for row in subject.seen if row["phase"] == "search"]
     best: dict[str, Row] = {}
-    for row in searched:
+    for row in subject.searched:
         best.setdefault(row["batch_shape"], row)
-    baselines = sorted((row for row in subject.seen if row["phase"] == "baseline"), key=lambda row: int(row["trial"]))
-    chosen = [*list(best.values())[:_MOST], *baselines[:_MOST_BASELINES]]
-    events = _events(subject, [row["trial"] for row in chosen])
-    courses = tuple(_course(subject, row, events.get(row["trial"], ())) for row in chosen)
+    chosen = [*((row, False) for row in list(best.values())[:_MOST]), *subject.baselines]
+    events = _events(subject, [row["trial"] for row, _ in chosen])
+    courses = tuple(_course(subject, row, drawn, events.get(row["trial"], ())) for row, drawn in chosen)
     if len({int(size) for course in courses for size in course.sizes}) < 2:
         return None
     return Courses(subject.spec.objective.horizon, subject.spec.objective.until, courses)
@@ -72,7 +70,7 @@ def _events(subject: Subject, trials: Sequence[int]) -> dict[int, tuple[int, ...
     return {int(trial): tuple(map(int, found)) for trial, found in zip(rows["trial"], rows["events"], strict=True)}
 
 
-def _course(subject: Subject, row: Row, events: tuple[int, ...]) -> TrialSchedule:
+def _course(subject: Subject, row: Row, baseline: bool, events: tuple[int, ...]) -> TrialSchedule:
     horizon, every = subject.spec.objective.horizon, subject.spec.objective.evaluate_every
     name = label(row) if row["phase"] == "baseline" else f"{row['batch_shape']} (trial {row['trial']})"
     if row["batch_shape"] == "noise_scale":
@@ -91,7 +89,7 @@ def _course(subject: Subject, row: Row, events: tuple[int, ...]) -> TrialSchedul
         sizes = batch_sizes(BatchSchedule(**known), horizon)
         steps = np.arange(horizon)
     changes = np.flatnonzero(np.diff(sizes, prepend=0))
-    return TrialSchedule(name, row["phase"] == "baseline", steps[changes], sizes[changes], events)
+    return TrialSchedule(name, baseline, steps[changes], sizes[changes], events)
 
 
 @canvas.styled

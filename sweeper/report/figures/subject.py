@@ -16,6 +16,8 @@ from sweeper.stats.events import CUT_SHORT, Clock
 
 Row = dict[str, Any]
 
+_MOST, _MOST_BASELINES = 7, 3
+"""Trials that one figure tells apart, and baselines beside a search."""
 _COLUMNS = ["trial", "phase", "name", "state", "runs", "reached", "rmst", "value", "bound", "started", "finished"]
 
 
@@ -82,11 +84,33 @@ class Subject:
         return tuple(sorted((row for row in self.trials if row["state"] != "failed"), key=_by_value))
 
     @cached_property
+    def searched(self) -> tuple[Row, ...]:
+        """Those of the search, the best first."""
+        return tuple(row for row in self.seen if row["phase"] == "search")
+
+    @cached_property
+    def baselines(self) -> tuple[tuple[Row, bool], ...]:
+        """Baselines to draw, in their order, each with whether to draw it as one.
+
+        The first few beside a search. Without a search the best are its trials, and only the first is drawn as one.
+        """
+        best = [row for row in self.seen if row["phase"] == "baseline"]
+        in_order = sorted(best, key=lambda row: int(row["trial"]))
+        if self.searched:
+            return tuple((row, True) for row in in_order[:_MOST_BASELINES])
+        kept = [row for row in best if row is not in_order[0]][:_MOST]
+        return tuple((row, row is in_order[0]) for row in in_order if row in (in_order[0], *kept))
+
+    @cached_property
     def contenders(self) -> tuple[Contender, ...]:
-        """The best trial and the first baseline, if present; on fresh seeds if both were confirmed."""
-        searched = [row for row in self.seen if row["phase"] == "search"]
-        baselines = sorted((row for row in self.seen if row["phase"] == "baseline"), key=lambda row: int(row["trial"]))
-        chosen = [*_whole_first(searched)[:1], *baselines[: 1 if searched else 2]]
+        """The best trial and the first baseline, if present; on fresh seeds if both were confirmed.
+
+        Without a search the best baseline and the first, or the second best if the first is the best.
+        """
+        baselines = [row for row, _ in self.baselines]
+        best = _whole_first(self.searched or sorted(baselines, key=_by_value))
+        first = [row for row in baselines if row is not best[0]][:1]
+        chosen = [*best[:1], *(first if self.searched or first == baselines[:1] else best[1:2])]
         repeats = {row["name"]: row for row in self.confirmations if row["state"] == "finished"}
         fresh = all(str(row["trial"]) in repeats for row in chosen)
         return tuple(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sweeper.report.figures import canvas
 from sweeper.report.figures.canvas import Drawing, Look
-from sweeper.report.figures.groups import Grouping, TrialGroup
+from sweeper.report.figures.groups import BASELINE, Grouping, TrialGroup
 from sweeper.report.figures.subject import Subject, cut_short, label, listed, numbered
 from sweeper.results.query import frame
 from sweeper.stats.events import COLUMN, Clock
@@ -171,14 +171,16 @@ def draw(waiting: Waiting) -> Drawing:
         axes.set_xlabel(waiting.clock)
         axes.set_xticklabels([canvas.plain(tick) for tick in waiting.ticks])
         _draw_at_risk(sheet.add_subplot(grid[2 * place + 1], sharex=axes), curves, looks, waiting.ticks)
-    who = "the finalists and the baselines on fresh seeds" if waiting.fresh else f"the search by {waiting.by}"
+    who = "the baselines" if waiting.by == BASELINE else f"the search by {waiting.by}"
+    if waiting.fresh:
+        who = "the finalists and the baselines on fresh seeds"
     caption = (
         f"Kaplan-Meier curves of {who}: the share of runs that have not reached {waiting.until}, against "
         f"{waiting.clock}. Lower is faster. Bands, from a group's first event on, are pointwise 95 % intervals "
         "that take runs as independent; upright strokes mark runs "
         "that were last seen then without the event (censored). Below: runs still waiting at that time. "
     )
-    if not waiting.fresh:
+    if not waiting.fresh and waiting.by != BASELINE:
         caption += "The sampler tries more of what works, so groups are not random samples. "
     name, title = ("survival-confirmed", "Finalists on fresh seeds") if waiting.fresh else ("survival", "Time to event")
     return Drawing(name, title, (caption + waiting.note).strip(), _alt(waiting), sheet)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sweeper.config.loading import load
-from sweeper.report.figures.gallery import draw_all, drawings
+from sweeper.errors import UserError
+from sweeper.report.figures.gallery import draw_all, drawings, pick
 from sweeper.report.figures.subject import Subject
 from tests.fakes.sweeps import Sweep
 from tests.fakes.training import always, diverges, fails
@@ -32,6 +33,9 @@ def test_a_whole_sweep_in_reading_order_and_the_same_bytes_twice(shapes: Subject
     first = list(draw_all(shapes.folder, shapes.spec))
     assert [figure.name for figure in first] == EVERYTHING
     assert list(draw_all(shapes.folder, shapes.spec)) == first
+    assert pick(iter(first), "learning") is first[EVERYTHING.index("learning")]
+    with pytest.raises(UserError, match=rf"^learned: no such figure; there are {', '.join(EVERYTHING)}$"):
+        pick(iter(first), "learned")
 
 
 @pytest.mark.slow

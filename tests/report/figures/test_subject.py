@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from sweeper.report.figures.subject import Contender, Subject, listed
+from sweeper.report.document import _answer
+from sweeper.report.explorer import explorer
+from sweeper.report.figures.groups import grouped
+from sweeper.report.figures.subject import Contender, Subject, label, listed
+from sweeper.report.leaderboard import leaderboard
 from tests.fakes.sweeps import Sweep
 from tests.fakes.training import fails
 from tests.report.figures.looking import SHAPES, about, launched
@@ -33,10 +37,25 @@ def test_without_confirmations_on_the_seeds_of_the_search(tmp_path: Path) -> Non
     assert found.contenders == (Contender("trial 1", 1, baseline=False, fresh=False),)
 
 
-def test_baselines_alone_are_compared_with_each_other(tmp_path: Path) -> None:
-    baselines = {"slow": {"batch.max": 128}, "quick": {"batch.max": 64}}
-    found = about(launched(tmp_path, {**SHAPES, "search": {}, "baselines": baselines, "confirm": None}))
-    assert [each.label for each in found.contenders] == ["slow", "quick"]
+def test_without_a_search_the_baselines_are_its_trials_and_the_best_is_compared_with_the_first(tmp_path: Path) -> None:
+    sizes = (128, 64, 32, 48, 40, 56, 60, 62, 50)
+    baselines = {f"{size}-examples": {"batch.max": size} for size in sizes}
+    changes = {**SHAPES, "search": {}, "baselines": baselines, "confirm": None, "budget": {"trials": 9}}
+    found = about(launched(tmp_path, changes))
+    assert [each.label for each in found.contenders] == ["64-examples", "128-examples"]
+    # 32 is the slowest of the others: a figure tells seven apart, and the first is drawn as a baseline
+    drawn = [(f"{size}-examples", size == 128) for size in sizes if size != 32]
+    assert [(label(row), as_one) for row, as_one in found.baselines] == drawn
+    groups = grouped(found)
+    assert (groups.by, [(each.label, each.baseline) for each in groups.groups]) == ("baseline", drawn)
+    page, _ = _answer(found.folder, found.spec, leaderboard(found.folder, found.spec, 9))
+    assert page[0].startswith("64-examples and 128-examples are not separated")
+    assert page[1] == "The best so far is 64-examples, with a mean of 25 steps."
+    varied = explorer(found.folder, found.spec)
+    assert varied["dimensions"] == [{"key": "batch.max", "log": False, "words": None}]
+    assert varied["trials"]["values"]["batch.max"] == [
+        baselines[name]["batch.max"] for name in varied["trials"]["label"]
+    ]
 
 
 def test_a_trial_that_failed_is_not_looked_at(tmp_path: Path) -> None:
