@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: launch test lint suite quick install
+.PHONY: launch test lint suite quick docs install
 launch: install
 	$(BIN)/sweeper launch search_spaces/quickstart.yaml
 
@@ -21,6 +21,10 @@ suite: install
 
 quick: install
 	$(BIN)/pytest --numprocesses 2 --max-worker-restart 0 -m 'not slow'
+
+# The documentation as a site, in build/site.
+docs: install
+	$(BIN)/mkdocs build
 
 install: $(VENV)/.installed
 

@@ -73,20 +73,3 @@ def test_the_package_gives_both() -> None:
     assert (sweeper.launch, sweeper.load) == (launch, load)
     with pytest.raises(AttributeError, match="has no attribute 'lunch'"):
         sweeper.lunch  # noqa: B018
-
-
-@pytest.mark.slow
-def test_the_example_runs_from_its_first_cell_to_its_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In a folder of its own, on a smaller task and with fewer steps than it asks for: what it prints is there."""
-    example = Path(sweeper.__file__).parents[1] / "docs" / "example.py"
-    text = example.read_text()
-    for asked, less in (("modulus=23", "modulus=7"), ("horizon=1000", "horizon=30"), ("trials=4", "trials=2")):
-        assert asked in text
-        text = text.replace(asked, less)
-    monkeypatch.chdir(tmp_path)
-    exec(compile(text, str(example), "exec"), {"__file__": str(example)})
-    printed = capsys.readouterr().out
-    assert "steps until val_accuracy > 0.99" in printed
-    assert printed.rstrip().splitlines()[-1].split()[1] == "example"

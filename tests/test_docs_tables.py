@@ -22,6 +22,7 @@ from sweeper.tasks.task import Task
 
 ROOT = Path(__file__).parent.parent
 SPACES, RESULTS = ROOT / "search_spaces" / "README.md", ROOT / "docs" / "results.md"
+DECISIONS = ROOT / "docs" / "decisions" / "README.md"
 PAGES = sorted([SPACES, ROOT / "results" / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 _TABLE = re.compile(r"(<!-- table: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
@@ -88,6 +89,12 @@ def other_columns() -> Rows:
     ]
 
 
+def decisions() -> Rows:
+    """Every decision, by its first line."""
+    titles = {path: path.read_text().splitlines()[0] for path in sorted(DECISIONS.parent.glob("0*.md"))}
+    return [(f"[{path.name[:4]}]({path.name})", re.sub(r"^# (\d+\W+)?", "", title)) for path, title in titles.items()]
+
+
 HEADINGS = ("type", "range", "default", "meaning")
 TABLES: dict[str, tuple[Path, tuple[str, ...], Callable[[], Rows]]] = {
     "hyperparameters": (SPACES, ("hyperparameter", *HEADINGS), settings),
@@ -99,6 +106,7 @@ TABLES: dict[str, tuple[Path, tuple[str, ...], Callable[[], Rows]]] = {
     "runs": (RESULTS, ("column", "type", "meaning"), columns("runs")),
     "curves": (RESULTS, ("column", "type", "meaning"), columns("curves")),
     "heights": (RESULTS, ("column", "table", "type", "meaning"), other_columns),
+    "decisions": (DECISIONS, ("number", "decision"), decisions),
 }
 
 
@@ -114,7 +122,7 @@ def test_every_row_has_a_meaning(name: str) -> None:
     assert [row[0] for row in rows() if not row[-1].strip()] == []
 
 
-@pytest.mark.parametrize("path", [SPACES, RESULTS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [SPACES, RESULTS, DECISIONS], ids=lambda path: path.parent.name)
 def test_no_table_is_missing_or_unknown(path: Path) -> None:
     assert set(_tables(path)) == {name for name, (where, *_) in TABLES.items() if where == path}
 
@@ -146,7 +154,7 @@ def rendered(name: str) -> str:
 
 def write() -> None:
     """Bring every table in the documentation up to date."""
-    for path in (SPACES, RESULTS):
+    for path in (SPACES, RESULTS, DECISIONS):
         new = _TABLE.sub(lambda found: found[1] + rendered(found["name"]) + found[3], path.read_text())
         path.write_text(new)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import sweeper
 from sweeper.cli import main as cli
 from sweeper.config.loading import load
 from sweeper.errors import SpecError
@@ -65,14 +66,14 @@ def test_the_example_of_the_key_reference_is_valid_and_its_mistakes_are_reported
 
 
 def test_every_command_of_the_readme_is_one_of_ours() -> None:
+    wheels = {name for words in LINES for name in words if name.endswith(".whl")}
+    assert wheels == {f"dist/grokking_sweeper-{sweeper.__version__}-py3-none-any.whl"}
     assert {words[0] for words in COMMANDS} <= set(cli.COMMANDS)
     assert {words[0] for words in LINES} == {
         "sweeper",
         "make",
-        "python3",
-        ".venv/bin/pip",
-        ".venv/bin/sweeper",
-        ".venv/bin/pytest",
+        "pip",
+        "uvx",
     }
 
 
