@@ -117,6 +117,11 @@ class Checkpoints:
         """Take a trial's checkpoint away, if there is one."""
         self._path(number).unlink(missing_ok=True)
 
+    @property
+    def numbers(self) -> set[int]:
+        """The trials that have one."""
+        return {int(path.stem.removeprefix("trial-")) for path in self._folder.glob("trial-*.npz")}
+
     def keep(self, numbers: set[int]) -> None:
         """Take away the checkpoints of all other trials, which a killed launch may have left."""
         kept = {self._path(number) for number in numbers}

@@ -145,7 +145,7 @@ class SweepDirector:
             self._spec.precision,
             keep=self._recorder.kept_at(proposal.phase),
         )
-        earlier = self._restarts.load(everything)
+        earlier = self._restarts.load(everything, _continued(proposal))
         before = len(earlier.trained)
         upto = next(stage for stage in stages if stage > before)
         assignment = replace(
@@ -207,7 +207,10 @@ class SweepDirector:
             self._rule.restarted(number)
             return
         self._study.tell(number, summary.value, summary.bound if ending.kind in BOUNDED else None)
-        self._restarts.forget(number)
+        if ending.kind == "capped" and summary.bound is not None:
+            self._restarts.set_aside(number, summary.bound)
+        else:
+            self._restarts.forget(number)
         if self._study.in_space(number):
             self._rule.finished(live, summary)
 
@@ -221,6 +224,11 @@ class SweepDirector:
         tally = self.board.tally
         if self.board.earlier == 0 and tally.trials - tally.stopped == tally.failed == _HOPELESS:
             self.broadcast.stop(f"every one of the first {_HOPELESS} trials failed")
+
+
+def _continued(proposal: Proposal) -> int | None:
+    """The capped trial that a trial of the search continues."""
+    return int(proposal.name) if proposal.phase == "search" and proposal.name else None
 
 
 def _confirms(proposal: Proposal) -> bool:

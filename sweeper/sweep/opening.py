@@ -105,7 +105,9 @@ def open_director(
     for proposal in study.unfinished():
         if proposal.number in outcomes:  # a crash came between tables and study
             study.tell(proposal.number, outcomes[proposal.number].value)
-    checkpoints.keep({proposal.number for proposal in study.unfinished()})
+    bounds = {n: each.bound for n, each in outcomes.items() if each.state == "capped" and each.bound is not None}
+    aside = {n: bounds[n] for n in checkpoints.numbers if n in bounds}
+    checkpoints.keep({proposal.number for proposal in study.unfinished()} | aside.keys())
     known = {n: outcomes[n] for n in study.values() if n in outcomes and study.in_space(n)}
     study.censor({n: each.bound for n, each in known.items() if each.state in BOUNDED and each.bound is not None})
     values = study.values()
@@ -120,7 +122,7 @@ def open_director(
         recorder=Recorder(spec, writer, track, Keeper(models, spec.keep, finished)),
         agenda=agenda,
         rule=rule,
-        restarts=Restarts(checkpoints, broadcast.notice),
+        restarts=Restarts(checkpoints, broadcast.notice, aside),
         board=board,
         broadcast=broadcast,
     )

@@ -1,7 +1,7 @@
 """Trials over several starts: their checkpoints, and devices that fail repeatedly."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,27 +11,41 @@ from sweeper.sweep.live import LiveTrial
 from sweeper.sweep.retries import DEAD_DEVICE
 from sweeper.trial import Assignment
 
+ASIDE = 4
+"""Capped trials whose states are kept for a larger budget: those nearest to mattering."""
+
 
 class Restarts:
-    """Keeps the states of unfinished trials.
+    """Keeps the states of unfinished trials, and of a few capped ones.
 
     Args:
         checkpoints: where states are kept.
         notice: is called with messages for the user.
+        aside: capped trials whose states are kept, and their lower bounds.
     """
 
-    def __init__(self, checkpoints: Checkpoints, notice: Callable[[str], object]):
+    def __init__(
+        self, checkpoints: Checkpoints, notice: Callable[[str], object], aside: Mapping[int, float] | None = None
+    ):
         self._checkpoints, self._notice = checkpoints, notice
+        self._aside = dict(aside or {})
         self._dead_devices = 0
         self._before: dict[int, int] = {}
 
-    def load(self, assignment: Assignment) -> Checkpoint:
+    def load(self, assignment: Assignment, after: int | None = None) -> Checkpoint:
         """The state that a trial has reached; an empty one if there is none for this assignment.
 
         Args:
             assignment: the whole trial, all replicates.
+            after: the capped trial that it continues, under a number of its own.
         """
         found = self._load(assignment.number, _question(assignment))
+        if after is not None and not found.columns:
+            capped = self._load(after, _question(replace(assignment, number=after)))
+            if capped.columns:
+                found = replace(capped, question=found.question)
+                self._checkpoints.save(assignment.number, found)
+            self.forget(after)
         self._before.setdefault(assignment.number, len(found.retries))
         return found
 
@@ -54,8 +68,15 @@ class Restarts:
         again = replace(saved, started=earlier.started, seconds=live.seconds, retries=(*earlier.retries, *why))
         self._checkpoints.save(live.number, again)
 
+    def set_aside(self, number: int, bound: float) -> None:
+        """Keep the state of a capped trial, if it is one of those with the least lower bounds of their values."""
+        self._aside[number] = bound
+        if len(self._aside) > ASIDE:
+            self.forget(max(self._aside, key=self._aside.__getitem__))
+
     def forget(self, number: int) -> None:
         """Remove the state of a trial that is over for good."""
+        self._aside.pop(number, None)
         self._checkpoints.remove(number)
 
     def broken_device(self, ending: Ending) -> str:

@@ -4,19 +4,24 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sweeper.config.loading import load
+from sweeper.folder.layout import SweepFolder
 from sweeper.report.leaderboard import leaderboard
+from sweeper.results.checkpoints import Checkpoints
 from sweeper.runners.protocol import WAIT
 from sweeper.stats.events import (
     FINISHED,
     Ending,
 )
 from sweeper.sweep.director import CONFIRMATION_REPLICATES
+from sweeper.sweep.restarts import Restarts
 from sweeper.trial import Assignment, Chunk
+from tests.fakes.interrupted import kept, resumes
 from tests.fakes.sweeps import PUBLISHED, Sweep
 from tests.fakes.training import always, by_depth, learns
 
@@ -288,6 +293,38 @@ def test_a_larger_budget_takes_up_again_what_may_now_matter(sweep: Sweep) -> Non
         sweep.changes = descent(trials)
         again = sweep.launch(descends)
         assert (again.broadcast.notices, len(again.board.ended)) == ([], 0)
+
+
+def descends_with_states(assignment: Assignment) -> Iterator[Chunk]:
+    return resumes(learns(always(DESCENT[assignment.settings.depth - 1][0]), evaluations=1), every=2)(assignment)
+
+
+@pytest.mark.slow
+def test_a_capped_trial_that_a_larger_budget_continues_goes_on_from_its_state(sweep: Sweep) -> None:
+    sweep.changes = descent(8)
+    sweep.launch(descends_with_states)
+    capped = [number for number, state in sweep.states().items() if state == "capped"]
+    assert kept(sweep) == [f"trial-{number:08d}.npz" for number in capped] != []
+    sweep.changes = descent(100)
+    sweep.launch(descends_with_states)
+    names = {row["trial"]: row["name"] for row in sweep.rows() if row["name"]}
+    states = {each.number: each.state for each in sweep.trained if each.number in names}
+    assert len(states) >= 3 and all(states.values())
+    finished = [number for number in names if sweep.states()[number] == "finished"]
+    assert finished
+    for number in finished:
+        steps = [row["step"] for row in sweep.rows("curves") if row["trial"] == number and row["replicate"] == 0]
+        assert steps == list(range(10, DESCENT[int(names[number])][0] + 1, 10)), "its curve is whole"
+
+
+def test_of_capped_trials_the_states_of_those_nearest_to_mattering_are_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(SweepFolder(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    restarts = Restarts(checkpoints, print)
+    for number, bound in enumerate([5.0, 1.0, 3.0, 4.0, 2.0, 6.0]):
+        (tmp_path / "checkpoints" / f"trial-{number:08d}.npz").touch()
+        restarts.set_aside(number, bound)
+    assert checkpoints.numbers == {1, 2, 3, 4}
 
 
 @pytest.mark.slow

@@ -82,7 +82,8 @@ def test_a_sweep_that_was_cut_off_comes_to_the_tables_of_one_that_was_not(
         sweep.launch(killed_after(cut, resumes(train)))
     sweep.launch(killed_after(chunks - cut, resumes(train)))  # and no chunk is trained twice
     assert tables(sweep) == expected
-    assert kept(sweep) == []
+    capped = [number for number, state in sweep.states().items() if state == "capped"]
+    assert set(kept(sweep)) <= {f"trial-{number:08d}.npz" for number in capped}, "a larger budget may continue these"
 
 
 @pytest.mark.slow
@@ -113,7 +114,7 @@ def test_a_launch_may_be_killed_at_any_write(
 
 
 @pytest.mark.parametrize("ending", ["finished", "capped", "lost", "pruned", "failed", "stopped"])
-def test_a_checkpoint_goes_when_its_trial_is_over(sweep: Sweep, ending: str) -> None:
+def test_a_checkpoint_goes_when_its_trial_is_over_for_good(sweep: Sweep, ending: str) -> None:
     rule: dict[str, Any] = {"lost": {"race": {}}, "pruned": {"stop": "asha"}}.get(ending, {})
     sweep.changes = {"budget": {"trials": 2}, "stop": "cap", **rule}
     director = sweep.open()
@@ -136,7 +137,7 @@ def test_a_checkpoint_goes_when_its_trial_is_over(sweep: Sweep, ending: str) -> 
     # The states of a trial that is stopped by its first chunk are seen by nobody but the director.
     assert during or ending == "pruned"
     assert all(each == ["trial-00000001.npz"] for each in during)
-    assert kept(sweep) == (["trial-00000001.npz"] if ending == "stopped" else [])
+    assert kept(sweep) == (["trial-00000001.npz"] if ending in ("stopped", "capped") else [])
 
 
 def test_checkpoints_of_trials_that_are_over_go_at_the_next_launch(
