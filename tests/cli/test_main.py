@@ -552,6 +552,7 @@ def test_a_reader_that_stops_reading_is_no_mistake(folder: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("recorded")
 def test_commands_end_in_silence_with_their_reader(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -576,6 +577,7 @@ def test_commands_end_in_silence_with_their_reader(
         assert (code, capsys.readouterr().err) == (0, ""), line
 
 
+@pytest.mark.slow
 def test_a_launch_goes_on_without_its_reader(folder: Path) -> None:
     (folder / "space.yaml").write_text(json.dumps(QUESTION))
     with without_reader() as stdout:
