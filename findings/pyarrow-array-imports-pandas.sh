@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# pyarrow 26.0.1 beside pandas 3.1.1: pa.array([1]) and to_pylist() of a UTC timestamp import the whole of pandas.
+# pyarrow 26.0.1 beside pandas 3.1.1: pa.array([1]) imports the whole of pandas.
 #
-# A program that only writes or reads Arrow values, and never names pandas, pays for its import as soon as pandas is installed. `import pyarrow` and `import pyarrow.parquet` do not import it; making the first array does.
+# A program that only writes or reads Arrow values, and never names pandas, pays for its import as soon as pandas is installed. `import pyarrow`
+# and `import pyarrow.parquet` do not import it; making the first array does.
 #
 # Output seen:
 #   after import pyarrow.parquet: False
