@@ -5,6 +5,7 @@ Which tests are slow, and how the workers of `pytest -n 2` share the tests.
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,9 @@ if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 # Ray's workers would run at niceness 15, and starve beside other tests.
 os.environ.setdefault("RAY_worker_niceness", "0")
+# A shell's `&` and nohup ignore these for all that they start, tests of them included.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # A killed process loses nothing that it has written, synced or not, and no test cuts the power: syncs would only wait
 # for the disk, for half of the time of a made-up sweep. Tests of what a power cut does replace this by their own.
 os.fsync = lambda file: None

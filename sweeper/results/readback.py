@@ -8,6 +8,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from sweeper.environment import provenance
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.parts import whole
 from sweeper.results.values import rows
@@ -98,6 +99,12 @@ def searched_seconds(folder: SweepFolder, launches: Sequence[datetime]) -> float
         launch = bisect_right(began, ended) - 1
         spans.setdefault(launch, []).extend((max(ended - row["seconds"], began[launch]), ended))
     return sum(max(span) - min(span) for span in spans.values())
+
+
+def searched_before(folder: SweepFolder) -> float:
+    """Seconds of the time budget that earlier launches used."""
+    launched = [datetime.fromisoformat(each["launched"]) for each in provenance.launches(folder) if "launched" in each]
+    return searched_seconds(folder, launched)
 
 
 def taken_up_again(trials: Iterable[Mapping[str, Any]]) -> set[int]:

@@ -15,11 +15,11 @@ from sweeper.errors import UserError, plural
 from sweeper.folder.address import in_store
 from sweeper.folder.layout import SweepFolder
 from sweeper.monitor.tables import Kept, kept_in
+from sweeper.results.readback import searched_before
 from sweeper.results.totals import Totals
 from sweeper.stats.capping import places_that_matter
 from sweeper.stats.forecast import Span, forecast
 from sweeper.sweep.forecast import confirmations
-from sweeper.sweep.opening import searched_before
 from sweeper.sweep.plan import UNKNOWN, Estimate, Plan
 from sweeper.sweep.trying import tried
 

@@ -1,17 +1,15 @@
 """A launch's director, put together from what earlier launches left in the folder and in the study."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from functools import partial
 
 from sweeper.config.loading import Loaded
-from sweeper.environment import provenance
 from sweeper.folder.layout import SweepFolder
 from sweeper.monitor.tables import trials_of
 from sweeper.results.checkpoints import Checkpoints
 from sweeper.results.decisions import Decisions
 from sweeper.results.models import Models
-from sweeper.results.readback import TrialOutcome, curves, searched_seconds, trial_outcomes
+from sweeper.results.readback import TrialOutcome, curves, searched_before, trial_outcomes
 from sweeper.results.totals import EndedTrial
 from sweeper.results.writer import Writer
 from sweeper.search.study import Study
@@ -129,9 +127,3 @@ def open_director(
     if rule.pauses:
         director.remember(study.unfinished())
     return director
-
-
-def searched_before(folder: SweepFolder) -> float:
-    """Seconds of the time budget that earlier launches used."""
-    launched = [datetime.fromisoformat(each["launched"]) for each in provenance.launches(folder) if "launched" in each]
-    return searched_seconds(folder, launched)

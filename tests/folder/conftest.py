@@ -40,26 +40,33 @@ class Cable:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._port = self._listening.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{self._port}"
+        self._ends: list[socket.socket] = []
+        self._lock = threading.Lock()
         self.plug()
 
     def plug(self) -> None:
         if self._listening.fileno() < 0:
             self._listening = socket.create_server(("127.0.0.1", self._port))
-        self._ends: list[socket.socket] = []
         threading.Thread(target=self._lead, args=(self._listening,), daemon=True).start()
 
     def pull(self) -> None:
-        for end in (self._listening, *self._ends):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        with self._lock:
+            for end in (self._listening, *self._ends):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+            self._ends.clear()
 
     def _lead(self, listening: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = listening.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
-                self._ends += [near, far]
+                with self._lock:
+                    if listening.fileno() < 0:  # pulled since
+                        near.close()
+                        return
+                    far = socket.create_connection(("127.0.0.1", self._to))
+                    self._ends += [near, far]
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
 
