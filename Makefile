@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: launch test lint suite quick docs install
+.PHONY: launch test lint suite long quick docs install
 launch: install
 	$(BIN)/sweeper launch search_spaces/quickstart.yaml
 
@@ -17,7 +17,11 @@ lint: install
 
 # Three workers: tests wait for servers, Ray and each other half of the time. A worker that dies ends the run, which hung otherwise.
 suite: install
-	$(BIN)/pytest --numprocesses 3 --max-worker-restart 0
+	$(BIN)/pytest --numprocesses 3 --max-worker-restart 0 -m 'not long'
+
+# Kills at length, where the suite kills once: before a release, and after changes to what is killed.
+long: install
+	$(BIN)/pytest -m long
 
 quick: install
 	$(BIN)/pytest --numprocesses 2 --max-worker-restart 0 -m 'not slow'

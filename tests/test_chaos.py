@@ -24,6 +24,7 @@ def check(fire: Fire, sweep: Sweep, undisturbed: Sweep) -> None:
     assert fire.clean, (fire, sweep.log.read_text()[-3000:])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_driver_killed_at_random_instants_loses_and_repeats_nothing(tmp_path: Path, undisturbed: Sweep) -> None:
     sweep = Sweep(tmp_path / "s", "here", question=SHORT)
@@ -32,6 +33,7 @@ def test_a_driver_killed_at_random_instants_loses_and_repeats_nothing(tmp_path: 
     check(fire, sweep, undisturbed)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_under_tune_a_killed_worker_and_a_killed_raylet_change_nothing(tmp_path: Path, undisturbed: Sweep) -> None:
     sweep = Sweep(tmp_path / "s", question=SHORT)

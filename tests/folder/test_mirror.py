@@ -229,6 +229,7 @@ def test_wherever_a_push_dies_the_store_goes_back_to_one_instant(
     assert objects(store) == state(current)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_at_any_moment_of_a_sweep_the_store_goes_back_to_what_a_launch_may_go_on_from(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -25,12 +25,16 @@ def finished(folder: SweepFolder) -> dict[int, object]:
 
 
 @pytest.mark.slow
-def test_a_killed_raylet_or_gcs_ends_a_launch_on_ray_in_a_sentence_and_the_next_one_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [["gcs"], pytest.param(["raylet", "gcs", "raylet"], marks=pytest.mark.long)])
+def test_a_killed_raylet_or_gcs_ends_a_launch_on_ray_in_a_sentence_and_the_next_one_goes_on(
+    tmp_path: Path, kills: list[str]
+) -> None:
     (tmp_path / "toy.py").write_text(TOY.replace("sleep(0.002)", "sleep(0.004)"))
     (tmp_path / "toy.yaml").write_text(SPACE)
     folder, path = SweepFolder(tmp_path / "results/toy"), os.pathsep.join([os.getcwd(), str(tmp_path)])
     environment, before = os.environ | {"PYTHONPATH": path, "COLUMNS": "400"}, dict[int, object]()
-    for process, name in (("raylet", "raylet"), ("gcs", "GCS")):
+    for process in kills:
+        name = {"raylet": "raylet", "gcs": "GCS"}[process]
         with (
             (tmp_path / "said").open("w") as output,
             subprocess.Popen(command(), cwd=tmp_path, env=environment, stdout=output, stderr=output) as launch,
