@@ -15,8 +15,8 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.results.query import query
 
 
-def command(*more: str) -> list[str]:
-    return [sys.executable, "-m", "sweeper", "launch", "toy.yaml", "--set", "budget.trials=4", *more]
+def command(trials: int, *more: str) -> list[str]:
+    return [sys.executable, "-m", "sweeper", "launch", "toy.yaml", "--set", f"budget.trials={trials}", *more]
 
 
 def finished(folder: SweepFolder) -> dict[int, object]:
@@ -33,11 +33,12 @@ def test_a_killed_raylet_or_gcs_ends_a_launch_on_ray_in_a_sentence_and_the_next_
     (tmp_path / "toy.yaml").write_text(SPACE)
     folder, path = SweepFolder(tmp_path / "results/toy"), os.pathsep.join([os.getcwd(), str(tmp_path)])
     environment, before = os.environ | {"PYTHONPATH": path, "COLUMNS": "400"}, dict[int, object]()
+    trials = 2 + 2 * len(kills)  # at least two are left at every kill
     for process in kills:
         name = {"raylet": "raylet", "gcs": "GCS"}[process]
         with (
             (tmp_path / "said").open("w") as output,
-            subprocess.Popen(command(), cwd=tmp_path, env=environment, stdout=output, stderr=output) as launch,
+            subprocess.Popen(command(trials), cwd=tmp_path, env=environment, stdout=output, stderr=output) as launch,
         ):
             victim = child(launch.pid, VICTIMS[process])
             while ": reached" not in (said := (tmp_path / "said").read_text()):
@@ -54,10 +55,12 @@ def test_a_killed_raylet_or_gcs_ends_a_launch_on_ray_in_a_sentence_and_the_next_
         assert now.keys() >= before.keys() and all(now[trial] == row for trial, row in before.items())
         before = now
         assert not list(folder.pending.glob("*"))
-    done = subprocess.run(command("--here"), cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command(trials, "--here"), cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     now = finished(folder)
-    assert sorted(now) == list(range(4)) and all(now[trial] == row for trial, row in before.items())
+    assert sorted(now) == list(range(trials)) and all(now[trial] == row for trial, row in before.items())
     assert {tuple(retries) for _, retries in now.values()} == {()}  # type: ignore[misc]
 
 
