@@ -180,9 +180,15 @@ class Mirror:
             return
         self._pushes += 1
         staging = f"{_STAGING}/{self._lease.token}-{self._pushes}"
-        at_once(lambda name: self._store.upload(frozen / name, f"{staging}/{name}"), staged)
-        version = self._confirm()
-        self._commit(Manifest(self._there.generation + 1, self._lease.token, files, staging, staged, removed), version)
+        try:
+            at_once(lambda name: self._store.upload(frozen / name, f"{staging}/{name}"), staged)
+            version = self._confirm()
+            new = Manifest(self._there.generation + 1, self._lease.token, files, staging, staged, removed)
+            self._commit(new, version)
+        except StorageError:  # another launch holds the lease, and no manifest names what was on its way
+            with suppress(*ERRORS):
+                self._store.guarded(lambda: None).delete_folder(staging)
+            raise
         self._settle()
 
     def _commit(self, new: Manifest, version: str | None) -> None:

@@ -377,22 +377,30 @@ def test_a_lag_that_is_no_number_of_seconds_is_refused(
 
 
 class Pausing(Store):
-    """A store whose user is suspended before it replaces an object, while another launch takes the sweep over."""
+    """A store whose user is suspended before it writes an object, while another launch takes the sweep over."""
 
     def __init__(self, address: str, takes_over: Callable[[], object]):
         super().__init__(address)
         self.before, self._takes_over = "", takes_over
 
     def replace(self, name: str, content: bytes, version: str | None) -> None:
+        self._pause(name)
+        super().replace(name, content, version)
+
+    def upload(self, path: Path, name: str) -> None:
+        self._pause(Path(name).name)
+        super().upload(path, name)
+
+    def _pause(self, name: str) -> None:
         if name == self.before:
             self.before = ""
             self._takes_over()
-        super().replace(name, content, version)
 
 
 @pytest.mark.parametrize("changes", [{}, {"study.journal": "of another"}])
-def test_a_launch_suspended_before_it_commits_finds_the_manifest_changed(
-    address: str, here: SweepFolder, elsewhere: SweepFolder, store: Store, changes: Files
+@pytest.mark.parametrize("before", ["mirror.json", "study.journal"])
+def test_a_launch_suspended_before_it_uploads_or_commits_finds_the_manifest_changed_and_leaves_nothing(
+    address: str, here: SweepFolder, elsewhere: SweepFolder, store: Store, changes: Files, before: str
 ) -> None:
     def takes_over() -> None:
         store.delete("launch.lease")  # as one that has waited for the lease
@@ -402,10 +410,11 @@ def test_a_launch_suspended_before_it_commits_finds_the_manifest_changed(
         fill(here, SWEEP)
         mirror.push()
         fill(here, {"study.journal": "for nothing"})
-        pausing.before = "mirror.json"
+        pausing.before = before
         with pytest.raises(StorageError, match="took this sweep over"):
             mirror.push()
     assert objects(store) == SWEEP | changes
+    assert not store.listing(".staging"), "what was on its way is gone"
 
 
 def test_a_launch_that_has_not_renewed_its_lease_reads_it_before_every_write(
