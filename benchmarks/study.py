@@ -13,12 +13,15 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of a backend that needs no screen
 
 import sweeper
+from sweeper.folder.layout import SweepFolder
+from sweeper.results.query import query
 from sweeper.stats.comparison import Comparison, compare, holm
 from sweeper.stats.survival import kaplan_meier
 
@@ -158,20 +161,15 @@ def publish(folders: Sequence[Path], into: Path) -> list[str]:
     for name in _PUBLISHED:
         parts = []
         for folder in folders:
-            rows = sweeper.load(folder).query(
-                f"SELECT * FROM {name} WHERE trial IN (SELECT trial FROM trials WHERE state = 'finished') ORDER BY ALL"
-                if name != "curves"
-                else f"""
-                SELECT c.* FROM curves c JOIN runs r USING (trial, operation, replicate)
-                WHERE trial IN (SELECT trial FROM trials WHERE state = 'finished') AND (
-                    c.step % {THINNED} = 0 OR abs(c.step - r.first_steps) <= {AROUND} OR c.step = r.outcome_step)
-                ORDER BY trial, operation, replicate, step
-                """
-            )
-            rows.insert(0, "sweep", folder.name)
-            parts.append(rows)
+            wanted = f"SELECT '{folder.name}' AS sweep, each.* FROM {name} AS each"
+            over = "trial IN (SELECT trial FROM trials WHERE state = 'finished')"
+            if name == "curves":
+                near = f"abs(step - first_steps) <= {AROUND} OR step = outcome_step"
+                wanted += " JOIN runs USING (trial, operation, replicate)"
+                over += f" AND (step % {THINNED} = 0 OR {near})"
+            parts.append(query(SweepFolder(folder), f"{wanted} WHERE {over} ORDER BY ALL"))
         file = into / f"{name}.parquet"
-        pd.concat(parts, ignore_index=True).to_parquet(file, index=False, compression="zstd")
+        pq.write_table(pa.concat_tables(parts, promote_options="default"), file, compression="zstd")
         lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}")
     return lines
 

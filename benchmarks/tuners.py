@@ -75,7 +75,7 @@ class Ours:
 
     def tell(self, ended: Ended) -> None:
         """Tell the study."""
-        self._study.tell(self._numbers.pop(ended.trial), ended.told)
+        self._study.tell(self._numbers.pop(ended.trial), ended.reported)
 
 
 def _distributions(table: Table) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class PlainOptuna:
 
     def tell(self, ended: Ended) -> None:
         """Tell Optuna."""
-        self._study.tell(self._running.pop(ended.trial), ended.told)
+        self._study.tell(self._running.pop(ended.trial), ended.reported)
 
 
 class RayOptuna:
@@ -134,7 +134,7 @@ class RayOptuna:
 
     def tell(self, ended: Ended) -> None:
         """Tell OptunaSearch."""
-        self._search.on_trial_complete(self._running.pop(ended.trial), {"steps": ended.told})
+        self._search.on_trial_complete(self._running.pop(ended.trial), {"steps": ended.reported})
 
 
 class _Asha(Uncapped):

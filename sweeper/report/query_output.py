@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.errors import UserError
+from sweeper.errors import UserError, plural
 from sweeper.report.as_json import as_json
 from sweeper.results import query
 from sweeper.results.query import Answer
 from sweeper.results.values import rows, texts
 
 _WIDE = 200
+_FOLDED = 40
+"""Characters of a column that are not folded."""
 _BATCH = 10_000
 """Rows that become Python values at a time."""
 Format = Literal["table", "csv", "json", "parquet"]
@@ -31,7 +33,7 @@ def write(answer: Answer, form: Format, output: Path | None, console: Console) -
         if form == "parquet":
             raise UserError("--format parquet: needs a file, for example --output answer.parquet")
         if form == "table":
-            console.print(_table(answer))
+            console.print(_table(answer, console.width))
         else:
             print(_text(answer, form), end="")
         return
@@ -55,7 +57,7 @@ def _text(answer: Answer, form: Format) -> str:
     if form == "csv":
         return _csv(answer)
     with StringIO() as text:
-        Console(file=text, width=_WIDE).print(_table(answer))
+        Console(file=text, width=_WIDE).print(_table(answer, _WIDE))
         return text.getvalue()
 
 
@@ -68,14 +70,23 @@ def _csv(answer: Answer) -> str:
         return text.getvalue()
 
 
-def _table(answer: Answer) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
+def _table(answer: Answer, width: int) -> Table:
+    """The first columns that can be read side by side."""
+    table = Table(box=None, padding=(0, 2, 0, 0), caption_justify="left")
     found = rows(answer)
-    for name in answer.column_names:
+    cells = {name: [_cell(row[name]) for row in found] for name in answer.column_names}
+    shown, taken = 0, 0
+    for name, column in cells.items():
+        taken += min(max(map(len, (name, *column))), _FOLDED) + 2
+        if shown and taken > width:
+            break
+        shown += 1
         numeric = all(isinstance(row[name], int | float | None) for row in found)
         table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in found:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    for row in zip(*list(cells.values())[:shown], strict=True):
+        table.add_row(*map(Text, row))
+    if left := len(cells) - shown:
+        table.caption = Text(f"and {plural(left, 'more column')}: name the columns that you want, or --format csv")
     return table
 
 

@@ -29,7 +29,7 @@ class TrialPage:
         runs: its rows of `runs`, followed by those of the confirmation.
         rises: operation and replicate -> the event's metric at 40 equally spaced steps up to the horizon, as far as it
             was observed; NaN before the first evaluation.
-        searched: columns of the searched hyperparameters.
+        searched: columns of the searched hyperparameters; of all, where none was searched.
         learnt: the condition that training meets at `train_first_steps`, for a heading.
         labels: of the sweep.
     """
@@ -63,7 +63,8 @@ def trial_page(chosen: SelectedTrial) -> TrialPage:
         heights = rises.setdefault(each["run"], [])
         before = heights[-1] if heights else math.nan
         heights += [before] * (int(each["bucket"]) - len(heights)) + [each["height"]]
-    searched = tuple(column_of(key) for key in chosen.spec.search)
+    # Where nothing was searched, all of its configuration tells what it is.
+    searched = tuple(column_of(key) for key in chosen.spec.search or chosen.spec.task.hyperparameters)
     event = chosen.spec.objective.event
     learnt = "99 %" if ACCURACY in chosen.spec.task.scores else f"{event.comparison} {event.threshold:g}"
     return TrialPage(chosen.label, chosen.row, chosen.confirmation, runs, rises, searched, learnt, read(chosen.folder))

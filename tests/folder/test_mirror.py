@@ -399,7 +399,7 @@ class Pausing(Store):
 
 @pytest.mark.parametrize("changes", [{}, {"study.journal": "of another"}])
 @pytest.mark.parametrize("before", ["mirror.json", "study.journal"])
-def test_a_launch_suspended_before_it_uploads_or_commits_finds_the_manifest_changed_and_leaves_nothing(
+def test_a_launch_suspended_before_it_uploads_or_commits_finds_the_manifest_changed_and_leaves_nothing(  # noqa: PLR0917  # fixtures
     address: str, here: SweepFolder, elsewhere: SweepFolder, store: Store, changes: Files, before: str
 ) -> None:
     def takes_over() -> None:
