@@ -440,6 +440,7 @@ def test_a_launch_that_has_not_renewed_its_lease_reads_it_before_every_write(
     assert store.listing() == before
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_launch_that_was_stopped_for_longer_than_its_lease_writes_nothing_more(s3_server: str) -> None:
     assert attempt(s3_server, 0, random.Random(1)).wrong == []

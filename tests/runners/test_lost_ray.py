@@ -25,7 +25,8 @@ def finished(folder: SweepFolder) -> dict[int, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [["gcs"], pytest.param(["raylet", "gcs", "raylet"], marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [["gcs", "raylet"]])
 def test_a_killed_raylet_or_gcs_ends_a_launch_on_ray_in_a_sentence_and_the_next_one_goes_on(
     tmp_path: Path, kills: list[str]
 ) -> None:
