@@ -13,13 +13,10 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -27,6 +24,7 @@ from pyarrow import fs
 
 from benchmarks.signals import SPACE, TOY
 from sweeper.folder.manifest import is_kept
+from tests.fakes import s3
 
 LAG = 0.2
 _TRIALS = 12
@@ -50,23 +48,6 @@ class Try:
     code: int = -1
     last: str = ""
     wrong: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """A server that speaks S3. Yields its endpoint."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def attempt(endpoint: str, number: int, chance: random.Random) -> Try:
@@ -153,7 +134,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/figures/paused.json"))
     asked = parser.parse_args()
     chance, found = random.Random(0), []
-    with server() as endpoint:
+    with s3.running() as endpoint:
         for number in range(asked.tries):
             found.append(attempt(endpoint, number, chance))
             asked.output.write_text(json.dumps([asdict(each) for each in found], indent=1) + "\n")

@@ -6,10 +6,6 @@ Which tests are slow, and how the workers of `pytest -n 2` share the tests.
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +15,7 @@ import pytest
 from pyarrow import fs
 
 from tests.fakes import postgres as servers
+from tests.fakes import s3
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -75,26 +72,8 @@ def postgres() -> Iterator[servers.Server]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The endpoint of a server that speaks S3, in a process of its own on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not _answers(port):
-            assert server.poll() is None, "python -m moto.server ended; is moto installed?"
-            assert time.monotonic() < deadline, "waited too long"
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as asking:
-        return asking.connect_ex(("127.0.0.1", port)) == 0
+    with s3.running() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

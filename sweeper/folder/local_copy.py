@@ -86,7 +86,16 @@ def request_stop(address: str, request: bytes) -> None:
 
 def stored_manifest(store: Store) -> Manifest | None:
     """The manifest of a sweep in a store, or one made from the listing if it was copied by other means; else None."""
-    content = store.read(MANIFEST)
+    return _manifest(store, store.read(MANIFEST))
+
+
+def stored_version(store: Store) -> tuple[Manifest | None, str | None]:
+    """The same, and the version of it that was read (`Store.read_version`)."""
+    content, version = store.read_version(MANIFEST)
+    return _manifest(store, content), version
+
+
+def _manifest(store: Store, content: bytes | None) -> Manifest | None:
     if content is not None:
         return Manifest.parse(content, f"{store.uri}/{MANIFEST}")
     files = store.listing()

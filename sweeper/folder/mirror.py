@@ -26,7 +26,7 @@ from sweeper.folder.local_copy import (
     fetch,
     local_manifest,
     store_errors,
-    stored_manifest,
+    stored_version,
 )
 from sweeper.folder.manifest import MANIFEST, Manifest, freeze, thaw
 from sweeper.folder.object_store import ERRORS, Store, reason
@@ -113,8 +113,8 @@ class Mirror:
             OSError, ArrowException: the store cannot be reached, or refuses.
         """
         with exclusive(self._folder):
-            _, version = self._store.read_version(MANIFEST)
-            there, local = stored_manifest(self._store), local_manifest(self._folder)
+            there, version = stored_version(self._store)
+            local = local_manifest(self._folder)
             if there is None:
                 if local is not None:
                     say(f"{self._store.uri} does not have this sweep; uploading it from {self._folder.root}")

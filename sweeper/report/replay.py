@@ -20,7 +20,7 @@ from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError, plural
 from sweeper.folder.layout import SweepFolder
 from sweeper.results.query import query, records
-from sweeper.results.readback import taken_up_again
+from sweeper.results.readback import with_curves
 from sweeper.results.values import numbers
 from sweeper.search import simulation
 from sweeper.search.simulation import Pruned, Question, RecordedTrial, Rule, SimulatedRace, Uncapped
@@ -141,11 +141,7 @@ def simulated_rule(name: RuleName, posed: Question, places: int, race: RaceSpec)
 
 def recorded_trials(folder: SweepFolder, spec: SweepSpec) -> tuple[list[RecordedTrial], int]:
     """The trials of the baselines and the search with whole curves, in order; and the number of those without."""
-    trials = records(folder, "SELECT trial, phase, name, state FROM trials ORDER BY trial")
-    replaced = taken_up_again(trials)
-    trained = [
-        row for row in trials if row["phase"] != "confirm" and row["state"] != "failed" and row["trial"] not in replaced
-    ]
+    trained = with_curves(records(folder, "SELECT trial, phase, name, state FROM trials ORDER BY trial"))
     whole = [row for row in trained if row["state"] == "finished"]
     wanted = ", ".join(str(row["trial"]) for row in whole) or "NULL"
     clock, metric = COLUMN[spec.objective.minimize], spec.objective.event.metric

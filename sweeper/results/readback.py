@@ -65,19 +65,14 @@ def trial_outcomes(folder: SweepFolder, clock: Clock) -> dict[int, TrialOutcome]
 
 
 def curves(folder: SweepFolder, clock: Clock, metric: str, others: Sequence[str] = ()) -> "pd.DataFrame":
-    """Every evaluation of the baselines and the search: trial, phase, operation, replicate, step, clock, metric,
-    and others.
-
-    Trials that failed are left out: they have no curves to speak of. So are those that another has taken up again.
-    """
+    """Every evaluation of the trials `with_curves`: trial, phase, operation, replicate, step, clock, metric, others."""
     listed = whole(folder, "trials", ["trial", "phase", "name", "state"])
     trials = listed.to_pandas()
     columns = ["trial", "operation", "replicate", "step", COLUMN[clock], metric, *others]
     found = whole(folder, "curves", list(dict.fromkeys(columns))).to_pandas()
     found = found.assign(clock=found[COLUMN[clock]].astype(float), metric=found[metric].astype(float))
-    replaced = trials["trial"].isin(taken_up_again(listed.to_pylist()))
-    kept_trials = trials[(trials["phase"] != "confirm") & (trials["state"] != "failed") & ~replaced]
-    kept: pd.DataFrame = found.merge(kept_trials.drop(columns="name"), on="trial")
+    numbers = [row["trial"] for row in with_curves(listed.to_pylist())]
+    kept: pd.DataFrame = found.merge(trials[trials["trial"].isin(numbers)].drop(columns="name"), on="trial")
     return kept.sort_values(["trial", "operation", "replicate", "step"], ignore_index=True)
 
 
@@ -105,6 +100,17 @@ def searched_before(folder: SweepFolder) -> float:
     """Seconds of the time budget that earlier launches used."""
     launched = [datetime.fromisoformat(each["launched"]) for each in provenance.launches(folder) if "launched" in each]
     return searched_seconds(folder, launched)
+
+
+def with_curves(trials: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the baselines and the search, without failed ones, which have no curves to speak of, and replaced ones.
+
+    Args:
+        trials: rows of `trials`, with `trial`, `phase`, `name` and `state`.
+    """
+    replaced = taken_up_again(trials)
+    trained = [row for row in trials if row["phase"] != "confirm" and row["state"] != "failed"]
+    return [row for row in trained if row["trial"] not in replaced]
 
 
 def taken_up_again(trials: Iterable[Mapping[str, Any]]) -> set[int]:

@@ -1,6 +1,5 @@
 """An evaluation of every run of a stack: one row of columns each, from what updates have summed and a validation."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,10 +54,10 @@ class Screen:
 
     def size(self, count: int) -> int:
         """The number of examples for a validation set of `count`."""
-        return min(math.ceil(_SLACK * (1 - self.threshold) * count / _MULTIPLE) * _MULTIPLE, count)
+        return int(self.sizes(torch.tensor(count)))
 
     def sizes(self, counts: torch.Tensor) -> torch.Tensor:
-        """The same for int64 [R, 1]."""
+        """The same for many sets at once, int64 of any shape."""
         wanted = torch.ceil(_SLACK * (1 - self.threshold) * counts.double() / _MULTIPLE).long() * _MULTIPLE
         return torch.minimum(wanted, counts)
 
