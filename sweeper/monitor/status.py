@@ -286,7 +286,7 @@ def _exists(pid: int) -> bool:
 
 
 def _board() -> "Board":
-    from sweeper.report.live import Board  # noqa: PLC0415  # it imports scipy, which is slow; status needs no scipy
+    from sweeper.report.live import Board  # noqa: PLC0415  # it imports DuckDB; status needs none
 
     return Board()
 

@@ -37,7 +37,7 @@ def conclude(board: Scoreboard, folder: SweepFolder, spec: SweepSpec, console: C
     Raises:
         SweepFailed: every trial failed, or devices did.
     """
-    from sweeper.report import leaderboard, leaderboard_table  # noqa: PLC0415  # scipy takes a second to import, and the start needs none
+    from sweeper.report import leaderboard, leaderboard_table  # noqa: PLC0415  # they import DuckDB, and the start needs none
 
     if board.broken:
         raise SweepFailed(f"{board.broken}; the same command continues the sweep on a device that works")
