@@ -1,6 +1,5 @@
 """Commands for living with many sweeps: rm, mv, note, tag."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -28,9 +27,12 @@ def rm(
         size = f"{each.size / _MEGABYTE:.1f} MB"
         terminal.say(f"{each.sweep}: {plural(each.trials, 'trial')}, {size} in {each.folder.root}{beside}")
     if not yes:
-        if not sys.stdin.isatty():
-            raise UserError("nobody is there to answer; --yes removes without a question")
-        if not typer.confirm(f"Remove {plural(len(found), 'sweep')} for good?"):
+        try:
+            agreed = typer.confirm(f"Remove {plural(len(found), 'sweep')} for good?")
+        except typer.Abort:
+            print()
+            raise UserError("nothing was removed: no answer came; --yes removes without a question") from None
+        if not agreed:
             terminal.say("nothing was removed")
             raise typer.Exit(1)
     for each in found:
@@ -52,7 +54,10 @@ def note(
     sweep: Sweep,
     text: Annotated[str | None, typer.Argument(help="The note; an empty one removes it. Without it, print it.")] = None,
 ) -> None:
-    """Write a note on a sweep, or print it; `list`, `show` and the report show it."""
+    """Write a note on a sweep, or print it.
+
+    `list`, `show` and the report show it.
+    """
     from dataclasses import replace
 
     from sweeper.folder import labels
@@ -72,7 +77,10 @@ def tag(
         list[str] | None, typer.Option("--remove", "-r", metavar="TAG", help="Remove a tag; may be repeated.")
     ] = None,
 ) -> None:
-    """Tag a sweep, or print its tags; `list --tag` lists the sweeps that have one."""
+    """Tag a sweep, or print its tags.
+
+    `list --tag` lists the sweeps that have one.
+    """
     from sweeper.folder import labels
     from sweeper.folder.find import address_of_one, find_sweep
 

@@ -38,7 +38,12 @@ def top(
     clock: Clock = None,
     json: Json = False,
 ) -> None:
-    """Print a sweep's leaderboard."""
+    """Print a sweep's leaderboard.
+
+    mean: the mean time to the event up to the horizon (restricted mean), which ranks; equal means share a rank. ≥: runs
+    are censored at the horizon; ≤: a trial was stopped early, its unfinished runs count at the horizon. median: by then
+    half of the runs had reached the event (Kaplan-Meier); >: not by then.
+    """
     from sweeper.config.saved import saved_spec
     from sweeper.folder.find import find_sweep
     from sweeper.report import leaderboard, leaderboard_table
@@ -55,7 +60,11 @@ def show(
         bool, typer.Option("--yaml", help="Print the configuration as a space.yaml that trains it alone.")
     ] = False,
 ) -> None:
-    """Print everything about one trial: its configuration and the outcome of each run."""
+    """Print one trial: its configuration, the outcome of each run.
+
+    train: the first step past that accuracy on the training set; best: the best value of the event's metric; label: how
+    the run went (docs/results.md).
+    """
     from sweeper.report.select import choose
 
     if yaml:
@@ -74,7 +83,10 @@ def compare(
     clock: Clock = None,
     json: Json = False,
 ) -> None:
-    """Compare two trials, paired on equal seeds, with a confidence interval."""
+    """Compare two trials, paired on equal seeds.
+
+    Says which is faster, with a 95 % interval.
+    """
     from sweeper.report.compare import compare_trials, render
     from sweeper.report.select import choose
 
@@ -93,7 +105,10 @@ def query(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """Query the tables of a sweep in SQL (DuckDB); the tables of several sweeps have a column `sweep`."""
+    """Query the tables of a sweep in SQL.
+
+    One SELECT of DuckDB's; the tables of several sweeps have a column `sweep`.
+    """
     from sweeper.folder.find import find
     from sweeper.report import query_output
     from sweeper.results.query import query as run
@@ -116,7 +131,7 @@ def export(
         typer.Option(help="Send every finished trial to this tracker instead, as `trackers` does while a sweep runs."),
     ] = None,
 ) -> None:
-    """Write a table, or one trial, to a file for other programs, or send the trials to a tracker."""
+    """Write a table to a file, or send the trials to a tracker."""
     if (output is None) == (to is None):
         raise UserError("give a file to write, such as trials.csv, or --to with tensorboard, mlflow or wandb")
     if to is not None:
@@ -153,7 +168,10 @@ def report(
         typer.Option("--output", "-o", help="The folder to write; by default `report` in the sweep's folder."),
     ] = None,
 ) -> None:
-    """Write the report: one self-contained HTML page, notes.md, and the figures as PNG and SVG."""
+    """Write the report: a page for the browser, notes and figures.
+
+    One self-contained HTML page, notes.md, and the figures as PNG and SVG.
+    """
     with terminal.err.status("reading the tables") as status:
         from sweeper.folder.address import in_store
         from sweeper.folder.find import find_sweep
@@ -179,7 +197,10 @@ def replay(
     ] = None,
     at_once: Annotated[int, typer.Option(help="Number of trials that train concurrently.", min=1)] = 1,
 ) -> None:
-    """Replay a sweep under other stopping rules: how many steps it would take, and whether the winner would survive."""
+    """Replay a sweep under other stopping rules.
+
+    How many steps it would have taken, and whether the winner would have survived.
+    """
     from sweeper.folder.find import find_sweep
     from sweeper.report import replay as replaying
 

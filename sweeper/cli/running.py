@@ -22,7 +22,10 @@ def watch(
     port: Annotated[int, typer.Option(help="The page's port; 0 chooses a free one.", min=0, max=65535)] = 0,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Watch a running sweep live, from this or another machine; Ctrl-C does not stop the sweep."""
+    """Watch a running sweep live, from this or another machine.
+
+    Ctrl-C does not stop the sweep.
+    """
     from sweeper.monitor import server, status
 
     if web or open_browser:
@@ -37,7 +40,10 @@ def stop(
         bool, typer.Option("--no-wait", help="Return at once instead of when the sweep has ended.")
     ] = False,
 ) -> None:
-    """Stop a running sweep gracefully; `sweeper resume` continues its trials where they were."""
+    """Stop a running sweep gracefully.
+
+    `sweeper resume` continues its trials where they were.
+    """
     from sweeper.monitor import status
 
     status.stop(sweep, wait=not no_wait, say=terminal.say)

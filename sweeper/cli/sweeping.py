@@ -69,7 +69,10 @@ def train(  # noqa: PLR0917  # options; typer passes them by name
     accept_changes: AcceptChanges = False,
     grace: Grace = GRACE_S,
 ) -> None:
-    """Train one configuration of a sweep again, alone, in a sweep of its own that keeps the trained parameters."""
+    """Train one configuration of a sweep again, alone.
+
+    It becomes a sweep of its own, SWEEP-TRIAL, that keeps the trained parameters.
+    """
     with Signals(grace) as signals:  # importing takes seconds
         from sweeper.sweep.retrain import train as run
 
@@ -103,7 +106,10 @@ def check(
         float | None, typer.Option(help="The price of this machine for an hour, to forecast the cost.", min=0)
     ] = None,
 ) -> None:
-    """Check a space.yaml and print what a launch would do, and how long it will take on this machine."""
+    """Check a space.yaml, and print what a launch would do.
+
+    Also how long it will take on this machine.
+    """
     from sweeper.config.loading import load
     from sweeper.environment import machine
     from sweeper.sweep import plan
@@ -114,14 +120,24 @@ def check(
 
 
 def init(space: Annotated[Path, typer.Argument(help="The file to write.")] = Path("space.yaml")) -> None:
-    """Write a commented space.yaml to start from."""
+    """Write a commented space.yaml to start from.
+
+    Beside it, if there is none, the schema.json with which editors complete and check it.
+    """
+    from sweeper.config.json_schema import json_schema
+
     if space.exists():
         raise UserError(f"{space} already exists; give another name")
-    try:
-        space.write_text(resources.files("sweeper.config").joinpath("starter.yaml").read_text())
-    except OSError as error:
-        raise UserError(f"{space}: cannot be written ({error.strerror})") from None
-    terminal.say(f"wrote {space}; next: sweeper check {space}")
+    schema = space.with_name("schema.json")
+    written = {space: resources.files("sweeper.config").joinpath("starter.yaml").read_text(encoding="utf-8")}
+    if not schema.exists() and schema != space:
+        written[schema] = json.dumps(json_schema(), indent=1) + "\n"
+    for path, text in written.items():
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    terminal.say(f"wrote {' and '.join(map(str, written))}; next: sweeper check {space}")
 
 
 def import_(  # noqa: PLR0917  # options; typer passes them by name
@@ -144,7 +160,7 @@ def import_(  # noqa: PLR0917  # options; typer passes them by name
         Path | None, typer.Option("--output", "-o", help="Write the space.yaml with the points to this file.")
     ] = None,
 ) -> None:
-    """Take the best configurations of another tuner as points that a search starts from."""
+    """Start a search from the best configurations of another tuner."""
     from sweeper.sweep import importing
 
     pairs = [each.partition("=") for each in names or []]
@@ -174,14 +190,14 @@ def import_(  # noqa: PLR0917  # options; typer passes them by name
 
 
 def schema() -> None:
-    """Print the JSON Schema of space.yaml, for completion and checks in editors."""
+    """Print the JSON Schema of space.yaml, for editors."""
     from sweeper.config.json_schema import json_schema
 
     print(json.dumps(json_schema(), indent=1))
 
 
 def doctor() -> None:
-    """Show the hardware and versions found, and whether they are compatible."""
+    """Show hardware and versions, and whether they fit together."""
     from sweeper.sweep import doctor as examination
 
     diagnosis = examination.Diagnosis({})

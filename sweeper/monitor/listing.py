@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -15,10 +15,14 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import local_folder
 from sweeper.monitor.status import state_of, word_of
 from sweeper.monitor.tables import kept_in
+from sweeper.report.table import fit
 
 _OPTIONAL = ("confirmed", "failed", "best", "mean", "reached")
 """Columns that are left out where they would be empty."""
-_UNBOUNDED = 10_000
+_EXPENDABLE = ("confirmed", "reached", "failed", "trials", "mean")
+"""Columns that are left out where space is short, the first one first, after those that are said below the table."""
+_SHORT = 20
+"""Characters of a sweep's name in one line, where space is short."""
 _STYLES = {"running": "green", "dead": "red", "failed": "red"}
 
 
@@ -121,20 +125,31 @@ class _Listing:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         used = [name for name in _COLUMNS if name not in _OPTIONAL or any(map(str, map(_COLUMNS[name], self.entries)))]
-        table = self._table(used)
-        if console.measure(table, options=options.update(max_width=_UNBOUNDED)).maximum <= options.max_width:
+        if fit([table := self._table(used)], console, options):
             yield table
             return
-        yield self._table([name for name in used if name not in ("until", "last trial")])
+        beside = [name for name in used if name not in ("until", "last trial")]
+        expendable = [name for name in _EXPENDABLE if name in used]
+        narrower = [(0, False), *((count, True) for count in range(len(expendable) + 1))]
+        for count, short in narrower:
+            table = self._table([name for name in beside if name not in expendable[:count]], short=short)
+            if fit([table], console, options):
+                break
+        yield table
         for until in dict.fromkeys(each.until for each in self.entries):
             names = [f"{each.sweep} ({_date(each) or 'nothing yet'})" for each in self.entries if each.until == until]
             yield Text(f"until {until}, by last trial: {', '.join(names)}")
+        if count:
+            yield Text(f"no room here for: {', '.join(expendable[:count])}")
 
-    def _table(self, columns: Iterable[str]) -> Table:
+    def _table(self, columns: Iterable[str], *, short: bool = False) -> Table:
+        """With the columns named; `short`: long names of sweeps go on in the next line."""
         table = Table(box=None, padding=(0, 2, 0, 0))
         for name in columns:
-            left = name in ("sweep", "state", "until", "last trial")
-            table.add_column(name, justify="left" if left else "right", no_wrap=name != "sweep", overflow="fold")
+            left, folds = name in ("sweep", "state", "until", "last trial"), short and name == "sweep"
+            width = _SHORT if folds else None
+            justify: JustifyMethod = "left" if left else "right"
+            table.add_column(name, justify=justify, no_wrap=not folds, overflow="fold", max_width=width)
         for each in self.entries:
             table.add_row(*(_COLUMNS[name](each) for name in columns))
         return table

@@ -7,11 +7,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.errors import UserError, plural
+from sweeper.errors import UserError
 from sweeper.report.leaderboard import limit_on
 from sweeper.report.select import SelectedTrial
 from sweeper.report.summaries import TrialRuns, runs_on
-from sweeper.stats.comparison import FEWEST, Comparison, compare, verdict
+from sweeper.stats.comparison import Comparison, compare, verdict
 from sweeper.stats.events import CUT_SHORT, Clock
 
 
@@ -72,7 +72,7 @@ def compare_trials(a: SelectedTrial, b: SelectedTrial, clock: Clock | None = Non
         (rows[0]["trial"], rows[1]["trial"]),
         comparison,
         sentence,
-        tuple(_caveats(both_confirmed, rows, names, len(shared))),
+        tuple(_caveats(both_confirmed, rows, names)),
         [
             {
                 "operation": operation,
@@ -92,7 +92,7 @@ def render(found: TrialComparison) -> RenderableType:
     """The comparison for people: the sentence, the runs and the caveats."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("operation", "seed", f"{found.a} ({found.clock})", f"{found.b} ({found.clock})", "ratio"):
-        table.add_column(heading, justify="left" if heading == "operation" else "right")
+        table.add_column(heading, justify="left" if heading == "operation" else "right", overflow="fold")
     for run in found.runs:
         ratio = f"{run['a'] / run['b']:.2f}" if run["a_reached"] and run["b_reached"] else ""
         times = (("" if run[f"{side}_reached"] else "> ") + f"{run[side]:,.0f}" for side in ("a", "b"))
@@ -127,7 +127,7 @@ def _names(a: SelectedTrial, b: SelectedTrial) -> tuple[str, str]:
     return f"{a.label} of {a.sweep}", f"{b.label} of {b.sweep}"
 
 
-def _caveats(confirmed: bool, rows: list[dict[str, Any]], names: tuple[str, str], replicates: int) -> list[str]:
+def _caveats(confirmed: bool, rows: list[dict[str, Any]], names: tuple[str, str]) -> list[str]:
     found = []
     if not confirmed:
         found.append("these are the search's own seeds: a trial that was chosen by them looks better than it is")
@@ -136,6 +136,4 @@ def _caveats(confirmed: bool, rows: list[dict[str, Any]], names: tuple[str, str]
         for row, name in zip(rows, names, strict=True)
         if row["state"] in CUT_SHORT
     ]
-    if replicates < FEWEST:
-        found.append(f"{plural(replicates, 'pair')} cannot give p < 0.05; at least {FEWEST} are needed")
     return found

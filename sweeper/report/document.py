@@ -14,7 +14,7 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.report.compare import compare_trials
 from sweeper.report.explorer import explorer
 from sweeper.report.leaderboard import Leaderboard, leaderboard
-from sweeper.report.leaderboard_table import bound, grids
+from sweeper.report.leaderboard_table import bound, grids, nothing_reached
 from sweeper.report.paused import paused_grid
 from sweeper.report.select import choose
 from sweeper.report.table import TextTable
@@ -120,7 +120,7 @@ def _answer(folder: SweepFolder, spec: SweepSpec, board: Leaderboard) -> tuple[t
     if board.verdicts:
         return tuple(f"{each.sentence}." for each in board.verdicts), cautions
     if not any(row["reached"] for row in board.rows):
-        return (f"No run reached {board.until}: raise the horizon, or widen the space.",), cautions
+        return (nothing_reached(board),), cautions
     best = board.rows[0]
     sentences = [f"The best so far is {_name(best)}, with a mean of {best['mean']:,.0f} {board.clock}."]
     baseline = next(iter(spec.baselines), None)

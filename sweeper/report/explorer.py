@@ -34,7 +34,7 @@ def explorer(folder: SweepFolder, spec: SweepSpec) -> dict[str, Any]:
             log, words (the values of a choice as text, null of a range).
         trials: column -> one entry a trial, the best first: trial, label, phase, state, sign (of the mean: `≥` for runs
             censored at the horizon, `≤` for a trial that was cut short), reached, runs, mean (clock -> means), values
-            (key -> values, null where a hyperparameter has no effect), confirmation (a trial's number, or null).
+            (key -> values, exact; null where a hyperparameter has no effect), confirmation (a trial's number, or null).
         curves: trial -> one entry a run: run, steps, examples, seconds, and the event's metric.
 
     Raises:
@@ -88,8 +88,7 @@ def _of_baselines(spec: SweepSpec, rows: Sequence[Row]) -> dict[str, list[Any]]:
     shown: dict[str, list[Any]] = {}
     for dimension in (_difference(spec, key) for key in _varied(spec)):
         values = [spec.baselines.get(row["name"], {}).get(dimension["key"]) for row in rows]
-        as_shown = _word if dimension["words"] else _short
-        shown[dimension["key"]] = [None if value is None else as_shown(value) for value in values]
+        shown[dimension["key"]] = [_word(each) if dimension["words"] and each is not None else each for each in values]
     return shown
 
 
@@ -119,7 +118,7 @@ def _shown(found: Subject, key: str, values: Mapping[str, Value]) -> Any:
     """A trial's value of a hyperparameter, null where it has no effect."""
     if key not in values:
         return None
-    return _word(values[key]) if isinstance(found.space.parameters[key], Choice) else _short(values[key])
+    return _word(values[key]) if isinstance(found.space.parameters[key], Choice) else values[key]
 
 
 def _word(value: Any) -> str:

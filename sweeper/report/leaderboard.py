@@ -1,6 +1,7 @@
 """The leaderboard: trials ranked by restricted mean time to the event."""
 
 import math
+import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,13 +27,15 @@ class Leaderboard:
         parameters: columns of the searched hyperparameters.
         rows: trials, best first, failed ones last: rows of `trials` plus `mean` and `error`, the restricted mean on the
             clock, None for a failed trial; `median` and `beyond`, the Kaplan-Meier median or, if it was not reached,
-            the time beyond which it lies; and `ratio`, the mean divided by that of the first baseline, None if there
-            is none, or if no run of either reached the event.
+            the time beyond which it lies; `rank`, which trials of equal rank share, None if no run reached the event;
+            and `ratio`, the mean divided by that of the first baseline, None if there is none, or if no run of either
+            reached the event.
         confirmed: the same for finished confirmations on fresh seeds, baselines included, plus `of`, the repeated
             trial, and `success`, the share of runs that reached the event with its interval.
         unfinished: confirmations that were stopped and are to be continued.
         verdicts: comparisons on those fresh seeds.
         unconfirmed: whether the space.yaml confirms no finalists.
+        again: the command that asks the same question with twice the horizon, in a sweep of its own.
         paused: trials that wait with their checkpoints (`sweeper.report.paused`).
     """
 
@@ -45,6 +48,7 @@ class Leaderboard:
     unfinished: int
     verdicts: list[Verdict]
     unconfirmed: bool
+    again: str = ""
     paused: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -79,6 +83,8 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         if row["phase"] != "confirm" and row["state"] != "paused" and row["trial"] not in replaced
     ]
     confirmed = _confirmed(everyone)
+    for group in (rows, confirmed):
+        _add_ranks(group, "value" if by_value else "mean")
     shown = [*rows[:top], *confirmed]
     _add_columns(folder, shown)
     if by_value:
@@ -104,8 +110,15 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         len({row["name"] for row in everyone if row["phase"] == "confirm" and row["state"] == "stopped"}),
         verdicts(by_search, runs),
         spec.confirm is None and bool(spec.search),
+        _again(folder, spec),
         paused(folder, spec)[:top],
     )
+
+
+def _again(folder: SweepFolder, spec: SweepSpec) -> str:
+    """A launch that begins another sweep from this one's space.yaml."""
+    longer = f"--set name={spec.name}-longer --set objective.horizon={2 * spec.objective.horizon}"
+    return f"sweeper launch {shlex.quote(str(folder.space))} {longer}"
 
 
 def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
@@ -123,6 +136,16 @@ def _confirmed(everyone: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in sorted(rows, key=lambda row: int(row["trial"])):
         first.setdefault(row["name"], row["trial"])
     return [row for row in rows if first[row["name"]] == row["trial"]]
+
+
+def _add_ranks(rows: list[dict[str, Any]], by: str) -> None:
+    """Number the trials in their order here; equal ones share a rank, and the next one's counts them all."""
+    before: dict[str, Any] = {}
+    for place, row in enumerate(rows, 1):
+        row["rank"] = place if row["reached"] else None
+        if row["rank"] and before.get("rank") and row[by] == before[by]:
+            row["rank"] = before["rank"]
+        before = row
 
 
 def _add_further_seeds(row: dict[str, Any], runs: TrialRuns | None) -> None:

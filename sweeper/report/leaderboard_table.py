@@ -11,13 +11,19 @@ from rich.text import Text
 from sweeper.errors import plural
 from sweeper.report.leaderboard import Leaderboard
 from sweeper.report.paused import paused_grid
-from sweeper.report.table import TextTable, on_terminal
+from sweeper.report.table import TextTable, fit, on_terminal, without
 from sweeper.stats.events import CUT_SHORT
 
 _FRESH_SEEDS = (
     "Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds."
 )
-_UNBOUNDED = 10_000
+_NOTE = (
+    "Mean: of the time to the event, restricted to the horizon; it decides the rank, and equal ones share it. ≥: runs "
+    "are censored at the horizon. ≤: a trial was stopped early, its unfinished runs count at the horizon."
+)
+_MEDIAN = " Median: by then half of the runs had reached the event (Kaplan-Meier)."
+_EXPENDABLE = ("vs baseline", "median", "±")
+"""Columns that are left out where space is short, the first one first."""
 
 
 def grids(board: Leaderboard, parameters: Collection[str] | None = None) -> list[TextTable]:
@@ -32,7 +38,7 @@ def grids(board: Leaderboard, parameters: Collection[str] | None = None) -> list
 def render(board: Leaderboard, console: Console) -> RenderableType:
     """The leaderboard for people: parameters as columns if the console is wide enough, otherwise as lines.
 
-    A parameter with one value throughout has no column where space is short.
+    A parameter with one value throughout has no column where space is short, and then expendable columns are left out.
     """
     waiting: list[RenderableType] = []
     if board.paused:
@@ -41,10 +47,7 @@ def render(board: Leaderboard, console: Console) -> RenderableType:
         return Group(Text("No trial has finished yet."), *waiting)
     everywhere = _everywhere(board)
     varying = [each for each in board.parameters if each not in everywhere]
-    tables = next(
-        (found for some in (board.parameters, varying) if _fit(found := _tables(board, some), console)),
-        _tables(board, ()),
-    )
+    tables, left_out = _fitting(board, varying, console)
     columns = {str(column.header) for table in tables for column in table.columns}
     wide = not varying or varying[0] in columns
     parts: list[RenderableType] = []
@@ -56,6 +59,8 @@ def render(board: Leaderboard, console: Console) -> RenderableType:
         listed |= {row[number] for row in new}
     if everywhere and not columns.issuperset(everywhere):
         parts.append(_wrapped(f"all trials here: {_configuration(board.rows[0], everywhere)}", console.width))
+    if left_out:
+        parts.append(_wrapped(f"no room here for: {', '.join(left_out)}", console.width))
     return Group(*parts, *waiting, *_sentences(board, console.width))
 
 
@@ -68,11 +73,16 @@ def _sentences(board: Leaderboard, width: int) -> Iterator[RenderableType]:
         words = f"{plural(board.unfinished, 'confirmation')} not finished yet; the same command continues the sweep."
         yield _wrapped(words, width)
     if not any(row["reached"] for row in board.rows):
-        censored = any(row["censored"] for row in board.rows)
-        advice = "raise the horizon, or widen the space" if censored else "all of them diverged or failed"
-        yield Text(f"No run reached {board.until}: {advice}.", style="yellow")
+        yield Text(nothing_reached(board).replace(" --set", " \\\n  --set", 1), style="yellow")
     elif board.unconfirmed:
         yield Text(_FRESH_SEEDS, style="dim")
+
+
+def nothing_reached(board: Leaderboard) -> str:
+    """What to do where no run has reached the event."""
+    if not any(row["censored"] for row in board.rows):
+        return f"No run reached {board.until}: all of them diverged or failed."
+    return f"No run reached {board.until}: widen the space, or raise the horizon:\n{board.again}"
 
 
 def _everywhere(board: Leaderboard) -> list[str]:
@@ -82,13 +92,19 @@ def _everywhere(board: Leaderboard) -> list[str]:
     return [name for name in found if rows[0][name] is not None]
 
 
-def _tables(board: Leaderboard, parameters: Collection[str]) -> list[Table]:
-    return [on_terminal(grid) for grid in grids(board, parameters)]
-
-
-def _fit(tables: list[Table], console: Console) -> bool:
-    unbounded = console.options.update(max_width=_UNBOUNDED)
-    return all(console.measure(table, options=unbounded).maximum <= console.width for table in tables)
+def _fitting(board: Leaderboard, varying: list[str], console: Console) -> tuple[list[Table], tuple[str, ...]]:
+    """The tables with as many columns as there is room for, and the columns left out that nothing else shows."""
+    shown = {heading for grid in grids(board, ()) for heading in grid.headings}
+    expendable = [heading for heading in _EXPENDABLE if heading in shown]
+    for parameters in (board.parameters, varying):
+        if fit(found := [on_terminal(grid) for grid in grids(board, parameters)], console):
+            return found, ()
+    for count in range(len(expendable) + 1):
+        left_out = tuple(expendable[:count])
+        narrow = [without(grid, left_out) for grid in grids(board, ())]
+        if fit(found := [on_terminal(grid) for grid in narrow], console):
+            return found, left_out
+    return [on_terminal(grid, fold=True) for grid in narrow], left_out
 
 
 def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: str, shown: tuple[str, ...]) -> TextTable:
@@ -99,7 +115,7 @@ def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: st
         ("", "trial", "reached", f"mean {board.clock}", "±", *median, *ratio, *shown),
         tuple(
             (
-                str(rank) if row["reached"] else "",
+                str(row["rank"] or ""),
                 f"{row[number]} {row['baseline']}".strip(),
                 f"{row['reached']}/{row['runs']}{_interval(row)}"
                 + ("" if row["state"] == "finished" else f" {row['state']}"),
@@ -109,9 +125,10 @@ def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: st
                 *((ratio_cell(row),) if ratio else ()),
                 *(_cell(row[column]) for column in shown),
             )
-            for rank, row in enumerate(rows, start=1)
+            for row in rows
         ),
         leads=bool(rows and rows[0]["reached"]),
+        note=_NOTE + (_MEDIAN if median else ""),
     )
 
 

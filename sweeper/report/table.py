@@ -1,7 +1,9 @@
 """A table as text, independent of its format: terminal, page or Markdown."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +18,7 @@ class TextTable:
         rows: cells, one per heading.
         left: headings of left-aligned columns, which hold words; the others hold numbers.
         leads: whether to highlight the first row.
+        note: what the headings mean; pages print it below, a terminal leaves it to the help.
     """
 
     title: str
@@ -23,13 +26,33 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
     left: frozenset[str] = frozenset()
     leads: bool = False
+    note: str = ""
 
 
-def on_terminal(grid: TextTable) -> Table:
-    """The table for a terminal or a notebook."""
+_UNBOUNDED = 10_000
+
+
+def without(grid: TextTable, headings: Collection[str]) -> TextTable:
+    """The table without some of its columns."""
+    kept = [i for i, heading in enumerate(grid.headings) if heading not in headings]
+    rows = tuple(tuple(row[i] for i in kept) for row in grid.rows)
+    return replace(grid, headings=tuple(grid.headings[i] for i in kept), rows=rows)
+
+
+def fit(tables: Iterable[Table], console: Console, options: ConsoleOptions | None = None) -> bool:
+    """Whether the tables need no more columns than there are."""
+    here = options or console.options
+    unbounded = here.update(max_width=_UNBOUNDED)
+    return all(console.measure(each, options=unbounded).maximum <= here.max_width for each in tables)
+
+
+def on_terminal(grid: TextTable, *, fold: bool = False) -> Table:
+    """The table for a terminal or a notebook; `fold`: cells continue on the next line instead of being cut off."""
     table = Table(title=grid.title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
     for heading in grid.headings:
-        table.add_column(Text(heading), justify="left" if heading in grid.left else "right", no_wrap=True)
+        table.add_column(
+            Text(heading), justify="left" if heading in grid.left else "right", no_wrap=not fold, overflow="fold"
+        )
     for i, row in enumerate(grid.rows):
         table.add_row(*(Text(cell) for cell in row), style="bold green" if grid.leads and i == 0 else None)
     return table
@@ -39,4 +62,5 @@ def in_markdown(grid: TextTable) -> str:
     """The table in Markdown."""
     rules = [":---" if heading in grid.left else "---:" for heading in grid.headings]
     lines = [grid.headings, rules, *grid.rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    text = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return f"{text}\n\n{grid.note}" if grid.note else text

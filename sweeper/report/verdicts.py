@@ -49,7 +49,7 @@ def verdicts(confirmed: Sequence[Mapping[str, Any]], runs: Mapping[int, TrialRun
     found = [compare(mine.restricted, theirs.restricted) for _, _, mine, theirs in shared if _comparable(mine, theirs)]
     adjusted = holm([each.p for each in found]) if len(found) > 1 else [None] * len(found)
     return [
-        Verdict(_name(a), _name(b), each, each.p if p is None else p, verdict(_name(a), _name(b), each, p))
+        Verdict(_name(a), _name(b), each, each.p if p is None else p, verdict(_name(a), _name(b), each, p, len(found)))
         for (a, b), each, p in zip(pairs, found, adjusted, strict=True)
     ]
 

@@ -45,7 +45,7 @@ def query(sweeps: Sweeps, sql: str) -> Answer:
             return _answer(sweeps, sql)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if _fingerprint(sweeps) == before:
-                raise UserError(f"SQL error: {error}") from None
+                raise UserError(f"SQL error: {error}{_explained(sweeps, sql, error)}") from None
     raise UserError(f"the tables changed {_TRIES} times while the query read them; run it again")
 
 
@@ -56,6 +56,16 @@ def _answer(sweeps: Sweeps, sql: str) -> Answer:
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise UserError(f"got {sql.strip()!r}; a query is one SELECT over {', '.join(TABLES)}")
         return connection.sql(sql).to_arrow_table()
+
+
+def _explained(sweeps: Sweeps, sql: str, error: Exception) -> str:
+    """Lines about a table or a column that is not there."""
+    if not isinstance(error, duckdb.BinderException | duckdb.CatalogException):
+        return ""
+    from sweeper.results.sql_errors import explanation  # noqa: PLC0415  # most queries have no mistake
+
+    lines = explanation(str(error), sql, {name: dataset(sweeps, name).schema.names for name in TABLES})
+    return f"\n{lines}" if lines else ""
 
 
 def _fingerprint(sweeps: Sweeps) -> list[frozenset[tuple[str, int, int]]]:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sweeper.stats.significance import LEVEL, fewest, plural, too_few
 from sweeper.stats.student import quantile
 
 Floats = npt.NDArray[np.float64]
 
-LEVEL = 0.05
 POWER = 0.8
-FEWEST = 6  # with five replicates the smallest exact two-sided p-value is 2/2^5 > 0.05
 MOST_MORE = 10_000
 MOST_EXACT = 16  # replicates: 2^16 swaps
 RANDOM_SWAPS = 100_000
@@ -98,11 +97,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def verdict(name_a: str, name_b: str, comparison: Comparison, p: float | None = None) -> str:
-    """One sentence on which is faster; a `p` adjusted by `holm` decides in place of the comparison's own."""
+def verdict(name_a: str, name_b: str, comparison: Comparison, p: float | None = None, comparisons: int = 1) -> str:
+    """One sentence on which is faster; a `p` adjusted by `holm` decides in place of the comparison's own.
+
+    Args:
+        name_a, name_b: of the configurations.
+        comparison: of the two.
+        p: adjusted for the number of comparisons.
+        comparisons: that number.
+    """
     decisive = comparison.p if p is None else p
     evidence = _p_words(decisive) + ("" if p is None else " (Holm)")
-    runs = f"{comparison.replicates} replicate" + ("" if comparison.replicates == 1 else "s")
+    runs = plural(comparison.replicates, "replicate")
     if decisive < LEVEL:
         return f"{name_a} is {_effect_words(comparison, name_b)}, {evidence}, {runs}"
     ratio, low, high = (_ratio_words(x) for x in (comparison.ratio, comparison.low, comparison.high))
@@ -110,9 +116,11 @@ def verdict(name_a: str, name_b: str, comparison: Comparison, p: float | None = 
         f"{name_a} and {name_b} are not separated"
         f" ({name_a} takes {ratio} times as long, 95 % interval {low} to {high}), {evidence}, {runs}"
     )
-    if comparison.needed is None:
+    if few := too_few(comparison.replicates, comparisons):
+        sentence += f"; {few}"
+    if comparison.needed is None or (few and comparison.replicates + comparison.needed <= fewest(comparisons)):
         return sentence
-    more = f"{comparison.needed:,} more replicate" + "s" * (comparison.needed != 1)
+    more = plural(comparison.needed, "more replicate")
     return f"{sentence}; about {more} would be needed to tell them apart, if the difference is real"
 
 
@@ -155,8 +163,8 @@ def _needed(statistic: float, spread: float, replicates: int) -> int | None:
     if abs(statistic) <= ROUNDING:
         return None
     # The more replicates, the smaller the margin: the first number that is enough is found by halving.
-    most = max(FEWEST, replicates + MOST_MORE)
-    sizes = range(FEWEST, most + 1)
+    most = max(fewest(), replicates + MOST_MORE)
+    sizes = range(fewest(), most + 1)
     enough = bisect_left(sizes, True, key=lambda n: _quantiles(n) * spread / math.sqrt(n) <= abs(statistic))
     return max(1, sizes[enough] - replicates) if enough < len(sizes) else None
 

@@ -16,6 +16,7 @@ from sweeper.folder.address import address_of, in_store, working_folder
 from sweeper.folder.layout import SweepFolder
 from sweeper.space.parameters import Choice, Float, Int
 from sweeper.stats.forecast import Span, about
+from sweeper.stats.significance import too_few
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,11 @@ def _confirmations(spec: SweepSpec, confirm: Confirm) -> str:
     best = "the best" if confirm.top == 1 else f"the {confirm.top} best"
     baselines = " and the baseline" + "s" * (len(spec.baselines) > 1) if spec.baselines else ""
     after = ", beyond those hours" if spec.budget.hours else ""
-    return f"{best}{baselines} again, {plural(confirm.replicates, 'fresh seed')} each{after}"
+    comparisons = confirm.top * len(spec.baselines) + confirm.top - 1
+    few = too_few(confirm.replicates, comparisons) if comparisons else ""
+    return f"{best}{baselines} again, {plural(confirm.replicates, 'fresh seed')} each{after}" + (
+        f"; {few}" if few else ""
+    )
 
 
 def _resources(plan: Plan) -> str:

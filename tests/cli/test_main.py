@@ -116,16 +116,23 @@ def test_the_plan_trains_every_baseline_whatever_the_budget(command: Command) ->
 
 
 def test_check_prints_the_plan_with_values_replaced(command: Command) -> None:
-    changes = ("resources.gpu=0.25", "confirm={top: 2, replicates: 5}", "budget.hours=1.5", "name=mine")
+    changes = ("resources.gpu=0.25", "confirm={top: 2, replicates: 7}", "budget.hours=1.5", "name=mine")
     expected = (
         PLAN.replace("quickstart", "mine")
         .replace("baseline; 3", "baseline, in at most 1.5 hours over all launches; 3")
-        .replace("8 fresh seeds each", "5 fresh seeds each, beyond those hours")
-        .replace("144,000", "130,500")
+        .replace("8 fresh seeds each", "7 fresh seeds each, beyond those hours")
+        .replace("144,000", "139,500")
         .replace("1 CPU a", "1 CPU and 0.25 GPU a")
     )
     settings = [each for change in changes for each in ("--set", change)]
     assert command("check", str(QUICKSTART), *settings) == (0, expected, "")
+
+
+def test_check_says_that_there_are_too_few_confirmations_for_a_verdict(command: Command) -> None:
+    _, printed, _ = command("check", str(QUICKSTART), "--set", "confirm.replicates=5")
+    few = "5 fresh seeds each; 5 pairs cannot give p < 0.05 in 3 comparisons; at least 7 are needed"
+    assert few in " ".join(printed.split())
+    assert "cannot give" not in command("check", str(QUICKSTART), "--set", "confirm={top: 1, replicates: 6}")[1]
 
 
 def test_check_says_what_auto_will_do(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,17 +252,25 @@ def test_reading_commands_import_what_they_need_and_nothing_that_is_slow(folder:
 
 
 def test_init_writes_a_file_that_check_accepts(folder: Path, command: Command) -> None:
-    wrote = "wrote space.yaml; next: sweeper check space.yaml\n"
+    wrote = "wrote space.yaml and schema.json; next: sweeper check space.yaml\n"
     assert command("init") == (0, wrote, "")
-    assert [each.name for each in folder.iterdir()] == ["space.yaml"]
+    assert json.loads((folder / "schema.json").read_text()) == json_schema()
+    assert (folder / "space.yaml").read_text().startswith("# yaml-language-server: $schema=schema.json\n")
     code, _, said = command("check", "space.yaml")
     assert (code, said) == (0, "")
     assert load(folder / "space.yaml").spec.name == "my-sweep"
 
 
 def test_init_writes_where_it_is_told_to(folder: Path, command: Command) -> None:
-    assert command("init", "[red].yaml") == (0, "wrote [red].yaml; next: sweeper check [red].yaml\n", "")
-    assert [each.name for each in folder.iterdir()] == ["[red].yaml"]
+    assert command("init", "[red].yaml") == (
+        0,
+        "wrote [red].yaml and schema.json; next: sweeper check [red].yaml\n",
+        "",
+    )
+    assert sorted(each.name for each in folder.iterdir()) == ["[red].yaml", "schema.json"]
+    (folder / "schema.json").write_text("mine")
+    assert command("init", "blue.yaml") == (0, "wrote blue.yaml; next: sweeper check blue.yaml\n", "")
+    assert (folder / "schema.json").read_text() == "mine"
 
 
 def test_init_refuses_to_overwrite(folder: Path, command: Command) -> None:
@@ -441,6 +456,15 @@ def test_export_writes_a_table_or_the_published_shape(folder: Path, command: Com
     assert list(json.loads((folder / "final_info.json").read_text())) == ["x_plus_y"]
 
 
+def test_the_list_of_commands_says_each_in_whole_words_at_80_columns(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = command("--help")[1].partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in printed] == list(cli.COMMANDS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in printed)
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_help_with_an_example_that_can_be_read(name: str, command: Command) -> None:
     _, example = cli.COMMANDS[name]
@@ -599,4 +623,8 @@ def without_reader() -> Iterator[TextIO]:
 @pytest.mark.slow
 def test_python_m_sweeper_is_the_command(folder: Path) -> None:
     done = process(folder, "-m", "sweeper", "init")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "wrote space.yaml; next: sweeper check space.yaml\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "wrote space.yaml and schema.json; next: sweeper check space.yaml\n",
+        "",
+    )

@@ -1,5 +1,6 @@
 """The list of sweeps."""
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def test_every_sweep_is_listed_with_its_state_and_its_best_the_newest_first(tmp_
     assert narrow[3] == "unbegun running 0/12"
     assert "until val_accuracy > 0.99, by last trial: new (" in narrow[4]
     assert narrow[-1].endswith("unbegun (nothing yet)")
+    long = [replace(entries[1], sweep="a-sweep-with-a-name-of-33-letters")]
+    narrow = [" ".join(line) for line in printed(long, 60)]
+    assert narrow[:3] == [
+        "sweep state trials best mean",
+        "a-sweep-with-a-name- finished 6/6 trial 1 25 steps",
+        "of-33-letters",
+    ]
+    assert narrow[-1] == "no room here for: confirmed, reached, failed"
 
 
 def test_where_no_run_arrived_none_is_the_best_and_a_crash_has_no_time(tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ def test_trials_of_the_search_are_compared_on_its_own_seeds_with_a_warning(made_
     first = choose(f"{made_up_sweep.folder.root}:3")
     pair = compare.compare_trials(first, choose("0", among=first))
     assert (pair.trials, pair.comparison.replicates, [run["replicate"] for run in pair.runs]) == ((3, 0), 2, [0, 1])
+    assert pair.sentence.endswith("2 replicates; 2 pairs cannot give p < 0.05; at least 6 are needed")
     assert pair.caveats == (
         "these are the search's own seeds: a trial that was chosen by them looks better than it is",
-        "2 pairs cannot give p < 0.05; at least 6 are needed",
     )
 
 

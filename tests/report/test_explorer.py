@@ -19,6 +19,7 @@ from sweeper.report.leaderboard import leaderboard
 from tests.fakes.browser import DESKTOP, PHONE, browser, console, needs_browser, show
 from tests.fakes.reports import MADE_UP
 from tests.fakes.sweeps import Sweep
+from tests.fakes.training import learns
 
 AGAIN = """
 name: again
@@ -48,6 +49,17 @@ def test_every_trial_that_did_not_fail_is_there_with_the_leaderboards_means(
     assert [sign == "" for sign in trials["sign"]] == [row["reached"] == row["runs"] for row in expected]
     assert {len(each) for each in (*trials["mean"].values(), *trials["values"].values())} == {len(expected)}
     assert [dimension["key"] for dimension in data["dimensions"]] == list(spec.search)
+
+
+def test_values_are_not_rounded(tmp_path: Path) -> None:
+    """The dialog of a trial shows what its YAML holds."""
+    sweep = Sweep(tmp_path, {"search": {"weight_decay": {"float": [0.1, 1.0]}}, "sampler": {"name": "random"}})
+    sweep.changes |= {"budget": {"trials": 2}}
+    sweep.launch(learns(lambda *_: 20))
+    found = explorer(sweep.folder, load(sweep.folder.space).spec)["trials"]
+    held = {row["trial"]: row["weight_decay"] for row in sweep.rows()}
+    assert found["values"]["weight_decay"] == [held[trial] for trial in found["trial"]]
+    assert all(len(str(value)) > 8 for value in held.values())
 
 
 def test_means_on_another_clock_are_those_of_runs_that_count_at_its_limit(data: dict[str, Any]) -> None:

@@ -76,10 +76,10 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     steps until val_accuracy > 0.99
              trial     reached  mean steps   ±  median  vs baseline  depth  weight_decay  batch_min
     1            2         2/2          30  10      20       ≤ 0.30      1         0.125          -
-    2            3         2/2          30  10      20       ≤ 0.30      1        0.0333          -
+    1            3         2/2          30  10      20       ≤ 0.30      1        0.0333          -
     3    1 shallow         2/2          50  10      40       ≤ 0.50      2           0.5          -
     4            6         2/2          70  10      60       ≤ 0.70      3         0.125          -
-    5            7         2/2          70  10      60       ≤ 0.70      3        0.0333          -
+    4            7         2/2          70  10      60       ≤ 0.70      3        0.0333          -
     6            8         2/2          90  10      80       ≤ 0.90      4         0.125          -
        0 published         0/2       ≥ 100       > 100                   6           0.5          -
                  5         0/2       ≥ 100       > 100                   2        0.0333          -
@@ -88,26 +88,26 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     confirmed on fresh seeds
              trial            reached  mean steps   ±  median  vs baseline  depth  weight_decay  batch_min
     1            2  2/2 (34 to 100 %)          50  10      40       ≤ 0.50      1         0.125          -
-    2            3  2/2 (34 to 100 %)          50  10      40       ≤ 0.50      1        0.0333          -
+    1            3  2/2 (34 to 100 %)          50  10      40       ≤ 0.50      1        0.0333          -
     3    1 shallow  2/2 (34 to 100 %)          70  10      60       ≤ 0.70      2           0.5          -
        0 published    0/2 (0 to 66 %)       ≥ 100       > 100                   6           0.5          -
 
     trial 2 and shallow are not separated (trial 2 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00
-      (Holm), 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
+      (Holm), 2 replicates; 2 pairs cannot give p < 0.05 in 5 comparisons; at least 8 are needed.
     trial 2 and published are not separated (trial 2 takes 0.50 times as long, 95 % interval 0.04 to 6.35), p = 1.00
-      (Holm), 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
+      (Holm), 2 replicates; 2 pairs cannot give p < 0.05 in 5 comparisons; at least 8 are needed.
     trial 3 and shallow are not separated (trial 3 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 1.00
-      (Holm), 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
+      (Holm), 2 replicates; 2 pairs cannot give p < 0.05 in 5 comparisons; at least 8 are needed.
     trial 3 and published are not separated (trial 3 takes 0.50 times as long, 95 % interval 0.04 to 6.35), p = 1.00
-      (Holm), 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
+      (Holm), 2 replicates; 2 pairs cannot give p < 0.05 in 5 comparisons; at least 8 are needed.
     trial 2 and trial 3 are not separated (trial 2 takes 1.00 times as long, 95 % interval 1.00 to 1.00), p = 1.00
-      (Holm), 2 replicates.
+      (Holm), 2 replicates; 2 pairs cannot give p < 0.05 in 5 comparisons; at least 8 are needed.
     """)
     assert printed(sweep, width=74, top=3) == text("""
     steps until val_accuracy > 0.99
            trial  reached  mean steps   ±  median  vs baseline
     1          2      2/2          30  10      20       ≤ 0.30
-    2          3      2/2          30  10      20       ≤ 0.30
+    1          3      2/2          30  10      20       ≤ 0.30
     3  1 shallow      2/2          50  10      40       ≤ 0.50
     trial 2: depth=1 weight_decay=0.125
     trial 3: depth=1 weight_decay=0.0333
@@ -116,30 +116,30 @@ def test_a_whole_sweep(sweep: Sweep) -> None:
     confirmed on fresh seeds
              trial            reached  mean steps   ±  median  vs baseline
     1            2  2/2 (34 to 100 %)          50  10      40       ≤ 0.50
-    2            3  2/2 (34 to 100 %)          50  10      40       ≤ 0.50
+    1            3  2/2 (34 to 100 %)          50  10      40       ≤ 0.50
     3    1 shallow  2/2 (34 to 100 %)          70  10      60       ≤ 0.70
        0 published    0/2 (0 to 66 %)       ≥ 100       > 100
     trial 0: depth=6 weight_decay=0.5
 
     trial 2 and shallow are not separated (trial 2 takes 0.71 times as long,
-      95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2 replicates; about 4 more
-      replicates would be needed to tell them apart, if the difference is
-      real.
+      95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2 replicates; 2 pairs
+      cannot give p < 0.05 in 5 comparisons; at least 8 are needed.
     trial 2 and published are not separated (trial 2 takes 0.50 times as long,
-      95 % interval 0.04 to 6.35), p = 1.00 (Holm), 2 replicates; about 4 more
-      replicates would be needed to tell them apart, if the difference is
-      real.
+      95 % interval 0.04 to 6.35), p = 1.00 (Holm), 2 replicates; 2 pairs
+      cannot give p < 0.05 in 5 comparisons; at least 8 are needed.
     trial 3 and shallow are not separated (trial 3 takes 0.71 times as long,
-      95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2 replicates; about 4 more
-      replicates would be needed to tell them apart, if the difference is
-      real.
+      95 % interval 0.35 to 1.48), p = 1.00 (Holm), 2 replicates; 2 pairs
+      cannot give p < 0.05 in 5 comparisons; at least 8 are needed.
     trial 3 and published are not separated (trial 3 takes 0.50 times as long,
-      95 % interval 0.04 to 6.35), p = 1.00 (Holm), 2 replicates; about 4 more
-      replicates would be needed to tell them apart, if the difference is
-      real.
+      95 % interval 0.04 to 6.35), p = 1.00 (Holm), 2 replicates; 2 pairs
+      cannot give p < 0.05 in 5 comparisons; at least 8 are needed.
     trial 2 and trial 3 are not separated (trial 2 takes 1.00 times as long,
-      95 % interval 1.00 to 1.00), p = 1.00 (Holm), 2 replicates.
+      95 % interval 1.00 to 1.00), p = 1.00 (Holm), 2 replicates; 2 pairs
+      cannot give p < 0.05 in 5 comparisons; at least 8 are needed.
     """)
+    narrow = printed(sweep, width=50)
+    assert "…" not in narrow and "2/2 (34 to 100 %)" in narrow
+    assert "no room here for: vs baseline, median, ±\n" in narrow
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_without_baselines_there_is_nothing_to_compare_with(sweep: Sweep) -> Non
     steps until val_accuracy > 0.99
        trial  reached  mean steps   ±  median  depth  heads
     1      0      2/2          30  10      20      1      1
-    2      1      2/2          30  10      20      1      2
+    1      1      2/2          30  10      20      1      2
     Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds.
     """)
 
@@ -241,12 +241,14 @@ def test_trials_that_were_out_of_the_race_or_pruned_say_so(sweep: Sweep, tmp_pat
     pruned = Sweep(tmp_path / "asha", {"stop": "asha", "search": {"depth": {"choice": [1, 2]}}})
     pruned.root.mkdir()
     pruned.launch(follows(lambda assignment, _: [0.5 / assignment.settings.depth]))
-    assert printed(pruned) == text("""
+    assert printed(pruned, width=200).replace(str(pruned.folder.space), "SPACE") == text("""
     steps until val_accuracy > 0.99
       trial     reached  mean steps  ±  median  depth
           0         0/2       ≥ 100      > 100      1
           1  0/2 pruned                   > 10      2
-    No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
+    No run reached val_accuracy > 0.99: widen the space, or raise the horizon:
+    sweeper launch SPACE \\
+      --set name=made-up-longer --set objective.horizon=200
     """)
 
 
@@ -269,7 +271,7 @@ def test_of_a_trial_that_was_taken_up_again_the_new_one_counts_and_is_no_baselin
     2      2  2/2 (34 to 100 %)          70  10      60      2
 
     trial 0 and trial 2 are not separated (trial 0 takes 0.71 times as long, 95 % interval 0.35 to 1.48), p = 0.50, 2
-      replicates; about 4 more replicates would be needed to tell them apart, if the difference is real.
+      replicates; 2 pairs cannot give p < 0.05; at least 6 are needed.
     """)
 
 
@@ -277,12 +279,14 @@ def test_of_a_trial_that_was_taken_up_again_the_new_one_counts_and_is_no_baselin
 def test_nothing_reached(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 2}, "baselines": {"published": PUBLISHED}}
     sweep.launch(learns(lambda *_: None))
-    assert printed(sweep) == text("""
+    assert printed(sweep, width=200).replace(str(sweep.folder.space), "SPACE") == text("""
     steps until val_accuracy > 0.99
             trial  reached  mean steps  ±  median  depth  heads
       0 published      0/2       ≥ 100      > 100      6      8
                 1      0/2       ≥ 100      > 100      1      1
-    No run reached val_accuracy > 0.99: raise the horizon, or widen the space.
+    No run reached val_accuracy > 0.99: widen the space, or raise the horizon:
+    sweeper launch SPACE \\
+      --set name=made-up-longer --set objective.horizon=200
     """)
 
 
@@ -294,11 +298,12 @@ def test_nothing_there_yet(sweep: Sweep) -> None:
 
 
 @pytest.mark.slow
-def test_ties_keep_the_order_in_which_trials_began(sweep: Sweep) -> None:
+def test_ties_share_a_rank_in_the_order_in_which_trials_began(sweep: Sweep) -> None:
     sweep.changes = {"budget": {"trials": 5}}
-    sweep.launch(learns(lambda *_: 50))
-    lines = printed(sweep, top=3).splitlines()
-    assert [line.split()[:2] for line in lines[3:6]] == [["1", "0"], ["2", "1"], ["3", "2"]]
+    sweep.launch(learns(lambda assignment, _: 60 if assignment.number == 0 else 50))
+    for clock in ("steps", "examples"):
+        ranks = [(row["rank"], row["trial"]) for row in board_of(sweep, clock=clock).rows]
+        assert ranks == [(1, 1), (1, 2), (1, 3), (1, 4), (5, 0)]
 
 
 @pytest.mark.slow
@@ -429,12 +434,12 @@ def test_finalists_that_are_as_good_as_each_other(sweep: Sweep) -> None:
     steps until val_accuracy > 0.99
        trial  reached  mean steps   ±  median  depth
     1      0      2/2          50  10      40      1
-    2      1      2/2          50  10      40      2
+    1      1      2/2          50  10      40      2
 
     confirmed on fresh seeds
        trial            reached  mean steps    ±  median  depth
     1      0  8/8 (68 to 100 %)          51  4.4      40      1
-    2      1  8/8 (68 to 100 %)          51  3.5      50      2
+    1      1  8/8 (68 to 100 %)          51  3.5      50      2
 
     trial 0 and trial 1 are not separated (trial 0 takes 1.00 times as long, 95 % interval 0.71 to 1.42), p = 1.00, 8
       replicates.

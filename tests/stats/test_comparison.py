@@ -267,13 +267,21 @@ def test_holm_lies_between_the_p_values_and_bonferroni_and_keeps_their_order(raw
         (
             Comparison(0.5, 0.0, math.inf, 1.0, 1, None),
             None,
-            "A and B are not separated (A takes 0.50 times as long, 95 % interval 0.00 to ∞), p = 1.00, 1 replicate",
+            "A and B are not separated (A takes 0.50 times as long, 95 % interval 0.00 to ∞), p = 1.00, 1 replicate;"
+            " 1 pair cannot give p < 0.05; at least 6 are needed",
         ),
         (
             Comparison(0.5, 1e-7, 2.5e6, 0.5, 2, 4),
             None,
             "A and B are not separated (A takes 0.50 times as long, 95 % interval 0.00 to over 1,000), p = 0.50,"
-            " 2 replicates; about 4 more replicates would be needed to tell them apart, if the difference is real",
+            " 2 replicates; 2 pairs cannot give p < 0.05; at least 6 are needed",
+        ),
+        (
+            Comparison(0.8, 0.28, 2.25, 0.5, 3, 26),
+            None,
+            "A and B are not separated (A takes 0.80 times as long, 95 % interval 0.28 to 2.25), p = 0.50,"
+            " 3 replicates; 3 pairs cannot give p < 0.05; at least 6 are needed;"
+            " about 26 more replicates would be needed to tell them apart, if the difference is real",
         ),
         (
             replace(TEN, high=1.02),

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,15 @@ def sweeps(made: Sweep, folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_rm_asks_and_removes_what_it_named(command: Command, sweeps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, out, err = command("rm", "first")
-    assert (code, err) == (2, "nobody is there to answer; --yes removes without a question\n")
-    assert out.startswith("first: 9 trials, 0.") and "MB in results/first" in out
-    for answer, expected in ((False, (1, True)), (True, (0, False))):
-        monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-        monkeypatch.setattr("typer.confirm", lambda _, answer=answer: answer)
-        assert (command("rm", "first")[0], (sweeps / "first").exists()) == expected
+    for answer, code, kept, said in (
+        ("", 2, True, "nothing was removed: no answer came; --yes removes without a question\n"),
+        ("n\n", 1, True, ""),
+        ("y\n", 0, False, ""),
+    ):
+        monkeypatch.setattr("sys.stdin", StringIO(answer))
+        found, out, err = command("rm", "first")
+        assert out.startswith("first: 9 trials, 0.") and "MB in results/first" in out
+        assert (found, (sweeps / "first").exists(), err) == (code, kept, said)
     assert command("rm", "second", "--yes")[0] == 0
     assert list(sweeps.iterdir()) == []
     assert command("rm", "second", "--yes")[0] == 2
