@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from sweeper.errors import StorageError, UserError
+from sweeper.folder.background import Background
 from sweeper.folder.conditional import ChangedError
 from sweeper.folder.layout import SweepFolder, write_text
 from sweeper.folder.manifest import LEASE
@@ -69,7 +70,7 @@ class Lease:
         self.lost = ""
         self._ours_at = time.clock_gettime(_CLOCK)
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread = Background(self._beat, name="lease")
 
     @property
     def token(self) -> str:

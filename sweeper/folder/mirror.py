@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 
 from sweeper.errors import StorageError, SweeperError, UserError
 from sweeper.folder.address import in_store
+from sweeper.folder.background import Background
 from sweeper.folder.conditional import ChangedError
 from sweeper.folder.layout import SweepFolder, write_briefly, write_text
 from sweeper.folder.lease import Lease
@@ -103,7 +104,7 @@ class Mirror:
         self._failing = False
         self._notice, self._stop = notice, stop
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="mirror", daemon=True)
+        self._thread = Background(self._follow, name="mirror")
 
     def restore(self, say: Say) -> None:
         """Download the sweep, unless the local folder is at least as new.

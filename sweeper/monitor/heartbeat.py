@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic_core import from_json
 
+from sweeper.folder.background import Background
 from sweeper.folder.layout import SweepFolder, write_briefly
 
 EVERY = 2.0
@@ -181,7 +182,7 @@ class Pulse:
         now = datetime.now(UTC)
         self._last = Heartbeat(secrets.token_hex(8), platform.node(), os.getpid(), now, every, look())
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._live, name="heartbeat", daemon=True)
+        self._thread = Background(self._live, name="heartbeat")
 
     def __enter__(self) -> "Pulse":
         self._beat()

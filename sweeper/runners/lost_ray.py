@@ -20,6 +20,7 @@ from typing import Any
 from ray._private import ray_constants, services, worker
 
 from sweeper.errors import RunnerError
+from sweeper.folder.background import Background
 
 _CONTINUES = "the same command continues the sweep"
 _LAST_WORDS = f"""
@@ -70,7 +71,7 @@ class Health:
         self._stderr = -1
         self._last_words: subprocess.Popen[bytes] | None = None
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="ray-health", daemon=True)
+        self._thread = Background(self._follow, name="ray-health")
         self._print = worker.print_to_stdstream
 
     def follow(self) -> None:

@@ -6,8 +6,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ray._private import ray_constants, services, utils
 from ray._private.node import Node
@@ -34,26 +35,38 @@ def signals_left_alone() -> Iterator[None]:
     """Keep Ray from catching SIGTERM in this process: its handler exits in the middle of whatever runs.
 
     Its C++ code installs another, which prints its stack and aborts the process three seconds later, even where the
-    handler of before has begun a graceful stop. Python's is installed over it, which the main thread alone may do.
+    handler of before has begun a graceful stop. Python's is installed over it, which the main thread alone may do. A
+    signal in between waits: this thread blocks it, and so do those that Ray starts meanwhile.
     """
     before = utils.set_sigterm_handler
     utils.set_sigterm_handler = lambda handler: None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield
     finally:
         utils.set_sigterm_handler = before
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextmanager
 def out_of_our_process_group() -> Iterator[None]:
     """Start Ray's processes in groups of their own.
 
-    `timeout`, a shell or a terminal signal the whole group of a launch, which needs its Ray to end gracefully.
+    `timeout`, a shell or a terminal signal the whole group of a launch, which needs its Ray to end gracefully. They do
+    not inherit that this thread blocks SIGTERM (`signals_left_alone`).
     """
     before = services.ConsolePopen
-    services.ConsolePopen = partial(before, process_group=0)  # type: ignore[assignment, misc]  # called as the class is
+
+    def started(*arguments: Any, **named: Any) -> Any:
+        mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        try:
+            return before(*arguments, process_group=0, **named)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    services.ConsolePopen = started  # type: ignore[assignment, misc]  # called as the class is
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from typing import Any
 
 from sweeper.config.model import Notify, SweepSpec
 from sweeper.errors import Interrupted, UserError, plural
+from sweeper.folder.background import Background
 from sweeper.sweep.broadcast import Broadcast
 from sweeper.sweep.scoreboard import Scoreboard
 
@@ -47,7 +48,7 @@ def notifying(spec: SweepSpec, address: str, board: Scoreboard, broadcast: Broad
         return
     check(spec.notify)
     sender, done = _Sender(spec.notify, spec.name, address, board), threading.Event()
-    watch = threading.Thread(target=_watch, args=(sender, broadcast.notice, done), name="notify", daemon=True)
+    watch = Background(_watch, sender, broadcast.notice, done, name="notify")
     watch.start()
     error: BaseException | None = None
     try:

@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from sweeper.config.model import SweepSpec
+from sweeper.folder.background import Background
 from sweeper.monitor import panel
 from sweeper.monitor.heartbeat import Progress, PromisingTrial, RunningTrial
 from sweeper.monitor.panel import duration, result_line, role_of
@@ -47,7 +48,7 @@ def show_progress(
         return
     done = threading.Event()
     lines = _Lines(board, broadcast, spec, runner, console)
-    thread = threading.Thread(target=lines.follow, args=(done,), daemon=True)
+    thread = Background(lines.follow, done, name="progress")
     thread.start()
     try:
         yield

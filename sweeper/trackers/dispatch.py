@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from sweeper.errors import UserError, plural
+from sweeper.folder.background import Background
 from sweeper.folder.layout import SweepFolder
 from sweeper.trackers import process
 from sweeper.trackers.protocol import Destination, FinishedTrial
@@ -143,7 +144,7 @@ class _Running:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,  # Ctrl-C must reach the launch alone: its last trials are still to come
         )
-        self._thread = threading.Thread(target=self._send_all, name=f"tracker {name}", daemon=True)
+        self._thread = Background(self._send_all, name=f"tracker {name}")
         self._thread.start()
 
     def put(self, trial: FinishedTrial) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +10,12 @@ from functools import partial
 from types import FrameType
 
 import pytest
+from ray._private import services
 
 from benchmarks.signals import VICTIMS, child
 from sweeper.errors import RunnerError
+from sweeper.folder.background import Background
+from sweeper.runners import ray_internals as internals
 from sweeper.stats.events import WORKER_KILLED, Ending
 from sweeper.trial import Chunk
 from tests.fakes import training_functions
@@ -73,3 +77,21 @@ def test_a_ray_worker_that_gets_sigterm_is_no_failure_of_its_trial() -> None:
 def test_the_processes_of_a_ray_have_groups_of_their_own(local_ray: None) -> None:
     groups = {os.getpgid(child(os.getpid(), each)) for each in VICTIMS.values()}
     assert os.getpgid(0) not in groups
+
+
+def test_a_signal_waits_while_ray_installs_a_handler_of_its_own() -> None:
+    masks: list[set[signal.Signals | int]] = []
+
+    def note() -> None:
+        masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    beside = Background(note, name="beside")
+    beside.start()
+    beside.join()
+    with internals.signals_left_alone(), internals.out_of_our_process_group():
+        note()
+        child = services.ConsolePopen(["grep", "SigBlk", "/proc/self/status"], stdout=subprocess.PIPE, text=True)
+        blocked = int(child.communicate()[0].split()[1], 16)
+    note()
+    assert [signal.SIGTERM in each for each in masks] == [True, True, False]
+    assert not blocked & 1 << (signal.SIGTERM - 1)
