@@ -140,9 +140,10 @@ def export(
     assert output is not None, "it was checked"
     from sweeper.folder.find import find
     from sweeper.report import export as exporting
-    from sweeper.report.select import choose
 
     if shape == "final-info":
+        from sweeper.report.select import choose
+
         exporting.write_final_info(choose(sweeps), output)
     else:
         exporting.export(find(sweeps, terminal.complain), table, exporting.format_of(output), output)
@@ -201,8 +202,10 @@ def replay(
 
     How many steps it would have taken, and whether the winner would have survived.
     """
-    from sweeper.folder.find import find_sweep
-    from sweeper.report import replay as replaying
+    with terminal.err.status("replaying the rules"):
+        from sweeper.folder.find import find_sweep
+        from sweeper.report import replay as replaying
 
-    folder = find_sweep(sweep)
-    terminal.out.print(replaying.render(replaying.replay(folder, [rule] if rule else replaying.RULES, at_once)))
+        folder = find_sweep(sweep)
+        found = replaying.replay(folder, [rule] if rule else replaying.RULES, at_once)
+    terminal.out.print(replaying.render(found))

@@ -18,16 +18,18 @@ from sweeper.space.space import Space, condition
 from sweeper.tasks.task import Task
 
 Found = Iterator[tuple[KeyPath, str]]
-_SAMPLES = 50
+SAMPLES = 50
+"""Random configurations that are looked at for contradictory settings."""
 
 
-def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[Problem]:
+def findings(document: Document, spec: SweepSpec, broken: set[KeyPath], samples: int = SAMPLES) -> list[Problem]:
     """All mistakes across keys.
 
     Args:
         document: the file, for line numbers.
         spec: the validated sections; those in `broken` are stand-ins and are not checked.
         broken: sections, and parameters under search, that already have mistakes.
+        samples: random configurations to look at; 0: a launch has checked this file before.
     """
     checks: list[tuple[set[str], Callable[[SweepSpec], Found]]] = [
         ({"task"}, _task),
@@ -48,7 +50,7 @@ def findings(document: Document, spec: SweepSpec, broken: set[KeyPath]) -> list[
         if not any((section,) in broken for section in needs):
             found += check(spec)
     if not found and not broken and not document.problems:
-        found += _whole_configurations(spec)
+        found += _whole_configurations(spec, samples)
     return [document.problem(path, message) for path, message in dict.fromkeys(found)]
 
 
@@ -160,7 +162,7 @@ def _requirements(spec: SweepSpec) -> Found:
             yield from ((("require", i), message) for message in _word_mistakes(expression, spec))
 
 
-def _whole_configurations(spec: SweepSpec) -> Found:
+def _whole_configurations(spec: SweepSpec, samples: int) -> Found:
     """Mistakes of whole configurations: cyclic conditions, unreachable values and contradictory settings."""
     if not spec.search and not spec.baselines:
         yield ("search",), "nothing to run; give parameters under search, configurations under baselines, or both"
@@ -171,9 +173,11 @@ def _whole_configurations(spec: SweepSpec) -> Found:
     except ValueError as error:
         yield ("search",), str(error)
         return
+    if samples == 0:
+        return
     try:
         impossible = [*_impossible_values(space), *_unmet_requirements(space, spec)]
-        yield from impossible or _conflicts(space, spec)
+        yield from impossible or _conflicts(space, spec, samples)
     except (TypeError, KeyError) as error:
         yield ("require",), f"a condition compares values of different types: {error}"
         return
@@ -211,11 +215,11 @@ def _reason(space: Space, key: str, value: Any) -> str:
     return found.get(key, "no configuration can have this value under the requirements")
 
 
-def _conflicts(space: Space, spec: SweepSpec) -> Found:
+def _conflicts(space: Space, spec: SweepSpec, samples: int) -> Found:
     """Contradictory settings in random configurations of the space, and in baselines."""
     random = Random(0)
     if space.parameters:
-        for _ in range(_SAMPLES):
+        for _ in range(samples):
             coordinates = {key: _random_coordinate(parameter, random) for key, parameter in space.parameters.items()}
             try:
                 values = space.decode(coordinates)

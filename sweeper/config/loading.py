@@ -58,18 +58,19 @@ def load(space: Path | Document, overrides: list[str] | None = None) -> Loaded:
     return loaded
 
 
-def check(document: Document, task: Task | None = None) -> Loaded:
+def check(document: Document, task: Task | None = None, samples: int = checks.SAMPLES) -> Loaded:
     """Check a document.
 
     Args:
         document: the file.
         task: replaces the section `task`, which is then not read.
+        samples: random configurations that are looked at for contradictory settings; 0: a launch has done so before.
 
     Raises:
         SpecError: it has mistakes; lists all of them.
     """
     repair = Repair(document, task)
-    problems = [*repair.problems, *checks.findings(document, repair.spec, repair.broken)]
+    problems = [*repair.problems, *checks.findings(document, repair.spec, repair.broken, samples)]
     if problems:
         raise SpecError(problems)
     return Loaded(repair.spec, repair.spec.space, document)

@@ -42,7 +42,7 @@ _PASSWORD_KEYS = {"password", "passwd", "sslpassword"}
 class Section(BaseModel):
     """A frozen section without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Objective(Section):

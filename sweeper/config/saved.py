@@ -38,7 +38,7 @@ def saved_spec(folder: SweepFolder) -> SweepSpec:
     document = read(folder.space)
     section = document.data.get("task")
     if not (isinstance(section, dict) and isinstance(section.get("name"), str) and is_import_path(section["name"])):
-        return check(document).spec
+        return check(document, samples=0).spec
     try:
         task = SavedTask.from_description(provenance.launches(folder)[-1][DESCRIPTION])
     except (LookupError, TypeError, ValueError) as error:
@@ -46,4 +46,4 @@ def saved_spec(folder: SweepFolder) -> SweepSpec:
             f"{folder.provenance}: does not describe the task {section['name']} ({type(error).__name__}: {error}); "
             "put back the file that belongs to this sweep"
         ) from None
-    return check(document, task).spec
+    return check(document, task, samples=0).spec

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any
@@ -140,18 +141,22 @@ class Heartbeat:
 
     def text(self) -> bytes:
         """As JSON."""
-        return _HEARTBEAT.dump_json(self, indent=1)
+        return _adapter().dump_json(self, indent=1)
 
     @classmethod
     def parse(cls, content: bytes) -> "Heartbeat | None":
         """From JSON; None if it is damaged or of another version. Control characters become question marks."""
         try:
-            return _HEARTBEAT.validate_python(_printable(from_json(content, allow_inf_nan=False)))
+            return _adapter().validate_python(_printable(from_json(content, allow_inf_nan=False)))
         except (ValidationError, ValueError, RecursionError):
             return None
 
 
-_HEARTBEAT = TypeAdapter(Heartbeat)
+@cache
+def _adapter() -> TypeAdapter[Heartbeat]:
+    return TypeAdapter(Heartbeat)
+
+
 Look = Callable[[], Progress]
 """Returns the progress of a sweep; called from another thread."""
 

@@ -15,7 +15,7 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.folder.local_copy import local_folder
 from sweeper.monitor.status import state_of, word_of
 from sweeper.monitor.tables import kept_in
-from sweeper.report.table import fit
+from sweeper.report.table import width
 
 _OPTIONAL = ("confirmed", "failed", "best", "mean", "reached")
 """Columns that are left out where they would be empty."""
@@ -125,31 +125,37 @@ class _Listing:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         used = [name for name in _COLUMNS if name not in _OPTIONAL or any(map(str, map(_COLUMNS[name], self.entries)))]
-        if fit([table := self._table(used)], console, options):
-            yield table
+        if width(self._cells(used)) <= options.max_width:
+            yield self._table(used)
             return
         beside = [name for name in used if name not in ("until", "last trial")]
         expendable = [name for name in _EXPENDABLE if name in used]
-        narrower = [(0, False), *((count, True) for count in range(len(expendable) + 1))]
-        for count, short in narrower:
-            table = self._table([name for name in beside if name not in expendable[:count]], short=short)
-            if fit([table], console, options):
+        for count, short in [(0, False), *((count, True) for count in range(len(expendable) + 1))]:
+            shown = [name for name in beside if name not in expendable[:count]]
+            if width(self._cells(shown, short=short)) <= options.max_width:
                 break
-        yield table
+        yield self._table(shown, short=short)
         for until in dict.fromkeys(each.until for each in self.entries):
             names = [f"{each.sweep} ({_date(each) or 'nothing yet'})" for each in self.entries if each.until == until]
             yield Text(f"until {until}, by last trial: {', '.join(names)}")
         if count:
             yield Text(f"no room here for: {', '.join(expendable[:count])}")
 
+    def _cells(self, columns: Iterable[str], *, short: bool = False) -> dict[str, list[str]]:
+        limit = _SHORT if short else None
+        return {
+            name: [str(_COLUMNS[name](each))[: limit if name == "sweep" else None] for each in self.entries]
+            for name in columns
+        }
+
     def _table(self, columns: Iterable[str], *, short: bool = False) -> Table:
         """With the columns named; `short`: long names of sweeps go on in the next line."""
         table = Table(box=None, padding=(0, 2, 0, 0))
         for name in columns:
             left, folds = name in ("sweep", "state", "until", "last trial"), short and name == "sweep"
-            width = _SHORT if folds else None
+            most = _SHORT if folds else None
             justify: JustifyMethod = "left" if left else "right"
-            table.add_column(name, justify=justify, no_wrap=not folds, overflow="fold", max_width=width)
+            table.add_column(name, justify=justify, no_wrap=not folds, overflow="fold", max_width=most)
         for each in self.entries:
             table.add_row(*(_COLUMNS[name](each) for name in columns))
         return table

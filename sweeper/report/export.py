@@ -3,20 +3,22 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from sweeper.config.model import SweepSpec
 from sweeper.errors import UserError
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.as_json import as_json
 from sweeper.report.query_output import save
-from sweeper.report.select import SelectedTrial
 from sweeper.results.query import Sweeps, query, records
 from sweeper.results.rows import ACCURACY, column_of
 from sweeper.stats.events import Ending
 from sweeper.trackers.protocol import OUTCOME, SCORES, FinishedTrial
+
+if TYPE_CHECKING:  # a whole table needs neither
+    from sweeper.config.model import SweepSpec
+    from sweeper.report.select import SelectedTrial
 
 Format = Literal["csv", "json", "parquet"]
 _OF_CURVES = ("operation", "replicate", "step")
@@ -30,7 +32,7 @@ _FINAL = {
 """Name in final_info.json -> column of `runs`."""
 
 
-def finished_trials(folder: SweepFolder, spec: SweepSpec) -> Iterator[FinishedTrial]:
+def finished_trials(folder: SweepFolder, spec: "SweepSpec") -> Iterator[FinishedTrial]:
     """Every trial that is over for good, by number, as trackers take it.
 
     Raises:
@@ -74,7 +76,7 @@ def export(sweeps: Sweeps, table: str, form: Format, output: Path) -> None:
     save(query(sweeps, f"SELECT * FROM {table} ORDER BY {order[table]}"), form, output)
 
 
-def final_info(chosen: SelectedTrial) -> dict[str, Any]:
+def final_info(chosen: "SelectedTrial") -> dict[str, Any]:
     """One trial in the format of the published experiment's final_info.json: operation -> means, errors, values.
 
     As in the original, a run that never exceeds 99 % counts as the horizon. The original divides the standard deviation
@@ -105,7 +107,7 @@ def final_info(chosen: SelectedTrial) -> dict[str, Any]:
     return found
 
 
-def write_final_info(chosen: SelectedTrial, output: Path) -> None:
+def write_final_info(chosen: "SelectedTrial", output: Path) -> None:
     """Write final_info.json. Raises UserError if the file cannot be written."""
     try:
         output.write_text(as_json(final_info(chosen)) + "\n")

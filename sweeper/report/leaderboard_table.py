@@ -11,7 +11,7 @@ from rich.text import Text
 from sweeper.errors import plural
 from sweeper.report.leaderboard import Leaderboard
 from sweeper.report.paused import paused_grid
-from sweeper.report.table import TextTable, fit, on_terminal, without
+from sweeper.report.table import TextTable, fits, on_terminal, without
 from sweeper.stats.events import CUT_SHORT
 
 _FRESH_SEEDS = (
@@ -47,7 +47,7 @@ def render(board: Leaderboard, console: Console) -> RenderableType:
         return Group(Text("No trial has finished yet."), *waiting)
     everywhere = _everywhere(board)
     varying = [each for each in board.parameters if each not in everywhere]
-    tables, left_out = _fitting(board, varying, console)
+    tables, left_out = _fitting(board, varying, console.width)
     columns = {str(column.header) for table in tables for column in table.columns}
     wide = not varying or varying[0] in columns
     parts: list[RenderableType] = []
@@ -92,19 +92,20 @@ def _everywhere(board: Leaderboard) -> list[str]:
     return [name for name in found if rows[0][name] is not None]
 
 
-def _fitting(board: Leaderboard, varying: list[str], console: Console) -> tuple[list[Table], tuple[str, ...]]:
+def _fitting(board: Leaderboard, varying: list[str], room: int) -> tuple[list[Table], tuple[str, ...]]:
     """The tables with as many columns as there is room for, and the columns left out that nothing else shows."""
     shown = {heading for grid in grids(board, ()) for heading in grid.headings}
     expendable = [heading for heading in _EXPENDABLE if heading in shown]
     for parameters in (board.parameters, varying):
-        if fit(found := [on_terminal(grid) for grid in grids(board, parameters)], console):
-            return found, ()
+        found = grids(board, parameters)
+        if all(fits(grid, room) for grid in found):
+            return [on_terminal(grid) for grid in found], ()
     for count in range(len(expendable) + 1):
         left_out = tuple(expendable[:count])
-        narrow = [without(grid, left_out) for grid in grids(board, ())]
-        if fit(found := [on_terminal(grid) for grid in narrow], console):
-            return found, left_out
-    return [on_terminal(grid, fold=True) for grid in narrow], left_out
+        found = [without(grid, left_out) for grid in grids(board, ())]
+        if all(fits(grid, room) for grid in found):
+            return [on_terminal(grid) for grid in found], left_out
+    return [on_terminal(grid, fold=True) for grid in found], left_out
 
 
 def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: str, shown: tuple[str, ...]) -> TextTable:

@@ -6,7 +6,6 @@ from typing import Any
 from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.table import TextTable
-from sweeper.results.decisions import Decisions, paused_trials, predicted, rounded
 from sweeper.results.query import records
 
 
@@ -23,6 +22,8 @@ def paused(folder: SweepFolder, spec: SweepSpec) -> list[dict[str, Any]]:
     """
     if spec.stop != "thaw":
         return []
+    from sweeper.results.decisions import Decisions, paused_trials, predicted  # noqa: PLC0415  # few sweeps have any
+
     waits = paused_trials(Decisions(folder).read())
     wanted = ", ".join(map(str, waits)) or "NULL"
     rows = records(folder, f"SELECT trial, runs, reached FROM trials WHERE state = 'paused' AND trial IN ({wanted})")
@@ -38,6 +39,8 @@ def paused(folder: SweepFolder, spec: SweepSpec) -> list[dict[str, Any]]:
 
 def paused_grid(rows: Sequence[dict[str, Any]], clock: str) -> TextTable:
     """The table of some paused trials."""
+    from sweeper.results.decisions import rounded  # noqa: PLC0415  # few sweeps have any
+
     return TextTable(
         "paused; predicted is not observed",
         ("trial", "seeds", "reached", "trained to step", f"predicted {clock}", "80 % interval"),

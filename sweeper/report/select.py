@@ -61,7 +61,8 @@ def choose(name: str, among: SelectedTrial | None = None) -> SelectedTrial:
     if row is None:
         raise UserError(f"{sweep}: no trial {trial}; it has {_list(rows)}")
     repeats = (each for each in rows if each["phase"] == "confirm" and each["name"] == str(row["trial"]))
-    return SelectedTrial(sweep, folder, saved_spec(folder), row, next(repeats, None))
+    spec = among.spec if among is not None and among.folder == folder else saved_spec(folder)
+    return SelectedTrial(sweep, folder, spec, row, next(repeats, None))
 
 
 def _sweep(name: str, trial: str | None, among: SelectedTrial | None) -> SweepFolder:

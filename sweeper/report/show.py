@@ -13,7 +13,7 @@ from sweeper.errors import plural
 from sweeper.folder.labels import Labels, read
 from sweeper.report.leaderboard_table import error_cell, mean_cell
 from sweeper.report.select import SelectedTrial
-from sweeper.report.table import fit
+from sweeper.report.table import width
 from sweeper.results.query import records
 from sweeper.results.rows import ACCURACY, column_of
 
@@ -135,16 +135,16 @@ class _Runs:
     page: TrialPage
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns, metric = _columns(self.page), self.page.metric
+        columns, metric, courses = _columns(self.page), self.page.metric, _courses(self.page)
         alike = (name for name in _LEFT_OUT if name in columns and len(columns[name]) > 1)
         shared = {name: columns[name][0] for name in alike if len(set(columns[name])) == 1}
         for count in range(len(shared) + 1):
             left_out = dict(list(shared.items())[:count])
             shown = {name: cells for name, cells in columns.items() if name not in left_out}
-            for width in range(_WIDTH, (_NARROW if count == len(shared) else _WIDTH // 2) - 1, -1):
-                table = _table(shown | {metric: [_resampled(each, width) for each in _courses(self.page)]})
-                if fit([table], console, options):
-                    yield table
+            for size in range(_WIDTH, (_NARROW if count == len(shared) else _WIDTH // 2) - 1, -1):
+                whole = shown | {metric: [_resampled(each, size) for each in courses]}
+                if width(whole) <= options.max_width:
+                    yield _table(whole)
                     yield from _note(left_out)
                     yield from _legend(self.page)
                     return

@@ -1,9 +1,9 @@
 """A table as text, independent of its format: terminal, page or Markdown."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from rich.console import Console, ConsoleOptions
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +29,8 @@ class TextTable:
     note: str = ""
 
 
-_UNBOUNDED = 10_000
+_GAP = 2
+"""Spaces after a column."""
 
 
 def without(grid: TextTable, headings: Collection[str]) -> TextTable:
@@ -39,16 +40,20 @@ def without(grid: TextTable, headings: Collection[str]) -> TextTable:
     return replace(grid, headings=tuple(grid.headings[i] for i in kept), rows=rows)
 
 
-def fit(tables: Iterable[Table], console: Console, options: ConsoleOptions | None = None) -> bool:
-    """Whether the tables need no more columns than there are."""
-    here = options or console.options
-    unbounded = here.update(max_width=_UNBOUNDED)
-    return all(console.measure(each, options=unbounded).maximum <= here.max_width for each in tables)
+def width(columns: Mapping[str, Iterable[str]]) -> int:
+    """Characters that a table needs, heading -> cells. Rich would measure every cell three times."""
+    return sum(max(map(cell_len, (heading, *cells))) + _GAP for heading, cells in columns.items())
+
+
+def fits(grid: TextTable, room: int) -> bool:
+    """Whether a table needs no more characters in a line than there are."""
+    columns = {heading: [row[i] for row in grid.rows] for i, heading in enumerate(grid.headings)}
+    return width(columns) <= room
 
 
 def on_terminal(grid: TextTable, *, fold: bool = False) -> Table:
     """The table for a terminal or a notebook; `fold`: cells continue on the next line instead of being cut off."""
-    table = Table(title=grid.title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
+    table = Table(title=grid.title, title_justify="left", box=None, padding=(0, _GAP, 0, 0), title_style="bold")
     for heading in grid.headings:
         table.add_column(
             Text(heading), justify="left" if heading in grid.left else "right", no_wrap=not fold, overflow="fold"

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -67,8 +68,12 @@ class Decision:
     cells: tuple[_Finite | None, ...] = ()
 
 
-_DECISION = TypeAdapter(Decision)
 _DEFAULTS = {each.name: each.default for each in fields(Decision)}
+
+
+@cache
+def _adapter() -> TypeAdapter[Decision]:
+    return TypeAdapter(Decision)
 
 
 class Decisions:
@@ -180,7 +185,7 @@ def rounded(time: float) -> str:
 
 def _parsed(path: Path, number: int, line: bytes) -> Decision:
     try:
-        return _DECISION.validate_json(line, strict=True)
+        return _adapter().validate_json(line, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

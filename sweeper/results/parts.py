@@ -8,12 +8,11 @@ sees whole, consistent files, whenever it looks. docs/decisions/0003-parts-rewri
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
@@ -30,8 +29,8 @@ METADATA = b"sweeper"
 """The key of what the writer notes in the metadata of a file: at least the schema version, as JSON."""
 
 
-_SMALL = 32_000_000
-"""Bytes on disk up to which a table is read as a whole."""
+_SMALL, _KEPT = 32_000_000, 1_000_000
+"""Bytes on disk up to which a table is read as a whole, and kept until its parts change."""
 
 
 class Parts:
@@ -86,6 +85,8 @@ class Parts:
         held = self._trials.get(part, set())
         old = self._load(part)
         replaced = held & group.keys()
+        from pyarrow import compute as pc  # noqa: PLC0415  # 40 ms, which readers need not spend
+
         kept = old.filter(pc.invert(pc.is_in(old["trial"], pa.array(sorted(replaced))))) if replaced else old
         content = pa.concat_tables([kept, *group.values()]).combine_chunks()
         if not content.equals(old):
@@ -112,12 +113,23 @@ def table(folder: SweepFolder, name: str) -> "pa.Table | dataset.Dataset":
     Raises:
         UserError: a part is damaged.
     """
-    if sum(part.stat().st_size for part in _paths(folder.table(name))) <= _SMALL:
+    parts = {part: part.stat() for part in _paths(folder.table(name))}
+    size = sum(each.st_size for each in parts.values())
+    if size <= _KEPT:
+        return _kept(folder, name, tuple((part, each.st_ino, each.st_mtime_ns) for part, each in parts.items()))
+    if size <= _SMALL:
         return whole(folder, name)
     from pyarrow import dataset  # noqa: PLC0415
 
-    parts = _readable(folder, name)
-    return dataset.dataset([str(part) for part in parts], schema=_common(parts, name), format=_layout())
+    readable = _readable(folder, name)
+    return dataset.dataset([str(part) for part in readable], schema=_common(readable, name), format=_layout())
+
+
+@lru_cache(maxsize=8)
+def _kept(folder: SweepFolder, name: str, stamp: tuple[tuple[Path, int, int], ...]) -> pa.Table:
+    """A small table, read once by a command that asks several questions; `stamp` changes with the parts."""
+    del stamp
+    return whole(folder, name)
 
 
 def whole(folder: SweepFolder, name: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -6,17 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
-from typing import Annotated, NamedTuple, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pyarrow as pa
-from pydantic.fields import FieldInfo
 
 from sweeper.folder.layout import TABLES
 from sweeper.results.rows import ACCURACY, LEVELS, CurveRow, RunRow, TrialRow, column_of
 from sweeper.stats.events import CLOCKS
-from sweeper.tasks.registry import BUILT_IN
-from sweeper.tasks.task import SIDES, Task
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from sweeper.tasks.task import Task  # with Pydantic's models it takes 30 ms, which queries do not spend
 
 SCHEMA_VERSION = 4
 """Goes up when a column changes its name, type or meaning."""
@@ -57,7 +59,7 @@ class TableSchemas:
     meanings: dict[str, dict[str, str]]
 
 
-def tables(task: Task) -> TableSchemas:
+def tables(task: "Task") -> TableSchemas:
     """The tables of sweeps over a task."""
     of_task = {
         "trials": {"hyperparameters": _hyperparameters(task)},
@@ -74,6 +76,8 @@ def tables(task: Task) -> TableSchemas:
 @cache
 def known() -> Mapping[str, pa.Schema]:
     """Table -> the columns that any of our own tasks has: those of a sweep whose tables hold nothing yet."""
+    from sweeper.tasks.registry import BUILT_IN  # noqa: PLC0415
+
     found = [tables(task.model_construct(name=name)) for name, task in BUILT_IN.items()]
     return {table: pa.unify_schemas([each.schemas[table] for each in found]) for table in TABLES}
 
@@ -107,14 +111,14 @@ def _without_none(kind: object) -> object:
     return inner[0] if type(None) in inner else kind
 
 
-def _hyperparameters(task: Task) -> list[Column]:
+def _hyperparameters(task: "Task") -> list[Column]:
     return [
         Column(column_of(key), _hyperparameter_type(key, field), f"Hyperparameter `{key}`: {field.description}")
         for key, field in task.hyperparameters.items()
     ]
 
 
-def _hyperparameter_type(key: str, field: FieldInfo) -> pa.DataType:
+def _hyperparameter_type(key: str, field: "FieldInfo") -> pa.DataType:
     if key == "betas":
         return pa.list_(pa.float64())
     if key == "batch.stages":
@@ -131,7 +135,7 @@ def _plain_type(annotation: object) -> pa.DataType:
     return next((each for each in inner if each != pa.string()), pa.string())
 
 
-def _levels(task: Task) -> list[Column]:
+def _levels(task: "Task") -> list[Column]:
     """When validation accuracy first passed, and stayed past, each of `LEVELS`; none without an accuracy."""
     if ACCURACY not in task.scores:
         return []
@@ -152,7 +156,9 @@ def _levels(task: Task) -> list[Column]:
     ]
 
 
-def _final_scores(task: Task) -> list[Column]:
+def _final_scores(task: "Task") -> list[Column]:
+    from sweeper.tasks.task import SIDES  # noqa: PLC0415
+
     where = {"val": "In validation", "train": "In training"}
     return [
         Column(f"final_{side}_{name}", pa.float64(), f"{meaning} {where[side]}, at the last evaluation.")
@@ -161,7 +167,9 @@ def _final_scores(task: Task) -> list[Column]:
     ]
 
 
-def _scores(task: Task) -> list[Column]:
+def _scores(task: "Task") -> list[Column]:
+    from sweeper.tasks.task import SIDES  # noqa: PLC0415
+
     where = {
         "val": "Of all validation examples; with `evaluation: sampled` of a sample.",
         "train": "Of the batches since the evaluation before, as they were trained on.",
@@ -173,5 +181,5 @@ def _scores(task: Task) -> list[Column]:
     ]
 
 
-def _diagnostics(task: Task) -> list[Column]:
+def _diagnostics(task: "Task") -> list[Column]:
     return [Column(name, pa.float32(), meaning) for name, meaning in task.diagnostics.items()]

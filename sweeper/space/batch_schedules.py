@@ -50,7 +50,7 @@ Stage = Annotated[tuple[Annotated[int, Field(ge=0, le=10**9)], BatchSize], Field
 class BatchSchedule(BaseModel):
     """A schedule as the user writes it under `batch.`; sizes in examples."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     shape: Annotated[Shape, BeforeValidator(_resolve_alias)] = Field(
         "constant", description="How the batch size changes during training."

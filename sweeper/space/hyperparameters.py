@@ -31,7 +31,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 class Hyperparameters(BaseModel):
     """One trial's settings, checked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     depth: Annotated[int, Field(ge=1, le=64)] = Field(
         2, description="Blocks of a transformer, or of a residual network."
@@ -62,7 +62,7 @@ class Hyperparameters(BaseModel):
         False,
         description="Keep learning rate x weight decay as without coupling: the decay then does not follow the batch.",
     )
-    batch: BatchSchedule = Field(BatchSchedule())
+    batch: BatchSchedule = Field(default_factory=BatchSchedule)
     model: tuple[tuple[str, bool | int | float | str], ...] = ()
 
     @property

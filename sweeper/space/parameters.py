@@ -17,7 +17,9 @@ _FINEST = 1001
 
 
 class _Parameter(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True, populate_by_name=True
+    )
 
     when: str | None = Field(None, description="Condition under which the parameter exists.")
 

@@ -145,10 +145,10 @@ def _swaps(replicates: int) -> Iterator[Floats]:
     """Batches [up to 2,000, replicates] of 1 where a replicate is swapped, else 0: every way to, or random ones."""
     exact = replicates <= MOST_EXACT
     total = 2**replicates if exact else RANDOM_SWAPS
-    random = np.random.default_rng(0)
+    random = None if exact else np.random.default_rng(0)
     for start in range(0, total, BATCH):
         size = min(BATCH, total - start)
-        if exact:
+        if random is None:
             bits = np.arange(start, start + size)[:, None] >> np.arange(replicates) & 1
         else:
             bits = random.integers(0, 2, (size, replicates))

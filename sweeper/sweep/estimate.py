@@ -21,7 +21,6 @@ from sweeper.stats.capping import places_that_matter
 from sweeper.stats.forecast import Span, forecast
 from sweeper.sweep.forecast import confirmations
 from sweeper.sweep.plan import UNKNOWN, Estimate, Plan
-from sweeper.sweep.trying import tried
 
 _HOW_ELSE = ", which has another space or trained its trials in another way"
 _START_S = {"ray": 8.0, "here": 1.0}
@@ -126,6 +125,8 @@ def estimate(
     where = "here" if here else "ray"
     spec = plan.loaded.spec
     if measure:
+        from sweeper.sweep.trying import tried  # noqa: PLC0415  # pools of processes; only --measure needs them
+
         took, ended = tried(space.resolve(), overrides or [], plan.at_once, _TRY_S)
         basis: Basis | None = measured(took, ended, plan.folder, where)
     else:

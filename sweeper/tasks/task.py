@@ -46,7 +46,7 @@ class Task(BaseModel):
     A subclass overrides the properties in which it differs. `sweeper.training.learners` has the code that trains.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     name: str = Field(description="The task.")
 
