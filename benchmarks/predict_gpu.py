@@ -72,7 +72,7 @@ def launches(runs: int, batch: int, precision: Precision) -> tuple[list[Launch],
         of._advance(1)
         of._buffers.cursor.zero_()
         found.clear()
-        of._update(batch, diagnose=False, measure=False)
+        of._updates.update(of._stack, of._buffers, batch, diagnose=False, measure=False)
         update = found.copy()
         found.clear()
         of._evaluation.validate(of._stack, of._buffers, of._graphs)

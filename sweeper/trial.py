@@ -123,6 +123,7 @@ class Chunk:
         parameters: of runs that `Assignment.keep` keeps at an evaluation of this chunk.
         last: whether this is known to be the trial's last chunk, which saves one more call. A function that wraps
             another one and yields chunks of its own after these must clear it.
+        captures, capture_seconds: graphs of a GPU that were captured for its stack since the last chunk.
     """
 
     columns: Columns = field(repr=False)  # Ray Tune formats results as text when it logs them
@@ -130,6 +131,8 @@ class Chunk:
     state: bytes | None = field(default=None, repr=False)
     last: bool = False
     parameters: tuple[RunParameters, ...] = field(default=(), repr=False)
+    captures: int = 0
+    capture_seconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.columns["step"])

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import torch
 from rich.console import Console
 
 from benchmarks.gpu.section import Record, Setting, record
@@ -63,11 +62,12 @@ def measure(setting: Setting) -> Iterator[Record]:
             ended = time.time()
         happened = [json.loads(line) for line in events.read_text().splitlines()]
         times = {kind: [each["at"] for each in happened if each["kind"] == kind] for kind in ("begin", "chunk", "end")}
-        captures = [each["seconds"] for each in happened if each["kind"] == "capture"]
+        captures = [each for each in happened if each["kind"] == "captures"]
+        count, seconds = (sum(each[name] for each in captures) for name in ("count", "seconds"))
         yield record("wall time", ended - started, "s", begins=times["begin"], ends=times["end"], started=started)
         yield record("from Enter to the first training", min(times["begin"]) - started, "s", 10.0)
         yield record("from Enter to the first chunk", min(times["chunk"]) - started, "s")
-        yield record("captures", len(captures), f"in {sum(captures):.1f} s", seconds=captures)
+        yield record("captures", count, f"in {seconds:.1f} s", captures=captures)
         if setting.device == "cuda":
             shares = [(float(a), float(b)) for a, b in (line.split() for line in load.read_text().splitlines())]
             during = [share for at, share in shares if min(times["begin"]) <= at <= max(times["end"])]
@@ -80,39 +80,23 @@ def measure(setting: Setting) -> Iterator[Record]:
 
 
 def noted(events: Path, assignment: Assignment) -> Iterator[Chunk]:
-    """Our training, with notes of when it begins, when its first chunk is there, and of captured graphs."""
+    """Our training, with notes of when it begins, when its first chunk is there, and of the graphs it captured."""
 
     def note(kind: str, **more: float) -> None:
         with events.open("a") as file:
             file.write(json.dumps({"kind": kind, "trial": assignment.number, "at": time.time(), **more}) + "\n")
 
     note("begin")
-    with _captures(note) if torch.cuda.is_available() else contextlib.nullcontext():
+    count, seconds = 0, 0.0
+    try:
         for number, chunk in enumerate(train(assignment)):
             if number == 0:
                 note("chunk")
+            count, seconds = count + chunk.captures, seconds + chunk.capture_seconds
             yield chunk
-    note("end")
-
-
-@contextlib.contextmanager
-def _captures(note: Any) -> Iterator[None]:
-    """Note each capture of a CUDA graph and its seconds; eager warm-up is not in them."""
-    begin, end, since = torch.cuda.graph.__enter__, torch.cuda.graph.__exit__, [0.0]
-
-    def enter(graph: Any) -> None:
-        since[0] = time.time()
-        begin(graph)
-
-    def leave(graph: Any, *error: Any) -> None:
-        end(graph, *error)
-        note("capture", seconds=time.time() - since[0])
-
-    torch.cuda.graph.__enter__, torch.cuda.graph.__exit__ = enter, leave
-    try:
-        yield
+        note("end")
     finally:
-        torch.cuda.graph.__enter__, torch.cuda.graph.__exit__ = begin, end
+        note("captures", count=count, seconds=seconds)
 
 
 @contextlib.contextmanager

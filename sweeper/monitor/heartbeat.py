@@ -86,6 +86,7 @@ class Progress:
         confirmed: trials with a finished confirmation, of all launches.
         runs: outcome -> number of runs of trials that are over, of all launches.
         rate: model steps per second since the launch began.
+        captures, capture_seconds: CUDA graphs that trials have captured, and how long they took.
         best: the best trial of all launches in one line; empty before any run has reached the event.
         running: trials in training, by number.
         paused: how many trials wait with their checkpoints.
@@ -108,6 +109,8 @@ class Progress:
     confirmed: _Count = 0
     runs: dict[str, _Count] = field(default_factory=dict)
     rate: _Amount = 0.0
+    captures: _Count = 0
+    capture_seconds: _Amount = 0.0
     best: str = ""
     running: tuple[RunningTrial, ...] = ()
     paused: _Count = 0

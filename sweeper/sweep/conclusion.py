@@ -8,6 +8,7 @@ from rich.console import Console
 from sweeper.config.model import SweepSpec
 from sweeper.errors import SweepFailed, plural
 from sweeper.folder.layout import SweepFolder
+from sweeper.monitor.panel import captured
 from sweeper.report import lines
 from sweeper.runners.protocol import Runner
 from sweeper.sweep.director import OUT_OF_TIME
@@ -54,6 +55,8 @@ def conclude(board: Scoreboard, folder: SweepFolder, spec: SweepSpec, console: C
     failed = [each.number for each in board.totals.over if each.failed]
     if failed:
         lines.say(console, f"{plural(len(failed), 'trial')} failed; to see why: sweeper show {folder.root}:{failed[0]}")
+    if board.captures:
+        lines.say(console, captured(board.captures, board.capture_seconds))
     if board.exhausted:
         console.print("the search ended early: every configuration of the space has been run")
 

@@ -85,6 +85,8 @@ class SweepDirector:
         if chunk.state is not None:
             self._restarts.save(live, chunk.state)
         self.board.steps_trained += len(chunk) * self._spec.objective.evaluate_every
+        self.board.captures += chunk.captures
+        self.board.capture_seconds += chunk.capture_seconds
         return self._stopped(live) or self._verdict(live)
 
     def end(self, number: int, ending: Ending) -> None:

@@ -110,6 +110,8 @@ def current_progress(board: Scoreboard, broadcast: Broadcast, spec: SweepSpec, r
         least=None if remaining is None else remaining.low,
         most=None if remaining is None else remaining.high,
         rate=board.steps_trained / max(elapsed, 1e-9),
+        captures=board.captures,
+        capture_seconds=board.capture_seconds,
         running=tuple(training),
         paused=len(board.paused),
         promising=_promising(board, spec),

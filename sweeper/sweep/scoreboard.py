@@ -60,6 +60,7 @@ class Scoreboard:
         tally: what all of them add up to.
         totals: what the trials of all launches come to.
         steps_trained: model updates of this launch.
+        captures, capture_seconds: CUDA graphs that its trials have captured, and how long they took.
         earlier: trials that earlier launches finished.
         begun: whether training has begun.
         exhausted: whether the search ended because no configuration was left.
@@ -72,7 +73,8 @@ class Scoreboard:
         self.paused: dict[int, PausedTrial] = {}
         self.ended: deque[EndedTrial] = deque(maxlen=_REMEMBERED)
         self.tally, self.totals = Tally(), Totals()
-        self.steps_trained = self.earlier = 0
+        self.steps_trained = self.earlier = self.captures = 0
+        self.capture_seconds = 0.0
         self.begun = self.exhausted = self.out_of_time = False
         self._searched_before = 0.0
         self.broken = ""

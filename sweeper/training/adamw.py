@@ -61,12 +61,16 @@ class AdamW:
             return self._squares.sum(1)
         return squares(gradients)
 
-    def keep(self, rows: torch.Tensor, parameters: torch.Tensor) -> None:
-        """Go on with the runs in `rows` (int64 indices) alone, whose parameters are now `parameters`."""
-        self._parameters = parameters
-        self._betas, self._epsilon = self._betas[rows], self._epsilon[rows]
-        self.first, self.second = spaced(self.first[rows]), spaced(self.second[rows])
-        self.updates = self.updates[rows]
+    def take(self, rows: torch.Tensor, parameters: torch.Tensor) -> "AdamW":
+        """An optimiser of copies of the runs in `rows` (int64 indices), whose parameters are `parameters`."""
+        taken = AdamW(parameters, self._betas[rows], self._epsilon[rows])
+        taken.put(torch.arange(len(rows), device=rows.device), self, rows)
+        return taken
+
+    def put(self, rows: torch.Tensor, other: "AdamW", others: torch.Tensor) -> None:
+        """Overwrite the runs in `rows` by those in the rows `others` of another one, but for their parameters."""
+        for name in ("_betas", "_epsilon", "first", "second", "updates"):
+            getattr(self, name)[rows] = getattr(other, name)[others]
 
     def _step_on_a_gpu(
         self, gradients: Sequence[torch.Tensor], rate: torch.Tensor, decay: torch.Tensor
@@ -76,16 +80,6 @@ class AdamW:
 
         states = (self._parameters, self.first, self.second, joined(gradients))
         return adamw.step(*states, self._betas, self._epsilon, rate, decay, self.updates)
-
-    def join(self, other: "AdamW", parameters: torch.Tensor) -> None:
-        """Take in other runs behind one's own; `parameters` are now those of all of them."""
-        both = [
-            torch.cat([getattr(self, name), getattr(other, name)])
-            for name in ("_betas", "_epsilon", "first", "second", "updates")
-        ]
-        self._parameters = parameters
-        self._betas, self._epsilon, first, second, self.updates = both
-        self.first, self.second = spaced(first), spaced(second)
 
     def _step_in_one_pass(self, gradients: Sequence[torch.Tensor], constants: torch.Tensor) -> None:
         runs, stride = self._parameters.shape

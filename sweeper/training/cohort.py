@@ -19,18 +19,17 @@ import torch
 
 from sweeper.config.model import At, Objective, Precision
 from sweeper.tasks.task import LOSS
-from sweeper.training.adamw import squares
-from sweeper.training.batches import next_batch
 from sweeper.training.buffers import Buffers, Measures
 from sweeper.training.evaluation import Evaluation, Screen
-from sweeper.training.graphs import Graphs
+from sweeper.training.graphs import Captures, Graphs
 from sweeper.training.learners.learner import Equipment, Learner, Run, StackProblem
-from sweeper.training.ops.fused import tally
 from sweeper.training.ops.matmul import product_for
 from sweeper.training.parameters import Flat
+from sweeper.training.places import Places, examples_for
 from sweeper.training.snapshot import arrays_of, due
-from sweeper.training.stack import Stack
-from sweeper.training.techniques import ALL, Techniques, bucket, bucket_on_a_gpu, smaller_stack_pays
+from sweeper.training.stack import ExampleRows, Stack
+from sweeper.training.techniques import ALL, Techniques, bucket, smaller_stack_pays
+from sweeper.training.updates import Updates
 from sweeper.trial import Columns, RunParameters
 
 _LOSSES = (f"train_{LOSS}", f"val_{LOSS}")
@@ -67,8 +66,9 @@ class Cohort:
         problem = learner.problem(runs, self._equipment)
         self._stack = Stack.of(trial, runs, problem, objective, self._equipment)
         self._graphs = Graphs(device, techniques.graphs)
-        self._keeps_places = techniques.places or (techniques.graphs and device.type == "cuda")
         self._serve(problem)
+        self._places = Places(techniques.places or (techniques.graphs and device.type == "cuda"), self._new_buffers)
+        self._stack, self._buffers = self._places.begin(self._stack)
 
     @property
     def parameters(self) -> Flat:
@@ -86,8 +86,25 @@ class Cohort:
         return {member.trial for member in self._stack.members if member.watch.trains and not member.gone}
 
     @property
+    def captures(self) -> Captures:
+        """How many graphs were captured so far, and how long that took."""
+        return self._graphs.captures
+
+    @property
+    def reusable(self) -> bool:
+        """Whether runs that join once all others have left find something to save them time."""
+        return self._places.keeps
+
+    @property
+    def kind(self) -> Hashable:
+        """A key that another cohort must share to go on in the places, once all runs have left."""
+        stack, equipment = self._stack, self._equipment
+        lengths = stack.train.rows.shape[1], stack.validation.rows.shape[1]
+        return self._learner.alike(stack.runs[0]), self._objective, equipment.dtype, equipment.product, lengths
+
+    @property
     def shared_by(self) -> Hashable:
-        """A key that another cohort must share for `join`; None if no cohort may join.
+        """A key that another cohort must share to join the runs that train; None if no cohort may join them.
 
         On a CPU joining changes no bit of any run. Every operation treats a run alike whatever stands beside it, but
         sums over a padded batch round by its width. So there the batches must be of one width that never changes, and
@@ -101,7 +118,7 @@ class Cohort:
             return alike
         widths = {bucket(size) for size in np.unique(stack.course.sizes[stack.occupied]).tolist()}
         adapts = any(run.settings.batch.shape == "noise_scale" for run in stack.runs)
-        if self._evaluation.sampled or adapts or len(widths) > 1 or self._merges(max(widths)):
+        if self._evaluation.sampled or adapts or len(widths) > 1 or self._updates.merges(stack, max(widths)):
             return None
         return (*alike, widths.pop(), stack.validation.rows.shape[1])
 
@@ -163,12 +180,26 @@ class Cohort:
             count -= piece
 
     def join(self, other: "Cohort") -> None:
-        """Take in the runs of a cohort that has the same `shared_by`; they go on from where they are."""
-        self._keep(self._stack.occupied)
-        other._keep(other._stack.occupied)
-        problem = self._learner.problem([*self._stack.runs, *other._stack.runs], self._equipment)
-        self._stack.join(other._stack, problem)
-        self._serve(problem)
+        """Take in the runs of a cohort that has the same `shared_by`, or `kind`; they go on from where they are.
+
+        Where captures are worth keeping and places are vacant, they take these, and nothing is captured anew.
+        """
+        mine, newcomers = self._stack.occupied, other._stack.occupied
+        runs = [other._stack.runs[row] for row in newcomers]
+        examples, vacant = examples_for(self._stack, self._evaluation.problem, runs), self._stack.vacant
+        if examples is None:
+            self._make_room(runs)
+        elif len(vacant) < len(newcomers) or (not mine and len(vacant) > len(newcomers)):
+            count = len(mine) + len(newcomers)
+            # One that is begun anew has the size that the trial would have alone: rounding depends on the size.
+            self._resize(mine, self._places.size_for(count) if mine else count)
+        stack = self._stack
+        places = stack.vacant[: len(newcomers)]
+        if examples is not None:
+            on_device = torch.tensor(places, device=self._equipment.device)
+            for its, rows in zip((stack.train, stack.validation), examples, strict=True):
+                its.put(on_device, rows)
+        stack.put(places, other._stack, newcomers)
 
     def leave(self, trial: int) -> None:
         """Let a trial's runs go."""
@@ -184,108 +215,58 @@ class Cohort:
         Raises:
             LookupError, TypeError, ValueError: such runs gave no such state.
         """
+        self._keep([int(number) for number in state["numbers"]])
         self._stack.restore(state)
-        self._prepare()
 
     def _advance(self, count: int) -> None:
-        """So many updates, at most `evaluate_every`: in one piece where they have one shape, else one by one."""
-        stack, course = self._stack, self._stack.course
-        first = stack.steps.copy()
-        window = course.window(first, count)
-        self._buffers.load(window)
-        self._buffers.cursor.zero_()
-        widths = {self._width(size) for size in window[0].max(0).tolist()}
-        if len(widths) == 1 and not any(course.measures(first + number) for number in range(count)):
-            self._run_updates(widths.pop(), count, diagnose=True)
-            return
-        for number in range(count):
-            # A measurement may have changed the sizes since.
-            width, measure = self._width(int(window[0][:, number].max())), course.measures(stack.steps)
-            self._run_updates(width, 1, diagnose=number == count - 1, measure=measure)
-            if measure:
-                course.measured(stack.steps - 1, *self._buffers.noise.double().cpu().numpy())
-                window = course.window(first, count)
-                self._buffers.load(window)
-
-    def _run_updates(self, width: int, count: int, diagnose: bool, measure: bool = False) -> None:
-        """That many updates; the last is diagnosed."""
-
-        def body() -> None:
-            for number in range(count):
-                self._update(width, diagnose and number == count - 1, measure)
-
-        optimiser, buffers = self._stack.optimiser, self._buffers
-        state = [self._stack.parameters.values, optimiser.first, optimiser.second, optimiser.updates]
-        state += [buffers.train_sums, buffers.cursor]
-        self._graphs.run((width, count, diagnose, measure), state, body, kind=("update", width, measure))
-        self._stack.steps += count
-
-    def _update(self, width: int, diagnose: bool, measure: bool) -> None:
-        """One update with batches padded to `width`; reads and writes the device alone."""
-        stack, buffers, evaluation = self._stack, self._buffers, self._evaluation
-        batch = next_batch(stack, buffers, width, once=self._merges(width) and not measure)
-        scores = evaluation.problem.score(stack.parameters.leaves, batch.rows)
-        if measure:
-            gradients = self._measure(scores.losses, batch.weights)
-        else:
-            gradients = stack.parameters.gradients(scores.losses, batch.weights)
-        stack.optimiser.step(gradients, batch.rate, batch.decay)
-        tally(buffers.train_sums, evaluation.measures.in_order(scores), batch.counts)
-        if diagnose:
-            buffers.gradient_norm.copy_(stack.optimiser.squared_gradient(gradients).sqrt())
-            for mine, name in zip(buffers.diagnostics, evaluation.measures.diagnostics, strict=True):
-                mine.copy_((scores.diagnostics[name] * batch.weights).sum(1))
-        buffers.cursor.add_(1)
-
-    def _width(self, size: int) -> int:
-        """Of the padded batch."""
-        if self._equipment.device.type == "cpu":
-            return bucket(size)
-        return bucket_on_a_gpu(size, len(self._stack))
-
-    def _merges(self, width: int) -> bool:
-        """Whether so many draws repeat so many examples that finding them pays: of n from 16 n it is 3 %."""
-        return self._merge and width * 16 >= self._stack.train.rows.shape[1]
-
-    def _measure(self, losses: torch.Tensor, weights: torch.Tensor) -> list[torch.Tensor]:
-        """The gradients, in two halves whose norms tell the gradient noise."""
-        parameters, wanted = self._stack.parameters, self._buffers.sizes.index_select(1, self._buffers.cursor)
-        first = torch.arange(losses.shape[1], device=losses.device) < wanted // 2
-        left = parameters.gradients(losses, weights * first, keep_graph=True)
-        right = parameters.gradients(losses, weights * ~first)
-        whole = [a + b for a, b in zip(left, right, strict=True)]
-        self._buffers.noise.copy_(torch.stack([squares(whole), 2 * (squares(left) + squares(right))]))
-        return whole
+        self._updates.advance(self._stack, self._buffers, self._graphs, count)
 
     def _let_go(self, rows: list[int]) -> None:
-        """Let runs leave. Graphs go on as long as places are kept, which a stack that is half empty does not."""
+        """Let runs leave. Graphs go on as long as places are kept: a stack that is half empty becomes a smaller one."""
         running = [row for row in self._stack.occupied if row not in rows]
-        if self._keeps_places and not smaller_stack_pays(len(running), len(self._stack)):
+        if self._places.keeps and not (running and smaller_stack_pays(len(running), len(self._stack))):
             self._stack.vacate(rows)
         else:
             self._keep(running)
 
     def _keep(self, rows: list[int]) -> None:
         """Make the stack one of the runs in these rows alone."""
-        if len(rows) < len(self._stack):
-            self._stack.keep(rows)
-            self._prepare()
+        if rows != list(range(len(self._stack))):
+            self._resize(rows, len(rows))
+
+    def _resize(self, rows: list[int], count: int) -> None:
+        """Go on with the runs in these rows, in a stack of so many places."""
+        if not self._places.keeps:
+            self._graphs.forget()
+        self._stack, self._buffers = self._places.resize(self._stack, rows, count)
+
+    def _make_room(self, newcomers: list[Run]) -> None:
+        """Go on with vacant places for runs whose examples are not on the device, and with these examples there."""
+        rows, device = self._stack.occupied, self._equipment.device
+        problem = self._learner.problem([*(self._stack.runs[row] for row in rows), *newcomers], self._equipment)
+        stack = self._stack.take([*rows, *[0] * len(newcomers)])
+        stack.train, stack.validation = (
+            ExampleRows.padded(each, device) for each in (problem.train, problem.validation)
+        )
+        stack.vacate(range(len(rows), len(stack)))
+        # What could fail for want of memory came first: what fails leaves this cohort as it was.
+        self._graphs.forget()
+        self._serve(problem)
+        self._stack, self._buffers = self._places.begin(stack)
 
     def _serve(self, problem: StackProblem) -> None:
         """Train on the examples of this problem from now on."""
-        task, techniques, device = self._learner.task, self._techniques, self._equipment.device
+        task, device = self._learner.task, self._equipment.device
         measures = Measures(
             tuple(name for name in task.scores if name != LOSS),
             tuple(name for name in task.diagnostics if name not in problem.norms),
         )
-        self._merge = techniques.merge and device.type == "cpu" and problem.repeats
+        merge = self._techniques.merge and device.type == "cpu" and problem.repeats
         screen = Screen.of(self._objective, measures) if self._objective.screen else None
-        self._evaluation = Evaluation(problem, measures, task.sampled, self._merge, screen)
-        self._prepare()
+        self._updates = Updates(problem, measures, merge)
+        self._evaluation = Evaluation(problem, measures, task.sampled, merge, screen)
 
-    def _prepare(self) -> None:
-        """Make the buffers of the runs that are in the stack now."""
-        self._graphs.forget()
+    def _new_buffers(self, count: int) -> Buffers:
+        """Buffers of so many runs."""
         updates = min(self._objective.evaluate_every, self._objective.horizon)
-        measures, like = self._evaluation.measures, self._stack.parameters.values
-        self._buffers = Buffers.for_runs(len(self._stack), updates, measures, like)
+        return Buffers.for_runs(count, updates, self._evaluation.measures, self._stack.parameters.values)

@@ -42,6 +42,14 @@ def _keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
+def is_roomy(device: torch.device) -> bool:
+    """Whether at least half of a GPU's memory is free, for this process and others; of a CPU it is not asked."""
+    if device.type != "cuda":
+        return True
+    free, total = torch.cuda.mem_get_info(device)
+    return 2 * free >= total
+
+
 def name_of(device: torch.device) -> str:
     """The device in words, such as `NVIDIA H100` or `cpu (x86_64)`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"

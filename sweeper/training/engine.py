@@ -16,8 +16,11 @@ from sweeper.config.model import Precision
 from sweeper.training.checkpoint import Pace, pack, unpack
 from sweeper.training.cohort import Cohort
 from sweeper.training.device import name_of, prepare
+from sweeper.training.graphs import Captures
 from sweeper.training.learners.learner import Learner, Run
 from sweeper.training.learners.registry import learner_of
+from sweeper.training.techniques import ALL, Techniques
+from sweeper.training.turns import JoinError, Turns
 from sweeper.trial import (
     Assignment,
     BesideOthersError,
@@ -41,16 +44,18 @@ class _Tenant:
 
     Attributes:
         assignment: the trial.
-        learner: of its task.
+        task, learner: its task as text, and what trains it.
         stacks: its runs, those that are alike together; one after the other trains.
         place: which of them trains now.
         pace: of its states.
         pending: evaluations since its last chunk.
         kept: parameters of runs that are kept since.
         since: when that was.
+        captures: of graphs of its stacks since its last chunk.
     """
 
     assignment: Assignment
+    task: str
     learner: Learner
     stacks: list[list[Run]]
     place: int = 0
@@ -58,15 +63,7 @@ class _Tenant:
     pending: list[Columns] = field(default_factory=list)
     kept: list[RunParameters] = field(default_factory=list)
     since: float = field(default_factory=time.perf_counter)
-
-
-@dataclass(eq=False)
-class _Turn:
-    """A cohort and what it has cost: seconds, divided by the trials in it."""
-
-    cohort: Cohort
-    key: Hashable
-    cost: float
+    captures: Captures = field(default_factory=Captures)
 
 
 class StackedEngine:
@@ -75,12 +72,13 @@ class StackedEngine:
     Args:
         device: where.
         runs: the most runs in one stack; a trial with more of its own still trains in one.
+        techniques: what to use.
     """
 
-    def __init__(self, device: torch.device, runs: int = 10**9):
-        self._device, self._runs = device, runs
+    def __init__(self, device: torch.device, runs: int = 10**9, techniques: Techniques = ALL):
+        self._device, self._techniques = device, techniques
         self._tenants: dict[int, _Tenant] = {}
-        self._turns: list[_Turn] = []
+        self._turns = Turns(device, runs)
         self._learners: dict[str, Learner] = {}
 
     def __contains__(self, number: int) -> bool:
@@ -92,7 +90,12 @@ class StackedEngine:
     @property
     def stacks(self) -> list[set[int]]:
         """The trials of every stack."""
-        return [turn.cohort.training for turn in self._turns]
+        return [turn.cohort.training for turn in self._turns.busy]
+
+    @property
+    def waiting(self) -> int:
+        """Stacks without trials, whose captures the next trial of their architecture goes on with."""
+        return self._turns.waiting
 
     def admit(self, assignment: Assignment) -> None:
         """Begin a trial, or go on with it from its state.
@@ -102,12 +105,12 @@ class StackedEngine:
             BesideOthersError: it trains, but not in the stack of others.
         Exception: whatever torch or the task raises. The trial is then not in the engine, all others are.
         """
-        text = assignment.task.model_dump_json()
-        learner = self._learners[text] if text in self._learners else learner_of(assignment.task)
-        self._learners[text] = learner
+        task = assignment.task.model_dump_json()
+        learner = self._learners[task] if task in self._learners else learner_of(assignment.task)
+        self._learners[task] = learner
         resumed = None if assignment.state is None else unpack(assignment.state)
         stacks = _stacks(learner, assignment)
-        tenant = _Tenant(assignment, learner, stacks, resumed["stack"] if resumed else 0)
+        tenant = _Tenant(assignment, task, learner, stacks, resumed["stack"] if resumed else 0)
         if not 0 <= tenant.place < len(stacks):
             raise UnusableStateError(f"stack: got {tenant.place}; the trial has {len(stacks)}, counted from 0")
         self._place(tenant, resumed["cohort"] if resumed else None)
@@ -116,24 +119,26 @@ class StackedEngine:
     def remove(self, number: int) -> None:
         """Let a trial go, if it is still there."""
         if self._tenants.pop(number, None) is not None:
-            self._leave(number)
+            self._turns.leave(number)
 
     def step(self) -> list[tuple[int, Event]]:
         """Train one stack up to its next evaluation, and give what its trials have to say: number and event.
 
         What a stack raises ends all the trials in it, and no other; as a BesideOthersError where there are several.
         """
-        if not self._turns:
+        if not self._turns.busy:
             return []
-        turn = min(self._turns, key=lambda each: each.cost)
+        turn = min(self._turns.busy, key=lambda each: each.cost)
         sharing = turn.cohort.training
         for number in sharing:
             self._tenants[number].pace.resume()
-        began = time.perf_counter()
+        began, captured = time.perf_counter(), turn.cohort.captures
         try:
             columns = turn.cohort.evaluate() if sharing else {}
         except (Exception, SystemExit) as error:  # noqa: BLE001  # the user's code or torch: its failure is the outcome of its trials
             self._turns.remove(turn)
+            if isinstance(error, torch.OutOfMemoryError):
+                self._turns.drop_waiting()
             for number in sharing:
                 del self._tenants[number]
             return [(number, error if len(sharing) == 1 else _shared(error)) for number in sharing]
@@ -142,6 +147,7 @@ class StackedEngine:
         for number in sharing:
             tenant = self._tenants[number]
             tenant.pending.append({name: each[owners == number] for name, each in columns.items()})
+            tenant.captures += turn.cohort.captures - captured
             if tenant.assignment.keep is not None:
                 tenant.kept += turn.cohort.kept(number, tenant.assignment.keep)
         numbers = sorted(set(turn.cohort.trials))
@@ -161,7 +167,7 @@ class StackedEngine:
             yield number, None
         if not over:
             return
-        self._leave(number)
+        self._turns.leave(number)
         if last:
             del self._tenants[number]
             return
@@ -175,8 +181,9 @@ class StackedEngine:
     def _chunk(self, tenant: _Tenant, state: bytes | None, *, last: bool) -> Chunk:
         pending, tenant.pending, tenant.since = tenant.pending, [], time.perf_counter()
         kept, tenant.kept = tuple(tenant.kept), []
+        captures, tenant.captures = tenant.captures, Captures()
         columns = {name: np.concatenate([each[name] for each in pending]) for name in pending[0]}
-        return Chunk(columns, name_of(self._device), state, last, kept)
+        return Chunk(columns, name_of(self._device), state, last, kept, captures.count, captures.seconds)
 
     def _place(self, tenant: _Tenant, state: dict[str, Any] | None) -> None:
         """Let the tenant's present runs train: beside others where they may."""
@@ -187,26 +194,16 @@ class StackedEngine:
             assignment.objective,
             self._device,
             precision=assignment.precision,
+            techniques=self._techniques,
             trial=assignment.number,
         )
         if state is not None:
             _restore(cohort, state)
-        key = None if assignment.alone else cohort.shared_by
-        for turn in self._turns:
-            if key is not None and turn.key == key and len(turn.cohort.trials) + len(cohort.trials) <= self._runs:
-                try:
-                    turn.cohort.join(cohort)
-                except (Exception, SystemExit) as error:
-                    self._leave(assignment.number)
-                    raise _shared(error) from error
-                return
-        self._turns.append(_Turn(cohort, key, min((turn.cost for turn in self._turns), default=0.0)))
-
-    def _leave(self, number: int) -> None:
-        for turn in self._turns:
-            if number in turn.cohort.trials:
-                turn.cohort.leave(number)
-        self._turns = [turn for turn in self._turns if turn.cohort.trials]
+        try:
+            self._turns.add(cohort, tenant.task, alone=assignment.alone is not None)
+        except JoinError as error:
+            self._turns.leave(assignment.number)
+            raise _shared(error.__cause__ or error) from error.__cause__
 
 
 def open_engine(cpu: float, precision: Precision) -> StackedEngine:

@@ -95,7 +95,7 @@ class Evaluation:
         if screen is None:
             self.validate_whole(stack, buffers, graphs)
             return
-        graphs.run(("screen",), [], lambda: self._look(screen, stack, buffers))
+        graphs.run(("screen", len(stack)), [], lambda: self._look(screen, stack, buffers))
         whole = buffers.possible | torch.as_tensor(stack.steps == screen.horizon, device=buffers.possible.device)
         if whole.cpu().numpy()[stack.occupied].any():
             screened = buffers.validation_means.clone()
@@ -105,7 +105,7 @@ class Evaluation:
     def validate_whole(self, stack: Stack, buffers: Buffers, graphs: Graphs) -> None:
         """Validation scores of every run, of all its examples."""
         width = int(stack.course.window(stack.steps - 1, 1)[0].max()) if self.sampled else 0
-        graphs.run(("validate", width), [], lambda: self._score(stack, buffers, width))
+        graphs.run(("validate", len(stack), width), [], lambda: self._score(stack, buffers, width))
 
     @torch.no_grad()
     def _score(self, stack: Stack, buffers: Buffers, width: int) -> None:

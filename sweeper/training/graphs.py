@@ -15,16 +15,18 @@ import torch
 Body = Callable[[], None]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Captures:
     """How many bodies were captured, and the seconds that took, warm-up included."""
 
     count: int = 0
     seconds: float = 0.0
 
+    def __add__(self, other: "Captures") -> "Captures":
+        return Captures(self.count + other.count, self.seconds + other.seconds)
 
-total = Captures()
-"""Those of this process."""
+    def __sub__(self, other: "Captures") -> "Captures":
+        return Captures(self.count - other.count, self.seconds - other.seconds)
 
 
 class Recorder(Protocol):
@@ -111,9 +113,7 @@ class Graphs:
                 self._warm.add(kind)
                 _put_back(state, before)
             self._captured[key] = recorder.record(body)
-            for each in (self.captures, total):
-                each.count += 1
-                each.seconds += time.perf_counter() - began
+            self.captures += Captures(1, time.perf_counter() - began)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

@@ -41,13 +41,9 @@ class Flat:
         pieces = zip(shapes, torch.split(self.values, self._sizes, dim=1), strict=True)
         self.leaves = {name: piece.view(-1, *shapes[name]).detach().requires_grad_() for name, piece in pieces}
 
-    def keep(self, rows: torch.Tensor) -> "Flat":
-        """Those of the runs in `rows` (int64 indices) alone."""
+    def take(self, rows: torch.Tensor) -> "Flat":
+        """Copies of those of the runs in `rows` (int64 indices)."""
         return Flat(self._shapes, self.values[rows])
-
-    def join(self, other: "Flat") -> "Flat":
-        """One's own, and behind them those of other runs of the same shapes."""
-        return Flat(self._shapes, torch.cat([self.values, other.values]))
 
     def gradients(
         self, losses: torch.Tensor, weights: torch.Tensor | None = None, keep_graph: bool = False

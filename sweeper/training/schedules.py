@@ -1,6 +1,7 @@
 """Schedules of a stack of runs: the batch size, learning rate and decay of every update."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -52,26 +53,27 @@ class Course:
                 self.sizes[row, update + 1 :] = adaptive.batch
                 self._set_rates(row, update + 1)
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop the runs that are not in `rows`."""
-        self._runs = [self._runs[row] for row in rows]
-        self._adaptive = [self._adaptive[row] for row in rows]
-        self.sizes = self.sizes[list(rows)]
-        self.rates, self.decays = self.rates[list(rows)], self.decays[list(rows)]
+    def take(self, rows: Sequence[int]) -> "Course":
+        """A course of copies of the runs in `rows`."""
+        taken = copy(self)
+        taken._runs = [self._runs[row] for row in rows]
+        taken._adaptive = [deepcopy(self._adaptive[row]) for row in rows]
+        taken.sizes = self.sizes[list(rows)]
+        taken.rates, taken.decays = self.rates[list(rows)], self.decays[list(rows)]
+        return taken
+
+    def put(self, rows: Sequence[int], other: "Course", others: Sequence[int]) -> None:
+        """Overwrite the runs in `rows` by those in the rows `others` of another course over the same horizon."""
+        for row, place in zip(rows, others, strict=True):
+            self._runs[row], self._adaptive[row] = other._runs[place], deepcopy(other._adaptive[place])
+            self.sizes[row], self.rates[row] = other.sizes[place], other.rates[place]
+            self.decays[row] = other.decays[place]
 
     def rest(self, rows: Sequence[int]) -> None:
         """Let these runs change nothing and measure nothing from now on, with the smallest of batches."""
         for row in rows:
             self._adaptive[row] = None
             self.sizes[row], self.rates[row], self.decays[row] = 1, 0.0, 0.0
-
-    def join(self, other: "Course") -> None:
-        """Take in the runs of another course over the same horizon, behind one's own."""
-        self._runs += other._runs
-        self._adaptive += other._adaptive
-        self.sizes = np.concatenate([self.sizes, other.sizes])
-        self.rates = np.concatenate([self.rates, other.rates])
-        self.decays = np.concatenate([self.decays, other.decays])
 
     def state(self) -> list[dict[str, Any] | None]:
         """The state of adaptive runs: of each its moving averages and its batch sizes.

@@ -34,9 +34,15 @@ class ExampleRows:
         padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True).to(device)
         return cls(padded, torch.tensor([[len(each)] for each in rows], device=device))
 
-    def keep(self, rows: torch.Tensor) -> "ExampleRows":
-        """Those of the runs in `rows` (int64 indices) alone."""
+    def take(self, rows: torch.Tensor) -> "ExampleRows":
+        """Copies of those of the runs in `rows` (int64 indices)."""
         return ExampleRows(self.rows[rows], self.counts[rows])
+
+    def put(self, rows: torch.Tensor, other: "ExampleRows") -> None:
+        """Overwrite those of the runs in `rows`; no run of `other` has more examples than one's longest."""
+        width = min(self.rows.shape[1], other.rows.shape[1])
+        self.rows[rows] = torch.nn.functional.pad(other.rows[:, :width], (0, self.rows.shape[1] - width))
+        self.counts[rows] = other.counts
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,11 @@ class Stack:
         """The places that are not vacant."""
         return [row for row, member in enumerate(self.members) if not member.gone]
 
+    @property
+    def vacant(self) -> list[int]:
+        """The others."""
+        return [row for row, member in enumerate(self.members) if member.gone]
+
     def vacate(self, rows: Sequence[int]) -> None:
         """Let the runs in these rows go; every tensor stays where it is."""
         for row in rows:
@@ -131,30 +142,38 @@ class Stack:
         """Let vacant places begin their course again, which has an end."""
         self.steps[[member.gone for member in self.members]] = 0
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Go on with the runs in these rows alone."""
+    def take(self, rows: Sequence[int]) -> "Stack":
+        """A stack of copies of the runs in `rows`."""
+        members = [self.members[row] for row in rows]  # raises IndexError where a GPU would stop working
         kept = np.array(rows, dtype=np.int64)
         on_device = torch.as_tensor(kept, device=self.seeds.device)
-        self.members = [self.members[row] for row in rows]
-        self.course.keep(rows)
-        self.steps, self.seen = self.steps[kept], self.seen[kept]
-        self.parameters = self.parameters.keep(on_device)
-        self.optimiser.keep(on_device, self.parameters.values)
-        self.seeds = self.seeds[on_device]
-        self.train, self.validation = self.train.keep(on_device), self.validation.keep(on_device)
+        parameters = self.parameters.take(on_device)
+        return Stack(
+            members=members,
+            course=self.course.take(rows),
+            steps=self.steps[kept],
+            seen=self.seen[kept],
+            parameters=parameters,
+            optimiser=self.optimiser.take(on_device, parameters.values),
+            seeds=self.seeds[on_device],
+            train=self.train.take(on_device),
+            validation=self.validation.take(on_device),
+        )
 
-    def join(self, other: "Stack", problem: StackProblem) -> None:
-        """Take in the runs of another stack behind one's own; `problem` is that of all of them, in this order."""
+    def put(self, rows: Sequence[int], other: "Stack", others: Sequence[int]) -> None:
+        """Let the runs in the rows `others` of another stack go on in these places; every tensor stays where it is.
+
+        Their examples are put there by `ExampleRows.put`: the problem of the other stack may number them otherwise.
+        """
         device = self.seeds.device
-        train, validation = (ExampleRows.padded(each, device) for each in (problem.train, problem.validation))
-        parameters = self.parameters.join(other.parameters)
-        # What could fail for want of memory comes first: what fails leaves this stack as it was.
-        self.optimiser.join(other.optimiser, parameters.values)
-        self.parameters, self.train, self.validation = parameters, train, validation
-        self.members += other.members
-        self.course.join(other.course)
-        self.steps, self.seen = np.append(self.steps, other.steps), np.append(self.seen, other.seen)
-        self.seeds = torch.cat([self.seeds, other.seeds])
+        mine, its = (torch.tensor(list(each), dtype=torch.int64, device=device) for each in (rows, others))
+        self.parameters.values[mine] = other.parameters.values[its]
+        self.optimiser.put(mine, other.optimiser, its)
+        self.seeds[mine] = other.seeds[its]
+        self.course.put(rows, other.course, others)
+        for row, place in zip(rows, others, strict=True):
+            self.steps[row], self.seen[row] = other.steps[place], other.seen[place]
+            self.members[row] = other.members[place]
 
     def state(self, trial: int) -> dict[str, Any]:
         """The state of a trial's runs between two evaluations: numbers, lists and tensors on the CPU."""
@@ -172,12 +191,11 @@ class Stack:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave of the same runs. Draws are a function of seed and step: no random state.
+        """Go on from what `state` gave of just these runs. Draws are a function of seed and step: no random state.
 
         Raises:
             LookupError, TypeError, ValueError: the state is not one of such runs.
         """
-        self.keep([int(number) for number in state["numbers"]])
         flat, optimiser = self.parameters.values, self.optimiser
         for mine, name in ((flat, "parameters"), (optimiser.first, "first"), (optimiser.second, "second")):
             if np.shape(state[name]) != tuple(mine.shape):

@@ -45,8 +45,13 @@ an example."""
 def bucket_on_a_gpu(size: int, runs: int) -> int:
     """The same for graphs: each width costs a capture, and padding costs nothing where the GPU is not full.
 
-    The next of 2 2^n and 3 2^n, so less than half more than needed, and enough for the runs to fill the GPU at least.
+    A round number, and enough for the runs to fill the GPU at least.
     """
     least = 1 << max(_FULL // runs, 1).bit_length() - 1
+    return max(round_number(size), least)
+
+
+def round_number(size: int) -> int:
+    """The next of 2 2^n and 3 2^n, so less than half more than `size`."""
     unit = 1 << max((size - 1).bit_length() - 2, 0)
-    return max(-(-size // unit) * unit, least)
+    return -(-size // unit) * unit

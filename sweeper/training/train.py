@@ -1,6 +1,6 @@
 """The training function: an assignment in, chunks of learning curves out."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -29,16 +29,29 @@ def trains_stacked(task: Task) -> bool:
     return _function_for(task) is _train_stacked
 
 
+_waiting: dict[Hashable, list[StackedEngine]] = {}
+"""By device and precision, engines whose stacks the next trial of this process goes on with."""
+
+
 def _train_stacked(task: Task, assignment: Assignment, device: torch.device) -> Iterator[Chunk]:
     """Runs that can share a stack train together, one stack after the other."""
-    engine = StackedEngine(device)
+    waiting = _waiting.setdefault((device, assignment.precision), [])
+    try:
+        engine = waiting.pop()
+    except IndexError:
+        engine = StackedEngine(device)
     engine.admit(assignment)
-    while len(engine):
-        for _, event in engine.step():
-            if isinstance(event, BaseException):
-                raise event
-            if event is not None:
-                yield event
+    try:
+        while len(engine):
+            for _, event in engine.step():
+                if isinstance(event, BaseException):
+                    raise event
+                if event is not None:
+                    yield event
+    finally:
+        engine.remove(assignment.number)
+        if engine.waiting:
+            waiting.append(engine)
 
 
 _FUNCTIONS: Mapping[type, Callable[[Any, Assignment, torch.device], Iterator[Chunk]]] = {

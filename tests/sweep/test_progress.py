@@ -14,12 +14,14 @@ from rich.console import Console
 
 from sweeper.config.loading import load
 from sweeper.config.model import SweepSpec
+from sweeper.monitor import panel
 from sweeper.monitor.panel import counts, duration, result_line
 from sweeper.monitor.tables import trials_of
 from sweeper.results.totals import Totals
 from sweeper.runners.in_process import InProcess
 from sweeper.runners.protocol import Wait
 from sweeper.stats.forecast import Span, about
+from sweeper.sweep.conclusion import conclude
 from sweeper.sweep.director import CONFIRMATION_REPLICATES, SweepDirector
 from sweeper.sweep.forecast import left
 from sweeper.sweep.progress import current_progress, show_progress
@@ -71,6 +73,22 @@ def mixed(assignment: Assignment) -> Iterator[Chunk]:
         return {0: 80, 1: 60, 2: 100, 5: None}.get(assignment.number, 50) if replicate else 50
 
     return {3: fails, 4: diverges}.get(assignment.number, learns(reach, evaluations=1))(assignment)
+
+
+def test_graphs_that_a_gpu_captured_are_counted_over_all_trials_and_shown_at_the_end(sweep: Sweep) -> None:
+    sweep.changes = {"budget": {"trials": 2}}
+
+    def captures(assignment: Assignment) -> Iterator[Chunk]:
+        for chunk in learns(lambda *_: 50)(assignment):
+            yield replace(chunk, captures=3, capture_seconds=0.25)
+
+    director, console = sweep.launch(captures), Console(file=StringIO(), width=200)
+    progress = current_progress(director.board, director.broadcast, spec_of(sweep), InProcess())
+    assert (progress.captures, progress.capture_seconds) == (12, 1.0), "two trials of two chunks"
+    console.print(panel.render(progress))
+    conclude(director.board, sweep.folder, spec_of(sweep), console)
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue().count("12 CUDA graphs captured in 1.0 s\n") == 2
 
 
 def test_plain_lines_for_a_pipe(sweep: Sweep) -> None:

@@ -77,7 +77,7 @@ def test_runs_that_are_kept_go_on_as_if_nothing_had_happened(kept: list[int]) ->
     optimiser, parameters = stacked()
     train(optimiser, [0, 1, 2], range(5))
     parameters = parameters[kept]
-    optimiser.keep(torch.tensor(kept), parameters)
+    optimiser = optimiser.take(torch.tensor(kept), parameters)
     train(optimiser, kept, range(5, 12))
     expected = torch.stack([alone(run, 12) for run in kept])
     torch.testing.assert_close(parameters, expected, rtol=1e-12, atol=1e-14)

@@ -18,9 +18,9 @@ from sweeper.training.learners.learner import Run
 from sweeper.training.learners.modular_arithmetic import ModularArithmeticLearner, Split, Table, build_table, split
 from sweeper.training.ops import kernels
 from sweeper.training.techniques import Techniques, smaller_stack_pays
+from tests.fakes.recorder import Recording
 from tests.fakes.reference import PlainTransformer
 from tests.fakes.runs import CPU, make_run, objective, task
-from tests.training.test_graphs import Recording
 
 RATES = [3e-2, 1e-2, 5e-3, 3e-3, 1e-3, 100.0]
 

@@ -177,7 +177,7 @@ def test_a_join_that_fails_takes_the_newcomer_out_again(monkeypatch: pytest.Monk
     together = StackedEngine(CPU)
     together.admit(TRIALS[0])
     with monkeypatch.context() as patch:
-        patch.setattr("sweeper.training.adamw.AdamW.join", out_of_memory)
+        patch.setattr("sweeper.training.stack.Stack.take", out_of_memory)
         with pytest.raises(BesideOthersError) as raised:
             together.admit(TRIALS[1])
     assert isinstance(raised.value.__cause__, torch.OutOfMemoryError)

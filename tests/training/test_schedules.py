@@ -100,7 +100,7 @@ def test_every_run_has_its_own_course() -> None:
 def test_runs_that_are_kept_keep_their_course_and_their_measurements(rows: list[int]) -> None:
     runs = [run(), run(**STEPS), run(**NOISE)]
     course, expected = Course(runs, HORIZON), Course([runs[row] for row in rows], HORIZON)
-    course.keep(rows)
+    course = course.take(rows)
     assert arrays(course) == arrays(expected)
     whole, half = norms(*([20.0] * len(rows)))
     course.measured(at(course, 2), whole, half)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -108,6 +108,15 @@ class StackProblem(Protocol):
 
         A run's scores follow from its own parameters and rows. Where the device is a GPU it is never waited for.
         """
+        ...
+
+
+@runtime_checkable
+class HoldsExamples(Protocol):
+    """A problem whose data may suffice for runs that join the stack later. It need not be one of these."""
+
+    def examples_of(self, runs: Sequence[Run]) -> tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]] | None:
+        """Training and validation examples of runs, numbered as `StackProblem`'s own; None if some are missing."""
         ...
 
 

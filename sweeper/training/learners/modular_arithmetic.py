@@ -109,13 +109,25 @@ class Operations:
         # Each distinct table lies on the device once; a run's examples are row numbers into all of them.
         learnt = list(dict.fromkeys(run.operation for run in runs))
         lengths = [len(tables[operation].targets) for operation in learnt]
-        offsets = {operation: sum(lengths[:i]) for i, operation in enumerate(learnt)}
+        self._tables, self._train_fraction = tables, train_fraction
+        self._offsets = {operation: sum(lengths[:i]) for i, operation in enumerate(learnt)}
         tokens = torch.cat([tables[operation].tokens for operation in learnt]).to(equipment.device)
         self._prefixes = Prefixes(tokens, equipment.share)
         self._targets = torch.cat([tables[operation].targets for operation in learnt]).to(equipment.device)
-        splits = [split(tables[run.operation], train_fraction, run.seeds.data) for run in runs]
-        self.train = [each.train + offsets[run.operation] for run, each in zip(runs, splits, strict=True)]
-        self.validation = [each.validation + offsets[run.operation] for run, each in zip(runs, splits, strict=True)]
+        self.train, self.validation = self._splits(runs)
+
+    def examples_of(self, runs: Sequence[Run]) -> tuple[list[torch.Tensor], list[torch.Tensor]] | None:
+        """See `HoldsExamples`."""
+        return self._splits(runs) if all(run.operation in self._offsets for run in runs) else None
+
+    def _splits(self, runs: Sequence[Run]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """The training and the validation examples of each run."""
+        splits = [split(self._tables[run.operation], self._train_fraction, run.seeds.data) for run in runs]
+        offsets = [self._offsets[run.operation] for run in runs]
+        return (
+            [each.train + offset for each, offset in zip(splits, offsets, strict=True)],
+            [each.validation + offset for each, offset in zip(splits, offsets, strict=True)],
+        )
 
     def initial(self) -> torch.Tensor:
         """See `Problem`."""

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar, get_type_hints
 
 import torch
@@ -162,7 +163,16 @@ class _Modules:
         self.blocks = list(dict.fromkeys(_layer_of(name) for name in named))
         matrices = [name for name, shape in self.shapes.items() if len(shape) > 1]
         self.last_layer = (matrices or list(self.shapes))[-1]
+        self._rows: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._load_examples(runs)
+        self.train = [self._rows[run.seeds.data][0] for run in runs]
+        self.validation = [self._rows[run.seeds.data][1] for run in runs]
+
+    def examples_of(self, runs: Sequence[Run]) -> tuple[list[torch.Tensor], list[torch.Tensor]] | None:
+        """See `HoldsExamples`: those of seeds that the stack began with."""
+        found = [self._rows.get(run.seeds.data) for run in runs]
+        known = [each for each in found if each is not None]
+        return ([each[0] for each in known], [each[1] for each in known]) if len(known) == len(found) else None
 
     def initial(self) -> torch.Tensor:
         """See `StackProblem`."""
@@ -221,22 +231,18 @@ class _Modules:
     def _load_examples(self, runs: Sequence[Run]) -> None:
         """Put every run's examples on the device, those that several runs share once."""
         device, dtype = self._equipment.device, self._equipment.dtype
-        tables: dict[int, Examples] = {}
-        places: dict[int, int] = {}
-        length = 0
-        self.train: list[torch.Tensor] = []
-        self.validation: list[torch.Tensor] = []
         by_seed: dict[int, Examples] = {}
         for run in runs:
             seed = run.seeds.data
-            mine = by_seed[seed] if seed in by_seed else by_seed.setdefault(seed, self._task.data(seed))
+            by_seed[seed] = by_seed[seed] if seed in by_seed else self._task.data(seed)
+        # Several seeds may mean one object.
+        tables = {id(mine): mine for mine in by_seed.values()}
+        lengths = [len(mine.train_targets) + len(mine.validation_targets) for mine in tables.values()]
+        starts = dict(zip(tables, accumulate(lengths[:-1], initial=0), strict=True))
+        for seed, mine in by_seed.items():
             trained, validated = len(mine.train_targets), len(mine.validation_targets)
-            if id(mine) not in tables:
-                tables[id(mine)], places[id(mine)] = mine, length
-                length += trained + validated
-            rows = torch.arange(trained + validated) + places[id(mine)]
-            self.train.append(rows[:trained])
-            self.validation.append(rows[trained:])
+            rows = torch.arange(trained + validated) + starts[id(mine)]
+            self._rows[seed] = rows[:trained], rows[trained:]
         inputs = [each for mine in tables.values() for each in (mine.train_inputs, mine.validation_inputs)]
         targets = [each for mine in tables.values() for each in (mine.train_targets, mine.validation_targets)]
         self._inputs, self._targets = (_moved(torch.cat(each), device, dtype) for each in (inputs, targets))

@@ -76,7 +76,7 @@ def test_an_update_is_so_few_kernels_whatever_the_stack(depth: int, kernels: int
         cohort._advance(1)
         launches.clear()
         with Computed() as computed:
-            cohort._update(24, diagnose=False, measure=False)
+            cohort._updates.update(cohort._stack, cohort._buffers, 24, diagnose=False, measure=False)
     # The clocks of the runs, and the place in the tables.
     assert computed.names == ["aten::add_.Tensor", "aten::add_.Tensor"]
     assert len(launches) == kernels

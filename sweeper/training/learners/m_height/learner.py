@@ -1,6 +1,6 @@
 """The m-height of linear codes as tensors: residual networks learn log2 h_m from P. docs/m_height.md has the maths."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -54,8 +54,7 @@ class MHeightLearner:
     def problem(self, runs: Sequence[Run], equipment: Equipment) -> "Heights":
         """The codes of a stack's runs."""
         (kind,) = {self.alike(run) for run in runs}
-        splits = [self.split(run.seeds.data) for run in runs]
-        return Heights(kind, runs, self.codes, splits, equipment)
+        return Heights(kind, runs, self.codes, self.split, equipment)
 
     def module(self, run: Run, precision: Precision) -> "Predictor":
         """A network that takes matrices P [B, 6, 6], padded with zeros, and int64 n, k, m [B, 3], and gives log2 h."""
@@ -113,14 +112,15 @@ class Heights:
         kind: Kind,
         runs: Sequence[Run],
         codes: Codes,
-        splits: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        split: Callable[[int], tuple[torch.Tensor, torch.Tensor]],
         equipment: Equipment,
     ):
         self._kind, self._equipment = kind, equipment
         self._init_seeds = [run.seeds.init for run in runs]
         self.shapes = kind.architecture.shapes()
         self.blocks = [f"block{i}." for i in range(kind.architecture.depth)]
-        self.train, self.validation = ([split[side] for split in splits] for side in (0, 1))
+        self._split = split
+        self.train, self.validation = self.examples_of(runs)
         device, dtype = equipment.device, equipment.dtype
         groups = torch.tensor([[each.n, each.k, each.m] for each in codes.groups])
         nkm, matrices = groups[torch.from_numpy(codes.group)], torch.from_numpy(codes.matrices)
@@ -128,6 +128,11 @@ class Heights:
         self._targets = torch.from_numpy(codes.target).to(device, dtype)
         self._bounds = lower_bounds(matrices, nkm).to(device, dtype)
         self._within = _variance_within(codes)
+
+    def examples_of(self, runs: Sequence[Run]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """See `HoldsExamples`: all codes are there."""
+        splits = [self._split(run.seeds.data) for run in runs]
+        return [train for train, _ in splits], [validation for _, validation in splits]
 
     def initial(self) -> torch.Tensor:
         """See `Problem`."""
