@@ -48,13 +48,15 @@ class _Users:
 _users = _Users()
 
 
-def join(address: str | None, insecure: bool, logical: dict[str, Any], imports: Sequence[str] = ()) -> Health:
+def join(
+    address: str | None, insecure: bool, logical: dict[str, Any], threads: int, imports: Sequence[str] = ()
+) -> Health:
     """Use this process's Ray: the one that runs, or one that is started here, or the cluster at an address.
 
     Args:
         address: of the cluster; None for this machine.
         insecure: see `connect`.
-        logical, imports: see `start_here`.
+        logical, threads, imports: see `start_here`.
 
     Returns:
         Whether that Ray lives.
@@ -72,7 +74,7 @@ def join(address: str | None, insecure: bool, logical: dict[str, Any], imports: 
                     _users.health.follow()
                     if address is None:
                         with _users.health.in_words(), _users.health.starting(_users.files / "driver.err"):
-                            start_here(_users.files, logical, imports)
+                            start_here(_users.files, logical, threads, imports)
                     else:
                         connect(address, insecure)
                 except BaseException as error:
@@ -104,12 +106,13 @@ def _shut_down(failed: bool) -> None:
         _users.files = None
 
 
-def start_here(scratch: Path, logical: dict[str, Any], imports: Sequence[str] = ()) -> None:
+def start_here(scratch: Path, logical: dict[str, Any], threads: int, imports: Sequence[str] = ()) -> None:
     """Start Ray on this machine, reachable from this machine alone; with a token, because other users may log in here.
 
     Args:
         scratch: the folder for Ray's files; short, because paths of sockets are limited to 107 bytes.
         logical: `num_cpus` and `num_gpus` to pretend to have; by default the cores that this process may use.
+        threads: those of numerical libraries in a worker; Ray sets their number itself, but after `imports`.
         imports: modules that workers import as they start. Ray starts a worker for each core at once, so that trials
             find them imported; on a machine of many cores workers without a trial would take too much memory.
 
@@ -129,6 +132,7 @@ def start_here(scratch: Path, logical: dict[str, Any], imports: Sequence[str] = 
         internals.environment("RAY_AUTH_TOKEN_PATH", str(internals.token_file())),
         # Workers import modules as they start, before Ray gives them this process's path.
         internals.environment("PYTHONPATH", os.pathsep.join(folder or os.getcwd() for folder in sys.path)),
+        internals.environment("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", str(threads))),
     ):
         _authenticate("token")
         try:

@@ -74,6 +74,11 @@ class Health:
         self._thread = Background(self._follow, name="ray-health")
         self._print = worker.print_to_stdstream
 
+    @property
+    def started_here(self) -> bool:
+        """Whether this process has started Ray, whose workers then have its environment."""
+        return bool(self._started)
+
     def follow(self) -> None:
         """Begin to look, and keep what Ray would print."""
         worker.print_to_stdstream = self._keep

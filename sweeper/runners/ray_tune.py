@@ -21,6 +21,8 @@ from sweeper.runners.protocol import Answer, Director
 from sweeper.trial import OpenEngine, Train
 
 _SETTINGS = {
+    # As Tune sets it; workers that are started here inherit it.
+    "PL_DISABLE_FORK": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     # A trial without a GPU sees none, rather than all of them.
@@ -79,7 +81,9 @@ class RayTune:
     def __enter__(self) -> "RayTune":
         self._scratch = scratch.make()
         try:
-            self._health = connection.join(self._address, self._insecure, self._logical, self._imports)
+            self._health = connection.join(
+                self._address, self._insecure, self._logical, max(1, math.floor(self._capacity.cpu)), self._imports
+            )
         except BaseException:
             scratch.remove(self._scratch)
             raise
@@ -149,7 +153,8 @@ class RayTune:
             if self._open_engine is not None:
                 serving = ray_engines.serving(self._open_engine, train)
             with serving as function:
-                tune_fit.fit(function, director, self._capacity, self._scratch, starting.close, self._health.check)
+                calls = (starting.close, self._health.check)
+                tune_fit.fit(function, director, self._capacity, self._scratch, *calls, self._health.started_here)
 
 
 class _Nodes:

@@ -9,6 +9,7 @@ from typing import Any
 from ray import tune
 from ray.air._internal import usage
 from ray.tune import tune as tune_module
+from ray.tune.execution import class_cache
 
 from sweeper.errors import RunnerError, plural
 from sweeper.runners import lost_workers
@@ -23,6 +24,8 @@ usage.tag_callbacks = lambda callbacks: False
 tune_module._setup_signal_catching = threading.Event
 
 _NO_LIMIT = 10**9
+_VARIABLES = {name: getattr(class_cache, name) for name in ("DEFAULT_ENV_VARS", "ENV_VARS_TO_PROPAGATE")}
+"""Variables that Tune sets for its workers. Ray starts new workers for them, however many have started before."""
 
 
 def fit(  # noqa: PLR0917  # one call
@@ -32,6 +35,7 @@ def fit(  # noqa: PLR0917  # one call
     scratch: Path,
     begun: Callable[[], object],
     check: Callable[[], None],
+    inherited: bool,
 ) -> None:
     """Train the director's trials until it has no more. Raises the director's exceptions.
 
@@ -42,7 +46,10 @@ def fit(  # noqa: PLR0917  # one call
         scratch: a folder for Tune.
         begun: is called whenever Tune's loop runs.
         check: see `Adapter`.
+        inherited: whether workers have the environment of this process by themselves.
     """
+    for name, variables in _VARIABLES.items():
+        setattr(class_cache, name, type(variables)() if inherited else variables)
     adapter = Adapter(director, capacity, begun, check)
     cpu = capacity.cpu  # what Tune pickles must not lead to locks
 

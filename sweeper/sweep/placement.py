@@ -15,8 +15,8 @@ from sweeper.sweep.workload import largest_trial
 from sweeper.training.named import train as our_training
 from sweeper.trial import OpenEngine, Train
 
-_IMPORTS = ("sweeper.training.train", "sweeper.runners.tune_adapters")
-"""Slow modules that Ray's workers import while the launch still opens the sweep."""
+_IMPORTS = ("sweeper.sweep.warm",)
+"""Modules that Ray's workers import as they start."""
 
 
 def runner_for(spec: SweepSpec, options: LaunchOptions) -> tuple[Runner, AbstractContextManager[object]]:

@@ -32,6 +32,15 @@ def mixed(assignment: Assignment) -> Iterator[Chunk]:
         yield chunk(step)
 
 
+def noted(assignment: Assignment) -> Iterator[Chunk]:
+    """Says with which variables its process runs, and Ray's own description of what was made for it alone."""
+    import ray
+
+    names = ("PL_DISABLE_FORK", "RAY_CHDIR_TO_TRIAL_DIR", "OMP_NUM_THREADS")
+    alone = ray.get_runtime_context().get_runtime_env_string()
+    yield replace(chunk(0), device=f"{alone} {' '.join(os.environ[name] for name in names)}")
+
+
 def dies(assignment: Assignment) -> Iterator[Chunk]:
     """Trial 1 takes its whole process with it."""
     yield chunk(0)

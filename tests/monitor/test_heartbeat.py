@@ -175,7 +175,13 @@ def test_trouble_with_the_disk_or_with_looking_does_no_harm(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_whole_launch_says_what_its_director_knows(tmp_path: Path) -> None:
     with launched(tmp_path) as running:
-        wait_for(lambda: (beat := read(running.folder)) and beat.progress.running and beat.progress.best)
+        wait_for(
+            lambda: (
+                (beat := read(running.folder))
+                and beat.progress.best
+                and any(each.metric for each in beat.progress.running)
+            )
+        )
         beat = read(running.folder)
         assert beat is not None
         now = beat.progress

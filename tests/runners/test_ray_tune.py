@@ -48,6 +48,17 @@ def test_a_trial_that_asks_for_no_gpu_sees_none_and_a_worker_that_dies_is_an_out
 
 
 @pytest.mark.usefixtures("local_ray")
+def test_trials_on_a_ray_that_was_started_here_train_in_workers_that_were_started_with_it() -> None:
+    """Ray gives a trial with variables of its own a new worker, which takes seconds to import what others have."""
+    from sweeper.runners.ray_tune import RayTune
+
+    director = Recording(trials=0)
+    with RayTune(cpu=8, gpu=0) as runner:
+        runner.run(training_functions.noted, director)
+    assert [told[0].device for told in director.chunks.values()] == ["{} 1 0 1"]
+
+
+@pytest.mark.usefixtures("local_ray")
 def test_a_process_whose_device_failed_is_not_used_again() -> None:
     from sweeper.runners.ray_tune import RayTune
 
