@@ -63,9 +63,9 @@ class ReportData:
 
 def figures_of(folder: SweepFolder) -> "Iterator[Figure]":
     """Draw a sweep's still figures, one after another. Raises UserError where a part is damaged."""
-    from sweeper.report.figures.gallery import draw_all  # noqa: PLC0415  # matplotlib, and what Optuna imports
+    from sweeper.report.figures.beside import drawn  # noqa: PLC0415  # it imports matplotlib
 
-    yield from draw_all(folder, saved_spec(folder))
+    yield from drawn(folder, saved_spec(folder))
 
 
 def report_data(folder: SweepFolder, figures: "Iterable[Figure]") -> ReportData:

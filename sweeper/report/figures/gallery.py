@@ -1,7 +1,7 @@
 """All figures of a sweep, in reading order."""
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from sweeper.config.model import SweepSpec
 from sweeper.errors import UserError
@@ -21,11 +21,29 @@ from sweeper.report.figures import (
     timeline,
 )
 from sweeper.report.figures.canvas import Drawing, Figure, rendered
-from sweeper.report.figures.groups import grouped
-from sweeper.report.figures.subject import subject
+from sweeper.report.figures.groups import Grouping, grouped
+from sweeper.report.figures.subject import Subject, subject
 
-Data = TypeVar("Data")
 Named = TypeVar("Named", Drawing, Figure)
+
+_READ_AND_DRAWN: tuple[tuple[Callable[[Subject, Grouping], Any], Callable[[Any], Drawing]], ...] = (
+    (survival.read, survival.draw),
+    (lambda about, _: survival.read_confirmed(about), survival.draw),
+    (lambda about, _: learning.read(about), learning.draw),
+    (learning.read_groups, learning.draw),
+    (lambda about, _: importance.read(about), importance.draw),
+    (lambda about, _: slices.read(about), slices.draw),
+    (lambda about, _: parallel.read(about), parallel.draw),
+    (lambda about, _: schedules.read(about), schedules.draw),
+    (lambda about, _: pareto.read(about), pareto.draw),
+    (phases.read, phases.draw),
+    (lambda about, _: jump.read(about), jump.draw),
+    (lambda about, _: timeline.read(about), timeline.draw),
+    (lambda about, _: allocation.read(about), allocation.draw),
+    (lambda about, _: prediction.read(about), prediction.draw),
+)
+"""What is read for each figure, and how that is drawn, in reading order."""
+PLACES = range(len(_READ_AND_DRAWN))
 
 
 def draw_all(folder: SweepFolder, spec: SweepSpec) -> Iterator[Figure]:
@@ -38,8 +56,13 @@ def draw_all(folder: SweepFolder, spec: SweepSpec) -> Iterator[Figure]:
     Raises:
         UserError: the folder is not a sweep's, or a part is damaged.
     """
-    for drawing in drawings(folder, spec):
-        yield rendered(drawing)
+    yield from (each for each in draw_some(folder, spec, PLACES) if each is not None)
+
+
+def draw_some(folder: SweepFolder, spec: SweepSpec, places: Iterable[int]) -> Iterator[Figure | None]:
+    """The figures in some places of the reading order; None for one that has nothing to show. Raises UserError."""
+    for drawing in _some(folder, spec, places):
+        yield None if drawing is None else rendered(drawing)
 
 
 def pick(found: Iterator[Named], name: str) -> Named:
@@ -57,27 +80,17 @@ def pick(found: Iterator[Named], name: str) -> Named:
 
 
 def drawings(folder: SweepFolder, spec: SweepSpec) -> Iterator[Drawing]:
-    """The same before they are rendered."""
+    """All figures before they are rendered."""
+    yield from (each for each in _some(folder, spec, PLACES) if each is not None)
+
+
+def _some(folder: SweepFolder, spec: SweepSpec, places: Iterable[int]) -> Iterator[Drawing | None]:
     about = subject(folder, spec)
     if not about.seen:
+        yield from (None for _ in places)
         return
     groups = grouped(about)
-    yield from _drawn(survival.read(about, groups), survival.draw)
-    yield from _drawn(survival.read_confirmed(about), survival.draw)
-    yield from _drawn(learning.read(about), learning.draw)
-    yield from _drawn(learning.read_groups(about, groups), learning.draw)
-    yield from _drawn(importance.read(about), importance.draw)
-    yield from _drawn(slices.read(about), slices.draw)
-    yield from _drawn(parallel.read(about), parallel.draw)
-    yield from _drawn(schedules.read(about), schedules.draw)
-    yield from _drawn(pareto.read(about), pareto.draw)
-    yield from _drawn(phases.read(about, groups), phases.draw)
-    yield from _drawn(jump.read(about), jump.draw)
-    yield from _drawn(timeline.read(about), timeline.draw)
-    yield from _drawn(allocation.read(about), allocation.draw)
-    yield from _drawn(prediction.read(about), prediction.draw)
-
-
-def _drawn(data: Data | None, draw: Callable[[Data], Drawing]) -> Iterator[Drawing]:
-    if data is not None:
-        yield draw(data)
+    for place in places:
+        read, draw = _READ_AND_DRAWN[place]
+        data = read(about, groups)
+        yield None if data is None else draw(data)

@@ -1,12 +1,16 @@
 """All figures of sweeps of every kind: what is drawn, in which order, and that nothing breaks or lies outside."""
 
+import pickle
+from io import BytesIO
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from sweeper.config.loading import load
 from sweeper.errors import UserError
+from sweeper.report.figures import beside
 from sweeper.report.figures.gallery import draw_all, drawings, pick
 from sweeper.report.figures.subject import Subject
 from tests.fakes.sweeps import Sweep
@@ -32,10 +36,18 @@ def drawn(sweep: Sweep) -> list[str]:
 def test_a_whole_sweep_in_reading_order_and_the_same_bytes_twice(shapes: Subject) -> None:
     first = list(draw_all(shapes.folder, shapes.spec))
     assert [figure.name for figure in first] == EVERYTHING
-    assert list(draw_all(shapes.folder, shapes.spec)) == first
+    assert list(beside.drawn(shapes.folder, shapes.spec)) == first
     assert pick(iter(first), "learning") is first[EVERYTHING.index("learning")]
     with pytest.raises(UserError, match=rf"^learned: no such figure; there are {', '.join(EVERYTHING)}$"):
         pick(iter(first), "learned")
+
+
+def test_a_process_that_dies_delivers_no_more_figures() -> None:
+    delivered: SimpleQueue[Any] = SimpleQueue()
+    beside._receive(BytesIO(pickle.dumps("a figure") + pickle.dumps(None) + pickle.dumps("half")[:-3]), delivered, 4)
+    first, second, *others = [delivered.get() for _ in range(4)]
+    assert (first, second) == ("a figure", None)
+    assert all(isinstance(each, beside._Lost) for each in others)
 
 
 @pytest.mark.slow
