@@ -99,7 +99,10 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         row["baseline"] = repeated[row["of"]]["baseline"] if row["of"] in repeated else ""
     for group in (rows, confirmed):
         _add_ratios(group)
-    by_search = sorted(confirmed, key=lambda row: repeated[row["of"]]["value"] if row["of"] in repeated else math.inf)
+    waits = paused(folder, spec)
+    search_values = {row["trial"]: math.log(row["predicted"]) for row in waits if row["predicted"] is not None}
+    search_values |= {number: row["value"] for number, row in repeated.items()}
+    by_search = sorted(confirmed, key=lambda row: search_values.get(row["of"], math.inf))
     return Leaderboard(
         clock,
         spec.objective.minimize,
@@ -111,7 +114,7 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
         verdicts(by_search, runs),
         spec.confirm is None and bool(spec.search),
         _again(folder, spec),
-        paused(folder, spec)[:top],
+        waits[:top],
     )
 
 

@@ -122,8 +122,13 @@ class Agenda:
             self._without_time.add(number)
 
     def _open_confirmations(self, top: int, replicates: int) -> None:
-        """Open the best of the search and the baselines, to train the fresh seeds that they lack."""
+        """Open the best of the search and the baselines, to train the fresh seeds that they lack.
+
+        A trial that waits, because the time is used up, counts with the value that is predicted of it.
+        """
         values = {number: value for number, value in self._study.values().items() if number not in self._without_time}
+        waits = {number: each.expected for number, each in self._rule.paused.items() if number in self._paused}
+        values |= {number: expected[0] for number, expected in waits.items() if expected is not None}
         opened = {proposal.number: proposal for proposal in self._study.opened()}
         begun = {each.name for each in opened.values() if each.phase == "confirm"}
         waiting = {each.name for each in self._study.unfinished() if each.phase == "confirm"}

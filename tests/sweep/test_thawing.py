@@ -1,6 +1,7 @@
 """`stop: thaw` in sweeps without training: what pauses, what goes on, what is dropped, and what a crash changes."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -263,3 +264,30 @@ def stopping(director: SweepDirector, after: int) -> SweepDirector:
 
     director.report = counted  # type: ignore[method-assign]
     return director
+
+
+@pytest.mark.slow
+def test_where_the_time_is_used_up_the_finalists_are_those_that_are_predicted_to_be_best(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    trained: list[tuple[int, int]] = []
+
+    def slow(assignment: Assignment) -> Iterator[Chunk]:
+        for each in trains(speaks, trained)(assignment):
+            clock[0] += 3600 / 40
+            yield each
+
+    sweep.changes = THAW | {"budget": {"hours": 1}, "confirm": {"top": 2, "replicates": 2}}
+    director = sweep.launch(slow)
+    assert director.board.out_of_time
+    rows = sweep.rows()
+    confirmed = [int(row["name"]) for row in rows if row["phase"] == "confirm"]
+    values = {row["trial"]: row["value"] for row in rows if row["state"] == "finished" and row["phase"] == "search"}
+    waits = paused_trials(Decisions(sweep.folder).read())
+    values |= {number: each.expected[0] for number, each in waits.items() if each.expected}
+    assert any(number in waits for number in confirmed)
+    assert confirmed == sorted(values, key=lambda number: values[number])[:2]
+    board = leaderboard(sweep.folder, saved_spec(sweep.folder), 20)
+    assert [each.faster for each in board.verdicts] == [f"trial {confirmed[0]}"]
