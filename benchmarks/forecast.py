@@ -51,9 +51,11 @@ class Spirals(ModuleTask):
         blocks = [each for a, b in zip(sizes, sizes[1:]) for each in (nn.Linear(a, b), nn.ReLU())]
         return nn.Sequential(*blocks, nn.Linear(hidden, 2))
 
-    def score(self, outputs, targets):
-        losses = nn.functional.cross_entropy(outputs, targets, reduction="none")
-        return {"accuracy": (outputs.argmax(1) == targets).float(), "loss": losses}
+    def loss(self, outputs, targets):
+        return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+    def measures(self, outputs, targets):
+        return {"accuracy": outputs.argmax(1) == targets}
 
 
 class Descent(LoopTask):
@@ -125,7 +127,7 @@ def forecast(space: Path, overrides: list[str], *, here: bool, measure: bool) ->
     planned = plan.plan(load(space, overrides), machine.look(), here=here)
     found = plan.estimated(planned, space, overrides, here=here, measure=measure, price=None)
     assert found.span is not None, found.words
-    return {"low": found.span.low, "likely": found.span.likely, "high": found.span.high, "words": found.words}
+    return {"low": found.span.low, "likely": found.span.likely, "high": found.span.high}
 
 
 def launched(space: Path, overrides: list[str], *, here: bool) -> float:
@@ -172,7 +174,9 @@ def measure(name: str, folder: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure, print a table, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=[*SHIPPED, *OWN], help="Some of the spaces.")
+    parser.add_argument(
+        "--only", nargs="*", choices=[*SHIPPED, *OWN], help="Some of the spaces; the figures of the others stay."
+    )
     chosen = parser.parse_args().only or [*SHIPPED, *OWN]
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
@@ -194,9 +198,10 @@ def main() -> None:
     apart = [max(row["likely"] / row["took"], row["took"] / row["likely"]) for row in rows]
     within = sum(each <= 1.5 for each in apart)
     print(f"within a factor 1.5: {within} of {len(apart)}; median factor {statistics.median(apart):.2f}")
-    FIGURES.write_text(
-        json.dumps({"cores": machine.cores(), "python": platform.python_version(), "rows": rows}, indent=1)
-    )
+    kept = json.loads(FIGURES.read_text())["rows"] if FIGURES.exists() else []
+    rows = [*(each for each in kept if each["space"] not in chosen), *rows]
+    about = {"cores": machine.cores(), "python": platform.python_version()}
+    FIGURES.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

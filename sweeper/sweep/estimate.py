@@ -23,8 +23,10 @@ from sweeper.sweep.forecast import confirmations
 from sweeper.sweep.plan import UNKNOWN, Estimate, Plan
 
 _HOW_ELSE = ", which has another space or trained its trials in another way"
-_START_S = {"ray": 8.0, "here": 1.0}
+_START_S = {"ray": 9.0, "here": 3.0}
 """Seconds from the command to the first update, where no earlier launch on this machine says."""
+_END_S = {"ray": 2.5, "here": 1.0}
+"""Seconds from the last result to the end of the command."""
 _TRY_S = 20.0
 """Seconds that a probe trains."""
 _SAME, _ALIKE, _OTHERWISE, _MEASURED = 0.15, 0.4, 0.45, 0.25
@@ -40,7 +42,7 @@ class Basis:
         took: seconds of trials like those to come.
         doubt: see `Work`.
         words: where that comes from.
-        start: seconds from the command to the first update.
+        overhead: seconds of the command before the first update and after the last result.
         capped: whether `took` has the stopping rule in it already.
         totals: what this sweep's own trials come to.
         searched: seconds of its time budget that are used up.
@@ -49,7 +51,7 @@ class Basis:
     took: tuple[float, ...]
     doubt: float
     words: str
-    start: float
+    overhead: float
     capped: bool
     totals: Totals
     searched: float = 0.0
@@ -63,7 +65,7 @@ def recorded(loaded: Loaded, folder: SweepFolder, where: str) -> Basis | None:
         took = _seconds(own)
         used = 0.0 if spec.budget.hours is None else searched_before(folder)
         words = f"{plural(len(took), 'trial')} of this sweep"
-        return Basis(took, _SAME, words, _start(folder, where), True, own.totals, used)
+        return Basis(took, _SAME, words, _overhead(folder, where), True, own.totals, used)
     totals = Totals() if own is None else own.totals
     found: list[tuple[float, str, SweepFolder, tuple[float, ...]]] = []
     root = folder.root.parent
@@ -80,7 +82,7 @@ def recorded(loaded: Loaded, folder: SweepFolder, where: str) -> Basis | None:
         return None
     doubt, name, other, took = min(found, key=lambda each: (each[0], -len(each[3])))
     words = f"{plural(len(took), 'trial')} of {name}" + ("" if doubt == _SAME else _HOW_ELSE)
-    return Basis(took, doubt, words, _start(other, where), True, totals)
+    return Basis(took, doubt, words, _overhead(other, where), True, totals)
 
 
 def measured(took: list[float], ended: int, folder: SweepFolder, where: str) -> Basis:
@@ -89,7 +91,7 @@ def measured(took: list[float], ended: int, folder: SweepFolder, where: str) -> 
     doubt = _MEASURED + (_ALIKE if ended < len(took) / 2 else 0.0)
     words = f"{plural(len(took), 'configuration')} tried, {ended} of them to the end"
     totals, used = (Totals(), 0.0) if own is None else (own.totals, searched_before(folder))
-    return Basis(tuple(took), doubt, words, _start(folder, where), False, totals, used)
+    return Basis(tuple(took), doubt, words, _overhead(folder, where), False, totals, used)
 
 
 def duration(basis: Basis, spec: SweepSpec, trials: int | None, at_once: int) -> Span | None:
@@ -105,9 +107,9 @@ def duration(basis: Basis, spec: SweepSpec, trials: int | None, at_once: int) ->
     cap = None if basis.capped or spec.stop != "cap" else places_that_matter(spec.budget.trials, spec.finalists)
     work = replace(confirmations(spec, basis.totals), took=basis.took, places=max(at_once, 1), doubt=basis.doubt)
     if trials is None:
-        return None if limit is None else forecast(work).plus(limit + basis.start)
+        return None if limit is None else forecast(work).plus(limit + basis.overhead)
     left = max(trials - len(basis.totals.searched), 0)
-    return forecast(replace(work, search=left, limit=limit, cap=cap)).plus(basis.start)
+    return forecast(replace(work, search=left, limit=limit, cap=cap)).plus(basis.overhead)
 
 
 def estimate(
@@ -175,8 +177,12 @@ def _is_of_this_machine(folder: SweepFolder) -> bool:
     return bool(launches) and launches[-1].get("host") == platform.node()
 
 
+def _overhead(folder: SweepFolder, where: str) -> float:
+    """See `Basis`: until the first trial as the first launch took, if it ran in the same way."""
+    return _start(folder, where) + _END_S[where]
+
+
 def _start(folder: SweepFolder, where: str) -> float:
-    """Seconds from the command to the first trial, as the first launch took them, if it ran in the same way."""
     kept, launches = _kept(folder), _launches(folder)
     usual = _START_S[where]
     if kept is None or not launches or not kept.totals.over:

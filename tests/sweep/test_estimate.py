@@ -68,7 +68,7 @@ def test_a_sweep_that_goes_on_has_only_the_rest_before_it(tmp_path: Path) -> Non
     basis = estimate.recorded(loaded, sweep.folder, "ray")
     assert basis is not None
     assert basis.words == "4 trials of this sweep"
-    basis = replace(basis, took=(10.0,) * 20, start=5.0)
+    basis = replace(basis, took=(10.0,) * 20, overhead=5.0)
     span = estimate.duration(basis, loaded.spec, 10, 2)
     assert span is not None
     assert span.likely == pytest.approx(5 + 6 * 10 / 2, rel=0.05)
@@ -82,7 +82,7 @@ def test_an_estimate_counts_confirmations_and_what_the_cap_will_save(tmp_path: P
     span = estimate.duration(basis, loaded.spec, 4, 1)
     assert span is not None
     confirmed = 3 * 3 * 10  # the baseline and two finalists, with three times as many runs
-    assert span.likely == pytest.approx(basis.start + 4 * 10 + confirmed, rel=0.1)
+    assert span.likely == pytest.approx(basis.overhead + 4 * 10 + confirmed, rel=0.1)
     assert span.low < 0.8 * span.likely < 1.2 * span.likely < span.high
     uneven = tuple(float(each) for each in range(5, 40, 5))
     whole, capped = (forecast(Work(uneven, search=30, cap=cap)).likely for cap in (None, 2))
@@ -96,10 +96,10 @@ def test_hours_alone_are_the_time_of_the_search_and_nothing_limits_what_has_no_l
     basis = estimate.measured([10.0] * 8, 8, SweepFolder(tmp_path / "new"), "here")
     span = estimate.duration(basis, loaded.spec, None, 1)
     assert span is not None
-    assert span.likely == pytest.approx(7200 + basis.start, rel=0.01)
+    assert span.likely == pytest.approx(7200 + basis.overhead, rel=0.01)
     used_up = estimate.duration(replace(basis, searched=7300.0), loaded.spec, None, 1)
     assert used_up is not None
-    assert used_up.likely == pytest.approx(basis.start)
+    assert used_up.likely == pytest.approx(basis.overhead)
 
 
 def test_a_time_budget_is_less_by_what_earlier_launches_searched(tmp_path: Path) -> None:
