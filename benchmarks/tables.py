@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution
 from sweeper.config.loading import load
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.replay import question, recorded_trials
-from sweeper.results.parts import rows
+from sweeper.results.parts import whole
 from sweeper.results.query import query
 from sweeper.search import dimensions
 from sweeper.search.encoding import Encoding
@@ -102,7 +102,7 @@ def _signals() -> dict[int, np.ndarray]:
     names, asked = list(spec.task.operation), spec.objective
     found: dict[int, np.ndarray] = {}
     shape = (len(names), asked.replicates, asked.horizon // asked.evaluate_every, len(SIGNALS))
-    frame = rows(folder, "curves", ["trial", "operation", "replicate", "step", *SIGNALS]).to_pandas()
+    frame = whole(folder, "curves", ["trial", "operation", "replicate", "step", *SIGNALS]).to_pandas()
     for (trial, operation, replicate), run in frame.groupby(["trial", "operation", "replicate"]):
         values = run.sort_values("step")[list(SIGNALS)].to_numpy(dtype=np.float64, copy=True)
         values[:, 2:] = np.log(values[:, 2:])
