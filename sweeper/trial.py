@@ -123,7 +123,8 @@ class Chunk:
         parameters: of runs that `Assignment.keep` keeps at an evaluation of this chunk.
         last: whether this is known to be the trial's last chunk, which saves one more call. A function that wraps
             another one and yields chunks of its own after these must clear it.
-        captures, capture_seconds: graphs of a GPU that were captured for its stack since the last chunk.
+        captures, capture_seconds: CUDA graphs that were captured since the last chunk, and how long it took. Of trials
+            that share a stack one reports them.
     """
 
     columns: Columns = field(repr=False)  # Ray Tune formats results as text when it logs them

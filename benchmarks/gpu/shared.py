@@ -19,16 +19,18 @@ ROUNDS = 5
 
 
 def measure(setting: Setting) -> Iterator[Record]:
-    """Microseconds of the device for an update of one model, and the ratio, round by round."""
+    """Microseconds of the device for an update of one model, the ratio, round by round, and what was captured."""
     trials, updates = (2, 20) if setting.tiny else (8, 200)
     assignments = [_assignment(number, updates, setting.tiny) for number in range(trials)]
     models = sum(len(each.replicates) for each in assignments)
-    for groups in ([assignments], [[each] for each in assignments]):
-        _train(setting, groups)  # captures, kernels, memory
-    seconds: dict[str, list[float]] = {"together": [], "one after another": []}
+    ways = {"together": [assignments], "one after another": [[each] for each in assignments]}
+    for name, groups in ways.items():
+        _, count, spent = _train(setting, groups)  # kernels are compiled, memory is reserved
+        yield record(f"{trials} trials of 3 runs, {name}: captures", count, f"in {spent:.2f} s")
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(2 if setting.tiny else ROUNDS):
-        seconds["together"].append(_train(setting, [assignments]))
-        seconds["one after another"].append(_train(setting, [[each] for each in assignments]))
+        for name, groups in ways.items():
+            seconds[name].append(_train(setting, groups)[0])
     for name, rounds in seconds.items():
         figure = sorted(rounds)[len(rounds) // 2] / (updates * models) * 1e6
         yield record(f"{trials} trials of 3 runs, {name}", figure, "us a model-step", seconds=rounds)
@@ -48,8 +50,9 @@ def _assignment(number: int, updates: int, tiny: bool) -> Assignment:
     return Assignment(number, settings, task, objective, (0, 1, 2), 1.0)
 
 
-def _train(setting: Setting, groups: list[list[Assignment]]) -> float:
-    """Seconds to train all, a group at a time."""
+def _train(setting: Setting, groups: list[list[Assignment]]) -> tuple[float, int, float]:
+    """Seconds to train all, a group at a time; how many graphs were captured, and the seconds of that."""
+    count, spent = 0, 0.0
     wait(setting.device)
     started = time.perf_counter()
     engine = StackedEngine(torch.device(setting.device))
@@ -58,7 +61,9 @@ def _train(setting: Setting, groups: list[list[Assignment]]) -> float:
             engine.admit(each)
         while len(engine):
             for _, event in engine.step():
-                if isinstance(event, Exception):
+                if isinstance(event, BaseException):
                     raise event
+                if event is not None:
+                    count, spent = count + event.captures, spent + event.capture_seconds
     wait(setting.device)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, count, spent

@@ -51,7 +51,7 @@ class _Tenant:
         pending: evaluations since its last chunk.
         kept: parameters of runs that are kept since.
         since: when that was.
-        captures: of graphs of its stacks since its last chunk.
+        captures: of graphs, to be reported with its next chunk.
     """
 
     assignment: Assignment
@@ -147,9 +147,10 @@ class StackedEngine:
         for number in sharing:
             tenant = self._tenants[number]
             tenant.pending.append({name: each[owners == number] for name, each in columns.items()})
-            tenant.captures += turn.cohort.captures - captured
             if tenant.assignment.keep is not None:
                 tenant.kept += turn.cohort.kept(number, tenant.assignment.keep)
+        if sharing:  # one of them reports what was captured for all
+            self._tenants[min(sharing)].captures += turn.cohort.captures - captured
         numbers = sorted(set(turn.cohort.trials))
         return [event for number in numbers for event in self._said(self._tenants[number], turn.cohort)]
 

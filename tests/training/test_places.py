@@ -115,6 +115,15 @@ def trained(of: StackedEngine, trial: Assignment) -> tuple[int, dict[str, bytes]
     return count, content(chunks)
 
 
+def test_what_is_captured_for_trials_that_share_a_stack_is_reported_once() -> None:
+    of = StackedEngine(CPU, techniques=PLACES)
+    for number in (0, 1):
+        of.admit(assignment(number, 10))
+    assert of.stacks == [{0, 1}]
+    chunks = run(of, {})
+    assert [sum(each.captures for each in chunks[number]) for number in (0, 1)] == [2, 0]
+
+
 def test_one_trial_after_another_goes_on_with_the_captures_of_its_architecture() -> None:
     of = StackedEngine(CPU, techniques=PLACES)
     trials = [
