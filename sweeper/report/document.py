@@ -174,6 +174,8 @@ def _counts(folder: SweepFolder, spec: SweepSpec) -> str:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:,.0f} s"
     return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:,.1f} minutes"
 
 

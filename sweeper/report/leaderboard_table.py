@@ -129,7 +129,7 @@ def _grid(board: Leaderboard, rows: list[dict[str, Any]], number: str, title: st
             for row in rows
         ),
         leads=bool(rows and rows[0]["reached"]),
-        note=_NOTE + (_MEDIAN if median else ""),
+        note=_NOTE + (_MEDIAN if median else "") if number == "trial" else "",
     )
 
 

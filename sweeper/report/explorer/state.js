@@ -63,7 +63,8 @@ const state = (() => {
     },
     colour: (trial) => self.bandColour(self.band(trial)),
     mean(trial) {
-      const {sign, mean} = self.data.trials;
+      const {sign, mean, reached} = self.data.trials;
+      if (sign[trial] === "≤" && !reached[trial]) return "unknown"; // cut short before any run arrived
       return `${sign[trial] ? sign[trial] + " " : ""}${number(mean[self.clock][trial])}`;
     },
     configuration: (trial) => self.data.dimensions
