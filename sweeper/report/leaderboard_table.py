@@ -1,5 +1,6 @@
 """The leaderboard as text: tables that fit a terminal, and the sentences below them."""
 
+import re
 import textwrap
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
@@ -17,6 +18,8 @@ from sweeper.stats.events import CUT_SHORT
 _FRESH_SEEDS = (
     "Results on the search seeds favour the winner; confirm: {top: 2, replicates: 10} compares it on fresh seeds."
 )
+_FIXED = "\xa0"
+"""A space at which no line ends."""
 _NOTE = (
     "Mean: of the time to the event, restricted to the horizon; it decides the rank, and equal ones share it. ≥: runs "
     "are censored at the horizon. ≤: a trial was stopped early, its unfinished runs count at the horizon."
@@ -155,8 +158,10 @@ def _configuration(row: dict[str, Any], parameters: Iterable[str]) -> str:
 
 
 def _wrapped(sentence: str, width: int) -> Text:
-    """Wrap a sentence with indented continuation lines."""
-    return Text(textwrap.fill(sentence, width, subsequent_indent="  ", break_on_hyphens=False))
+    """Wrap a sentence with indented continuation lines; numbers stay with their signs."""
+    kept = re.sub(r" (?=[%<=≤≥] ?)|(?<=[<=≤≥]) ", _FIXED, sentence)
+    lines = textwrap.fill(kept, width, subsequent_indent="  ", break_on_hyphens=False)
+    return Text(lines.replace(_FIXED, " "))
 
 
 def bound(row: dict[str, Any]) -> str:

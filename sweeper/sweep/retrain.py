@@ -4,6 +4,7 @@ from typing import Any
 
 from sweeper.config import loading
 from sweeper.folder.layout import SweepFolder
+from sweeper.report import lines
 from sweeper.report.as_space import space_of
 from sweeper.report.select import choose
 from sweeper.sweep.launch import launch
@@ -34,10 +35,15 @@ def train(
     Raises:
         UserError: there is no such trial; and as `launch` does.
     """
-    document = space_of(choose(trial))
+    chosen = choose(trial)
+    document = space_of(chosen)
     objective: dict[str, Any] = document.data["objective"]
     changes = {"replicates": replicates, "tail": tail}
     document.data["objective"] = objective | {key: value for key, value in changes.items() if value is not None}
     if "keep" not in document.data and not loading.check(document).spec.task.unkeepable():
         document.data["keep"] = {"best": 1, "at": "end"}
-    return launch(document, overrides, options)
+    folder = launch(document, overrides, options)
+    (name,) = document.data["baselines"]
+    here = f"{chosen.label} of {chosen.sweep} is trial 0 here, the baseline {name}: sweeper show {folder.root}:{name}"
+    lines.say(options.console or lines.LastingConsole(), here)
+    return folder

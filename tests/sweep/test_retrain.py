@@ -68,6 +68,11 @@ def test_a_loop_without_a_module_is_trained_again_and_nothing_is_kept(folder: Fo
     before = launch(folder.space("halves:Halves", SPACE), where="here", console=quiet())
     again = Sweep(train(str(before.folder), 4, options=HERE))
     assert (again.spec.keep, len(again.runs)) == (None, 4)
+    assert isinstance(HERE.console, Console) and isinstance(HERE.console.file, StringIO)
+    last = HERE.console.file.getvalue().splitlines()[-1]
+    shown = f"sweeper show {again.folder}:trial-0"
+    assert last == f"trial 0 of {before.folder} is trial 0 here, the baseline trial-0: {shown}"
+    assert again.trial("trial-0").data.label == "trial-0"
     loaded = load(before.folder)
     assert isinstance(loaded, Sweep)
     with pytest.raises(UserError, match="its parameters are not kept; none are"):
