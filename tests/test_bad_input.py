@@ -25,7 +25,7 @@ RULES: dict[str, dict[str, Any]] = {
     "race": {"stop": "cap", "race": {"first": 1}},
     "asha": {"stop": "asha"},
 }
-NOBODY = "No run reached val_accuracy > 0.99: raise the horizon, or widen the space."
+NOBODY = "No run reached val_accuracy > 0.99: widen the space, or raise the horizon:"
 
 
 def run(folder: Path, train: Train, **changes: Any) -> tuple[list[dict[str, Any]], list[str]]:
@@ -71,7 +71,7 @@ def test_metrics_that_rise_and_fall(tmp_path: Path, rule: str) -> None:
 @pytest.mark.parametrize("rule", ["none", "race", "asha"])
 def test_a_threshold_that_nobody_reaches(tmp_path: Path, rule: str) -> None:
     rows, lines = run(tmp_path, follows(nowhere), **RULES[rule])
-    assert lines[-1] == NOBODY
+    assert NOBODY in lines
     assert sum(row["reached"] for row in rows) == 0
     search = [row for row in rows if row["phase"] == "search"]
     best = max(row["depth"] for row in search)
@@ -83,7 +83,7 @@ def test_a_threshold_beyond_the_metric(tmp_path: Path) -> None:
     objective = {**QUESTION["objective"], "until": "val_accuracy > 2"}
     rows, lines = run(tmp_path, learns(always(50)), **RULES["cap"], objective=objective)
     assert sum(row["reached"] for row in rows) == 0
-    assert lines[-1] == NOBODY.replace("0.99", "2")
+    assert NOBODY.replace("0.99", "2") in lines
 
 
 @pytest.mark.slow

@@ -85,7 +85,8 @@ def nothing_reached(board: Leaderboard) -> str:
     """What to do where no run has reached the event."""
     if not any(row["censored"] for row in board.rows):
         return f"No run reached {board.until}: all of them diverged or failed."
-    return f"No run reached {board.until}: widen the space, or raise the horizon:\n{board.again}"
+    widen = "widen the space, or " if board.parameters else ""
+    return f"No run reached {board.until}: {widen}raise the horizon:\n{board.again}"
 
 
 def _everywhere(board: Leaderboard) -> list[str]:
