@@ -17,6 +17,8 @@ from sweeper.trial import OpenEngine, Train
 
 _IMPORTS = ("sweeper.sweep.warm",)
 """Modules that Ray's workers import as they start."""
+_IMPORTS_FOR_OTHERS = ("sweeper.runners.tune_adapters",)
+"""The same for a training function of the user's, which may do without torch."""
 
 
 def runner_for(spec: SweepSpec, options: LaunchOptions) -> tuple[Runner, AbstractContextManager[object]]:
@@ -30,7 +32,7 @@ def runner_for(spec: SweepSpec, options: LaunchOptions) -> tuple[Runner, Abstrac
         0.0 if spec.resources.gpu == "auto" else spec.resources.gpu,
         options.address,
         insecure=options.insecure,
-        imports=_IMPORTS if options.train is None else (),
+        imports=_IMPORTS if options.train is None else _IMPORTS_FOR_OTHERS,
     )
     return ray, ray
 
