@@ -1,0 +1,114 @@
+"""Kill sweeps of `stop: thaw` at random instants, and check that nothing is lost and no outcome changes.
+
+    python -m benchmarks.chaos_thaw --folder NEW --where ray --driver 10 --worker 5
+    python -m benchmarks.chaos_thaw --folder NEW --where here --driver 10
+
+Which trials pause and which are dropped depends on when places become free, so there is no undisturbed sweep to compare
+with. Instead every finished trial is trained again, alone (`sweeper train`), and its runs and curves must be equal to
+the last bit. The best of all configurations, which a sweep of the whole grid finds, must be finished and never dropped.
+"""
+
+import argparse
+import json
+import random
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.chaos import FIGURES, Fire, Sweep, run_to_the_end, summary, under_fire
+from sweeper.results.decisions import Decisions
+from sweeper.results.query import query
+from sweeper.sweep.options import LaunchOptions
+from sweeper.sweep.retrain import train
+
+QUESTION = """\
+name: chaos
+task: {name: modular_arithmetic, operation: x_plus_y, modulus: 31, train_fraction: 0.6}
+objective: {until: val_accuracy > 0.9, horizon: 1200, evaluate_every: 10, replicates: 3}
+search:
+  batch.max: {choice: [64, 128, 256]}
+  weight_decay: {choice: [0.3, 1.0]}
+  depth: {choice: [1, 2]}
+fixed: {width: 128, heads: 4, learning_rate: 1.0e-3, warmup_steps: 10}
+sampler: {name: gp, seed: SEED, startup_trials: 8}
+stop: RULE
+budget: {trials: 12}
+resources: {cpu: 1}
+"""
+
+
+def question(rule: str, seed: int) -> str:
+    """The space under a rule."""
+    return QUESTION.replace("RULE", rule).replace("SEED", str(seed))
+
+
+def changed(sweep: Sweep) -> list[str]:
+    """What of the finished trials is otherwise when they are trained again, alone."""
+    found = []
+    for number in sweep.finished():
+        options = LaunchOptions(where="here", console=Console(quiet=True))
+        again = train(f"{sweep.folder.root}:{number}", options=options)
+        for columns, table in (
+            ("* EXCLUDE (trial, first_seconds, sustained_seconds)", "runs"),
+            ("* EXCLUDE (trial, seconds)", "curves"),
+        ):
+            mine, theirs = (
+                query(folder, f"SELECT {columns} FROM {table} WHERE trial = {trial} ORDER BY ALL").to_pylist()
+                for folder, trial in ((sweep.folder, number), (again, 0))
+            )
+            found += [f"trial {number}: its {table} differ"] * (repr(mine) != repr(theirs) or not mine)
+    return found
+
+
+def judged(fire: Fire, sweep: Sweep, best: dict[str, Any]) -> Fire:
+    """With what came of the finished sweep."""
+    different = changed(sweep)
+    fire.changed = len(different)
+    row = query(
+        sweep.folder,
+        f"SELECT state, value FROM trials WHERE batch_max = {best['batch_max']}"
+        f" AND weight_decay = {best['weight_decay']} AND depth = {best['depth']}",
+    ).to_pylist()
+    if [each["state"] for each in row] != ["finished"] or row[0]["value"] != best["value"]:
+        different.append(f"the best, {best}, came out as {row}")
+        fire.lost += 1
+    fire.leftovers = [each for each in sweep.leftovers() if each != sweep.folder.decisions.name]
+    pauses = sum(each.kind == "paused" for each in Decisions(sweep.folder).read())
+    print(f"{sweep.root.name}: {pauses} pauses; {json.dumps(asdict(fire))} {'; '.join(different)}", flush=True)
+    return fire
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--driver", type=int, default=10, help="kills of a driver")
+    parser.add_argument("--worker", type=int, default=0, help="kills of a worker, on Ray")
+    parser.add_argument("--each", type=int, default=5, help="kills in one sweep, at most")
+    parser.add_argument("--where", choices=["ray", "here"], default="ray", help="here: in one process, without Ray")
+    parser.add_argument("--longest", type=float, default=25.0, help="seconds before a kill, at most")
+    parser.add_argument("--folder", type=Path, required=True, help="a new folder for the sweeps")
+    parser.add_argument("--write", action="store_true", help=f"add to {FIGURES.name}")
+    asked = parser.parse_args()
+    chance, total = random.Random(0), Fire()
+    grid = Sweep(asked.folder / "grid", "here", question=question("none", 0))
+    run_to_the_end(grid)
+    best = min(grid.finished().values(), key=lambda row: row["value"])
+    print(f"the best of {len(grid.finished())}: {best['trial']}, value {best['value']:.4f}", flush=True)
+    for kind in ("driver", "worker"):
+        while (done := total.kills.get(kind, 0)) < getattr(asked, kind):
+            kills = [kind] * min(asked.each, getattr(asked, kind) - done)
+            sweep = Sweep(asked.folder / f"{kind}-{done}", asked.where, question=question("thaw", total.launches))
+            total.add(judged(under_fire(sweep, kills, asked.longest, chance), sweep, best))
+    figures = {f"thaw, {asked.where}": summary(total)}
+    print(json.dumps(figures, indent=1))
+    if asked.write:
+        before = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+        FIGURES.write_text(json.dumps(before | figures, indent=1) + "\n")
+    sys.exit(0 if total.clean else 1)
+
+
+if __name__ == "__main__":
+    main()
