@@ -26,6 +26,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -378,14 +379,15 @@ def differences(sweep: Sweep, undisturbed: Sweep) -> int:
 
 def disagreements(sweep: Sweep) -> int:
     """Trials of which Optuna's journal and the tables say different things."""
-    from sweeper.search.study import Study  # noqa: PLC0415  # keeps the driver's import short
+    from sweeper.search.storage import Journal  # noqa: PLC0415  # keeps the driver's import short
+    from sweeper.search.study import Study  # noqa: PLC0415
 
     loaded = load(sweep.folder.space)
-    study = Study(sweep.folder.journal, loaded.space, loaded.spec.sampler, places=1)
+    with closing(Journal(sweep.folder.journal)) as journal:
+        study = Study(journal, loaded.space, loaded.spec.sampler, places=1)
+        told, unfinished = study.values(), len(study.unfinished())
     trials = sweep.table("trials")
-    told = study.values()
     written = {row["trial"]: row["value"] for row in trials.to_dict("records") if row["phase"] != "confirm"}
-    unfinished = len(study.unfinished())
     return unfinished + sum(told.get(number) != value for number, value in written.items()) + len(told.keys() - written)
 
 

@@ -3,41 +3,48 @@
     python -m benchmarks.chaos_thaw --folder NEW --where ray --driver 10 --worker 5
     python -m benchmarks.chaos_thaw --folder NEW --where here --driver 10
 
-Which trials pause and which are dropped depends on when places become free, so there is no undisturbed sweep to compare
-with. Instead every finished trial is trained again, alone (`sweeper train`), and its runs and curves must be equal to
-the last bit. The best of all configurations, which a sweep of the whole grid finds, must be finished and never dropped.
+Which trials pause and which are dropped depends on when they are looked at, so there is no undisturbed sweep to compare
+with. Instead every finished trial is trained again, in the two stages of `thaw` and without a pause, and its curves
+must be equal to the last bit. The best of all configurations, which a sweep of the whole grid finds, must be finished.
 """
 
 import argparse
 import json
 import random
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import numpy as np
 
 from benchmarks.chaos import FIGURES, Fire, Sweep, run_to_the_end, summary, under_fire
+from sweeper.config.loading import load
 from sweeper.results.decisions import Decisions
 from sweeper.results.query import query
-from sweeper.sweep.options import LaunchOptions
-from sweeper.sweep.retrain import train
+from sweeper.search.storage import Journal
+from sweeper.search.study import Study
+from sweeper.training.train import train
+from sweeper.trial import Assignment, join
 
 QUESTION = """\
 name: chaos
-task: {name: modular_arithmetic, operation: x_plus_y, modulus: 31, train_fraction: 0.6}
-objective: {until: val_accuracy > 0.9, horizon: 1200, evaluate_every: 10, replicates: 3}
+task: {name: modular_arithmetic, operation: x_plus_y, modulus: 23, train_fraction: 0.7}
+objective: {until: val_accuracy > 0.9, horizon: 1000, evaluate_every: 10, replicates: 3}
 search:
-  batch.max: {choice: [64, 128, 256]}
+  batch.max: {choice: [32, 64, 128]}
   weight_decay: {choice: [0.3, 1.0]}
-  depth: {choice: [1, 2]}
-fixed: {width: 128, heads: 4, learning_rate: 1.0e-3, warmup_steps: 10}
+  learning_rate: {choice: [2.0e-3, 4.0e-3]}
+fixed: {width: 48, heads: 4, depth: 1, warmup_steps: 10}
 sampler: {name: gp, seed: SEED, startup_trials: 8}
 stop: RULE
 budget: {trials: 12}
 resources: {cpu: 1}
 """
+
+STAGES = ((0,), (1, 2))
+"""Replicates that train together."""
 
 
 def question(rule: str, seed: int) -> str:
@@ -46,20 +53,27 @@ def question(rule: str, seed: int) -> str:
 
 
 def changed(sweep: Sweep) -> list[str]:
-    """What of the finished trials is otherwise when they are trained again, alone."""
+    """What of the finished trials is otherwise when they are trained again."""
+    loaded = load(sweep.folder.space)
+    spec = loaded.spec
+    with closing(Journal(sweep.folder.journal)) as journal:
+        study = Study(journal, loaded.space, spec.sampler, places=1)
+        settings = {each.number: each.settings for each in study.opened()}
     found = []
     for number in sweep.finished():
-        options = LaunchOptions(where="here", console=Console(quiet=True))
-        again = train(f"{sweep.folder.root}:{number}", options=options)
-        for columns, table in (
-            ("* EXCLUDE (trial, first_seconds, sustained_seconds)", "runs"),
-            ("* EXCLUDE (trial, seconds)", "curves"),
-        ):
-            mine, theirs = (
-                query(folder, f"SELECT {columns} FROM {table} WHERE trial = {trial} ORDER BY ALL").to_pylist()
-                for folder, trial in ((sweep.folder, number), (again, 0))
-            )
-            found += [f"trial {number}: its {table} differ"] * (repr(mine) != repr(theirs) or not mine)
+        columns = join(
+            [
+                chunk
+                for stage in STAGES
+                for chunk in train(Assignment(number, settings[number], spec.task, spec.objective, stage, 1.0))
+            ]
+        )
+        names = [name for name in columns if name != "seconds"]
+        sql = f"SELECT {', '.join(names)} FROM curves WHERE trial = {number} ORDER BY replicate, step"
+        order = np.lexsort((columns["step"], columns["replicate"]))
+        again = [tuple(np.asarray(columns[name])[i].tolist() for name in names) for i in order]
+        kept = [tuple(row[name] for name in names) for row in query(sweep.folder, sql).to_pylist()]
+        found += [f"trial {number} differs"] * (repr(again) != repr(kept))
     return found
 
 
@@ -69,13 +83,14 @@ def judged(fire: Fire, sweep: Sweep, best: dict[str, Any]) -> Fire:
     fire.changed = len(different)
     row = query(
         sweep.folder,
-        f"SELECT state, value FROM trials WHERE batch_max = {best['batch_max']}"
-        f" AND weight_decay = {best['weight_decay']} AND depth = {best['depth']}",
+        f"SELECT state FROM trials WHERE batch_max = {best['batch_max']}"
+        f" AND weight_decay = {best['weight_decay']} AND learning_rate = {best['learning_rate']}",
     ).to_pylist()
-    if [each["state"] for each in row] != ["finished"] or row[0]["value"] != best["value"]:
-        different.append(f"the best, {best}, came out as {row}")
+    if [each["state"] for each in row] != ["finished"]:
+        different.append(f"the best, trial {best['trial']} of the grid, came out as {row}")
         fire.lost += 1
-    fire.leftovers = [each for each in sweep.leftovers() if each != sweep.folder.decisions.name]
+    kept = ("decisions.jsonl", "checkpoints/")  # of trials that a larger budget would continue
+    fire.leftovers = [each for each in sweep.leftovers() if not each.startswith(kept)]
     pauses = sum(each.kind == "paused" for each in Decisions(sweep.folder).read())
     print(f"{sweep.root.name}: {pauses} pauses; {json.dumps(asdict(fire))} {'; '.join(different)}", flush=True)
     return fire
