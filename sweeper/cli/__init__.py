@@ -5,9 +5,6 @@ import os
 import signal
 from types import FrameType
 
-# Commands import more objects than they make, and none of them is garbage. By default every 700 are looked through.
-gc.set_threshold(100_000, *gc.get_threshold()[1:])
-
 
 def _end(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
