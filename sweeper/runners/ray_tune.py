@@ -153,8 +153,15 @@ class RayTune:
             if self._open_engine is not None:
                 serving = ray_engines.serving(self._open_engine, train)
             with serving as function:
-                calls = (starting.close, self._health.check)
-                tune_fit.fit(function, director, self._capacity, self._scratch, *calls, self._health.started_here)
+                tune_fit.fit(
+                    function,
+                    director,
+                    self._capacity,
+                    self._scratch,
+                    starting.close,
+                    self._health.check,
+                    self._health.started_here,
+                )
 
 
 class _Nodes:

@@ -63,7 +63,7 @@ class Turns:
 
         Raises:
             JoinError: the cohort that it joined may be damaged.
-        Exception: whatever torch or the task raises.
+            Exception: whatever torch or the task raises.
         """
         cost = min((turn.cost for turn in self.busy), default=0.0)
         mine = Turn(cohort, task, None if alone else cohort.kind, None if alone else cohort.shared_by, cost)
