@@ -180,10 +180,11 @@ def report(
 
         folder = find_sweep(sweep)
         target = output or (Path(f"{folder.root.name}-report") if in_store(sweep) else folder.report)
+        figures = document.figures_of(folder)
 
         def drawn() -> "Iterator[Figure]":
             status.update("drawing the figures")
-            for count, figure in enumerate(document.figures_of(folder), 1):
+            for count, figure in enumerate(figures, 1):
                 status.update(f"drew {plural(count, 'figure')}, the last: {figure.title}")
                 yield figure
 

@@ -115,8 +115,9 @@ def check(
     from sweeper.sweep import plan
 
     planned = plan.plan(load(space, overrides), machine.look(), here=here)
+    terminal.out.print(plan.render(planned))
     found = plan.estimated(planned, space, overrides, here=here, measure=measure, price=price)
-    terminal.out.print(plan.render(planned, found))
+    terminal.out.print(plan.render_estimate(found))
 
 
 def init(space: Annotated[Path, typer.Argument(help="The file to write.")] = Path("space.yaml")) -> None:

@@ -62,10 +62,10 @@ class ReportData:
 
 
 def figures_of(folder: SweepFolder) -> "Iterator[Figure]":
-    """Draw a sweep's still figures, one after another. Raises UserError where a part is damaged."""
+    """A sweep's still figures, whose drawing begins now. Raises UserError where a part is damaged."""
     from sweeper.report.figures.beside import drawn  # noqa: PLC0415  # it imports matplotlib
 
-    yield from drawn(folder, saved_spec(folder))
+    return drawn(folder, saved_spec(folder))
 
 
 def report_data(folder: SweepFolder, figures: "Iterable[Figure]") -> ReportData:

@@ -100,12 +100,10 @@ def estimated(
     return Estimate(None, UNKNOWN)
 
 
-def render(plan: Plan, estimate: Estimate | None = None) -> RenderableType:
+def render(plan: Plan) -> RenderableType:
     """The plan for people."""
     spec, machine = plan.loaded.spec, plan.machine
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="bold")
-    facts.add_column(overflow="fold")
+    facts = _facts()
     _fact(facts, "sweep", spec.name)
     _fact(facts, "task", spec.task.title)
     objective = spec.objective
@@ -116,9 +114,6 @@ def render(plan: Plan, estimate: Estimate | None = None) -> RenderableType:
     if plan.most_steps:
         _fact(facts, "steps", f"at most {plan.most_steps:,} model updates")
     _fact(facts, "resources", _resources(plan))
-    if estimate is not None:
-        for name, words in _estimate(estimate):
-            _fact(facts, name, words)
     if spec.resources.gpu == "auto":
         here = f"{machine.gpus} GPU" if machine.gpus else "no GPU, so 0"
         _fact(facts, "gpu", f"auto: measured at launch; this machine has {here}")
@@ -135,12 +130,27 @@ def render(plan: Plan, estimate: Estimate | None = None) -> RenderableType:
     return Group(*parts)
 
 
+def render_estimate(estimate: Estimate) -> RenderableType:
+    """How long a launch will take, for people; below the plan."""
+    facts = _facts()
+    for name, words in _estimate(estimate):
+        _fact(facts, name, words)
+    return Group(Text(), facts)
+
+
 def _most_trials(spec: SweepSpec) -> int | None:
     """How many trials the search and the baselines train: all baselines, whatever the budget. None: no limit."""
     baselines = len(spec.baselines)
     if not spec.search:
         return baselines
     return None if spec.budget.trials is None else max(spec.budget.trials, baselines)
+
+
+def _facts() -> Table:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", min_width=len("objective"))
+    facts.add_column(overflow="fold")
+    return facts
 
 
 def _fact(facts: Table, name: str, words: str) -> None:

@@ -16,7 +16,7 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.stats.forecast import Span, Work, forecast
 from sweeper.sweep import estimate, trying
 from sweeper.sweep.opening import searched_before
-from sweeper.sweep.plan import Estimate, estimated, plan, render
+from sweeper.sweep.plan import Estimate, estimated, plan, render_estimate
 from tests.fakes import small
 from tests.fakes.sweeps import PUBLISHED, QUESTION, Sweep
 from tests.fakes.training import learns
@@ -110,14 +110,14 @@ def test_a_time_budget_is_less_by_what_earlier_launches_searched(tmp_path: Path)
     assert basis.searched == searched_before(sweep.folder) > 0
 
 
-def test_the_plan_shows_the_time_with_its_interval_and_the_cost(tmp_path: Path) -> None:
+def test_the_time_is_shown_with_its_interval_and_the_cost(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path)
     sweep.open()
     planned = plan(question(sweep, "new"), MACHINE)
     nothing = estimated(planned, tmp_path, None, here=False, measure=False, price=None)
     assert nothing.span is None
     console = Console(file=StringIO(), width=100)
-    console.print(render(planned, Estimate(Span(1500, 2400, 3600), "from 9 trials of x", price=3.0)))
+    console.print(render_estimate(Estimate(Span(1500, 2400, 3600), "from 9 trials of x", price=3.0)))
     assert isinstance(console.file, StringIO)
     shown = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
     assert "time about 40 min (25 to 60), from 9 trials of x" in shown

@@ -1,6 +1,7 @@
-"""Draw a sweep's figures in two processes: this one, and another beside it that draws every second figure.
+"""Draw a sweep's figures in two processes: this one from the last figure on, and another beside it from the first on.
 
-`python -m sweeper.report.figures.beside FOLDER` is the other one: it pickles its figures to standard output.
+`python -m sweeper.report.figures.beside FOLDER` is the other one: it pickles its figures to standard output. It starts
+at once, so that it draws while this process still reads what stands beside the figures.
 """
 
 import os
@@ -10,8 +11,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING
 
 from sweeper.config.model import SweepSpec
@@ -30,49 +32,83 @@ class _Lost:
 
 
 def drawn(folder: SweepFolder, spec: SweepSpec) -> "Iterator[Figure]":
-    """A sweep's figures in reading order, each as soon as it and those before it are drawn.
+    """A sweep's figures in reading order. Drawing begins now, in a process that ends with the iterator.
 
     Raises:
         UserError: a part is damaged.
     """
+    several = len(os.sched_getaffinity(0)) > 1
+    return _in_order(folder, spec, _Another(folder) if several else None)
+
+
+def _in_order(folder: SweepFolder, spec: SweepSpec, other: "_Another | None") -> "Iterator[Figure]":
+    """Draw from the last figure on until all those before have come from the other process."""
     with _hidden(_UNNEEDED):
         from sweeper.report.figures.gallery import PLACES, draw_some  # noqa: PLC0415
 
-    every = min(2, len(os.sched_getaffinity(0)))
-    mine, theirs = PLACES[::every], PLACES[1::2] if every == 2 else ()
-    with _another(folder, len(theirs)) as delivered:
-        ours = draw_some(folder, spec, mine)
-        for place in PLACES:
-            figure = next(ours) if place in mine else delivered.get()
-            if isinstance(figure, _Lost):  # if the sweep is damaged, this process says so
-                figure = next(draw_some(folder, spec, [place]))
+    mine = draw_some(folder, spec, reversed(PLACES))
+    first, last = 0, len(PLACES)  # those from first to last are still to be drawn
+    done: list[Figure | None] = []
+    try:
+        while first < last:
+            figure = other.take(wait=first == last - 1) if other is not None else _Later.SOON
+            if isinstance(figure, _Later):
+                other = None if figure is _Later.NEVER else other
+                last -= 1
+                done.append(next(mine))
+                continue
+            first += 1
             if figure is not None:
                 yield figure
+    finally:
+        if other is not None:
+            other.end()
+    yield from (figure for figure in reversed(done) if figure is not None)
 
 
-@contextmanager
-def _another(folder: SweepFolder, count: int) -> "Iterator[SimpleQueue[Figure | _Lost | None]]":
-    """The figures of another process, as they come; it ends with the block."""
-    delivered: SimpleQueue[Figure | _Lost | None] = SimpleQueue()
-    if count == 0:
-        yield delivered
-        return
-    command = [sys.executable, "-m", __name__, str(folder.root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as other:
-        assert other.stdout is not None, "it is a pipe"
-        threading.Thread(target=_receive, args=(other.stdout, delivered, count), daemon=True).start()
+class _Later(Enum):
+    """What there is instead of a figure: it is being drawn, or the other process has not delivered it."""
+
+    SOON = 0
+    NEVER = 1
+
+
+class _Another:
+    """The process that draws beside this one.
+
+    Args:
+        folder: of the sweep that it draws.
+    """
+
+    def __init__(self, folder: SweepFolder):
+        command = [sys.executable, "-m", __name__, str(folder.root)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert self._process.stdout is not None, "it is a pipe"
+        self._delivered: SimpleQueue[Figure | _Later | None] = SimpleQueue()
+        threading.Thread(target=_receive, args=(self._process.stdout, self._delivered), daemon=True).start()
+
+    def take(self, *, wait: bool) -> "Figure | _Later | None":
+        """Its next figure, None for one that has nothing to show."""
         try:
-            yield delivered
-        finally:
-            other.kill()
+            return self._delivered.get(block=wait)
+        except Empty:
+            return _Later.SOON
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
 
 
-def _receive(stream: IO[bytes], delivered: "SimpleQueue[Figure | _Lost | None]", count: int) -> None:
-    for _ in range(count):
-        try:
-            delivered.put(pickle.load(stream))
-        except Exception:  # noqa: BLE001  # whatever half a pickle makes it raise
-            delivered.put(_Lost())
+def _receive(stream: IO[bytes], delivered: "SimpleQueue[Figure | _Later | None]") -> None:
+    """Take in figures until the stream ends, or half a figure comes."""
+    with stream:
+        while True:
+            try:
+                delivered.put(pickle.load(stream))
+            except Exception:  # noqa: BLE001  # whatever half a pickle makes it raise
+                delivered.put(_Later.NEVER)
+                return
 
 
 @contextmanager
@@ -89,11 +125,11 @@ def _hidden(module: str) -> Iterator[None]:
 
 
 def _deliver(folder: SweepFolder) -> None:
-    """Draw every second figure, and write each to standard output when it is done."""
+    """Draw the figures, and write each to standard output when it is done."""
     with _hidden(_UNNEEDED):
         from sweeper.report.figures.gallery import PLACES, draw_some  # noqa: PLC0415
 
-    for figure in draw_some(folder, saved_spec(folder), PLACES[1::2]):
+    for figure in draw_some(folder, saved_spec(folder), PLACES):
         pickle.dump(figure, sys.stdout.buffer)
         sys.stdout.buffer.flush()
 

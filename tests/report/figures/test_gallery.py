@@ -44,10 +44,19 @@ def test_a_whole_sweep_in_reading_order_and_the_same_bytes_twice(shapes: Subject
 
 def test_a_process_that_dies_delivers_no_more_figures() -> None:
     delivered: SimpleQueue[Any] = SimpleQueue()
-    beside._receive(BytesIO(pickle.dumps("a figure") + pickle.dumps(None) + pickle.dumps("half")[:-3]), delivered, 4)
-    first, second, *others = [delivered.get() for _ in range(4)]
-    assert (first, second) == ("a figure", None)
-    assert all(isinstance(each, beside._Lost) for each in others)
+    beside._receive(BytesIO(pickle.dumps("a figure") + pickle.dumps(None) + pickle.dumps("half")[:-3]), delivered)
+    assert [delivered.get() for _ in range(3)] == ["a figure", None, beside._Later.NEVER]
+
+
+@pytest.mark.slow
+def test_what_a_process_that_died_did_not_draw_this_one_does(shapes: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dies(beside._Another):
+        def take(self, *, wait: bool) -> Any:
+            self.end()
+            return super().take(wait=True)
+
+    monkeypatch.setattr(beside, "_Another", Dies)
+    assert [figure.name for figure in beside.drawn(shapes.folder, shapes.spec)] == EVERYTHING
 
 
 @pytest.mark.slow
