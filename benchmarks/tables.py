@@ -163,40 +163,60 @@ _FASTEST = 0.25
 _HORIZON, _EVERY, _REPLICATES = 7500, 75, 5
 
 
+_DENSE = SYNTHETIC | {
+    "batch.max": Choice(choice=(64, 96, 128, 192, 256, 384, 512)),
+    "weight_decay": Choice(choice=(0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)),
+}
+_SPACES = {"synthetic": SYNTHETIC, "dense": _DENSE}
+_OPTIMUM = 0.75
+"""How much the log of the time rises over the whole range of a parameter of `dense` that has an optimum."""
+
+
 @cache
-def _listed() -> tuple[Space, list[tuple[str, dict[str, int]]], dict[int, np.ndarray]]:
-    """The synthetic space, for each configuration its identity and the index of each value, and all cells."""
+def _listed(name: str) -> tuple[Space, list[tuple[str, dict[str, int]]], dict[int, np.ndarray]]:
+    """A made-up space, for each configuration its identity and the index of each value, and all cells."""
+    parameters = _SPACES[name]
     fixed = {"width": 128, "batch.min": 32, "batch.period": 4000, "batch.doubling_steps": 1000, "batch.cycles": 3}
-    space = Space(SYNTHETIC, fixed, (), _HORIZON)
+    space = Space(parameters, fixed, (), _HORIZON)
     found = []
     for values in space.grid(100_000) or ():
         settings = space.settings(values)
         flat = to_flat(settings)
-        index = {key: list(parameter.grid()).index(flat[key]) for key, parameter in SYNTHETIC.items()}
+        index = {key: list(parameter.grid()).index(flat[key]) for key, parameter in parameters.items()}
         found.append((identity(settings, _HORIZON), index))
     return space, found, _cells(space, {name: i for i, (name, _) in enumerate(found)})
 
 
-SYNTHETIC_KINDS = ("synthetic", "synthetic, telling", "synthetic, misleading")
+SYNTHETIC_KINDS = ("synthetic", "synthetic, telling", "synthetic, misleading", "dense", "dense, telling")
 
 
 def synthetic(seed: int, kind: str = "synthetic") -> Table:
-    """A made-up landscape: main effects, interactions, an optimum in weight decay; curves creep to a height and jump.
+    """A made-up landscape: main effects, interactions, optima; curves creep to a height and jump.
 
     Args:
         seed: of the landscape.
-        kind: `synthetic`: the height says nothing about the time of the jump; `telling`: the higher the earlier, with
-            noise of half the spread; `misleading`: so for the slower six sevenths, and the other way for the fastest.
+        kind: `synthetic`: 432 configurations, five seeds each, whose mean is the time. `dense`: 2,520, of which many are
+            near the best, as where parameters are continuous; batch and decay have an optimum each, nothing interacts,
+            and the noise of the three seeds of a configuration cancels, so that the best is not the luckiest.
+            By themselves heights say nothing about the time of the jump; `telling`: the higher the earlier, with noise
+            of half the spread; `misleading`: so for the slower six sevenths, and the other way for the fastest.
     """
     rng = np.random.default_rng(seed)
-    space, listed, cells = _listed()
-    sizes = {key: len(list(parameter.grid())) for key, parameter in SYNTHETIC.items()}
+    name, _, curves = kind.partition(", ")
+    dense = name == "dense"
+    space, listed, cells = _listed(name)
+    sizes = {key: len(list(parameter.grid())) for key, parameter in _SPACES[name].items()}
     effects = {key: rng.normal(0, _EFFECTS[key], size) for key, size in sizes.items()}
-    middle = rng.uniform(0.5, 2.5)
-    effects["weight_decay"] += _CURVATURE * (np.arange(4) - middle) ** 2 / 2
+    if dense:
+        for key in ("batch.max", "weight_decay"):
+            effects[key] = _OPTIMUM * (np.linspace(0, 1, sizes[key]) - rng.uniform(0.1, 0.9)) ** 2
+    else:
+        middle = rng.uniform(0.5, 2.5)
+        effects["weight_decay"] += _CURVATURE * (np.arange(4) - middle) ** 2 / 2
     keys = list(sizes)
     pairs = [(a, b) for i, a in enumerate(keys) for b in keys[i + 1 :]]
-    together = {(a, b): rng.normal(0, _INTERACTION, (sizes[a], sizes[b])) for a, b in pairs}
+    spread = 0.0 if dense else _INTERACTION
+    together = {(a, b): rng.normal(0, spread, (sizes[a], sizes[b])) for a, b in pairs}
     logs = np.array(
         [
             sum(effects[key][index[key]] for key in keys) + sum(together[a, b][index[a], index[b]] for a, b in pairs)
@@ -205,12 +225,15 @@ def synthetic(seed: int, kind: str = "synthetic") -> Table:
     )
     logs += np.log(_FASTEST * _HORIZON) - logs.min()
     event = load(DATA / "modular-23" / "space.yaml").spec.objective.event
-    asked = Question(event, float(_HORIZON), _HORIZON, _EVERY, _REPLICATES)
-    times = np.exp(logs[:, None] + rng.normal(0, _NOISE, (len(logs), _REPLICATES)))
+    asked = Question(event, float(_HORIZON), _HORIZON, _EVERY, 3 if dense else _REPLICATES)
+    noise = rng.normal(0, _NOISE, (len(logs), asked.replicates))
+    if dense:
+        noise = (noise - noise.mean(1, keepdims=True)) * np.sqrt(1.5)
+    times = np.exp(logs[:, None] + noise)
     heights = rng.uniform(0.05, 0.7, times.shape)
-    if kind != "synthetic":
+    if curves:
         place = (np.log(times) - np.log(times).mean()) / np.log(times).std()
-        if kind == "synthetic, misleading":
+        if curves == "misleading":
             place = np.where(place < np.quantile(place, 0.15), -place, place)
         heights = np.clip(0.4 - 0.2 * (place + rng.normal(0, 0.5, times.shape)), 0.02, 0.8)
     trials = {name: _made_up(i, times[i], heights[i]) for i, (name, _) in enumerate(listed)}

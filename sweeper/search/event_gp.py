@@ -253,18 +253,18 @@ def cut_below(mean: Numbers, deviation: Numbers, bound: Numbers) -> tuple[Number
 
 
 def log_improvement(mean: Numbers, deviation: Numbers, best: float) -> Numbers:
-    """Log of the expected improvement over the best, for minimisation; exact far out, where the improvement is nil.
+    """Log of the expected improvement over the best, for minimisation; exact far out, where it is nil or certain.
 
     As in Ament et al. 2023 (arXiv:2310.20708).
     """
     place = (best - mean) / deviation
     density = -0.5 * place**2 - 0.5 * np.log(2 * np.pi)
     # log(phi + z Phi) = log phi + log(1 + z Phi / phi); for z far below 0 it is log phi - 2 log |z|.
-    far = place < -25
-    near = np.where(far, 0.0, place)
+    far, certain = place < -25, place > 25
+    near = np.where(far | certain, 0.0, place)
     share = 1 + near * np.exp(log_ndtr(near) - (-0.5 * near**2 - 0.5 * np.log(2 * np.pi)))
     inner = np.where(far, -2 * np.log(np.maximum(-place, 1.0)), np.log(np.maximum(share, 1e-300)))
-    return np.asarray(np.log(deviation) + density + inner)
+    return np.asarray(np.log(deviation) + np.where(certain, np.log(np.where(certain, place, 1.0)), density + inner))
 
 
 def fit(places: Places, runs: RunTimes, start: Hyper, replicates: int = 1) -> Hyper:

@@ -20,6 +20,8 @@ _FITTED, _LEARNED = 200, 400
 """Runs that hyperparameters are fitted to, and that curves are learned from, at most."""
 STARTUP = 8
 """Configurations whose first seed trains to its end before any trial is paused: curves are learned from them."""
+_OWED = 4
+"""Of so many seeds for each of a trial's, trials that have only their first one may be; then the best of them gets the others."""
 _REFIT = 0.15
 _RELEARN = 0.1
 """Growth in runs after which hyperparameters are fitted again, and in runs that are over for the curve model."""
@@ -180,6 +182,9 @@ class Thaw:
         best = self._incumbent()
         if best is None:
             best = min(mean for mean, _ in self.expected(list(self._index)))
+        owed = self._owed([waiting[i] for i in compared], running, best)
+        if owed is not None:
+            return list(waiting).index(owed)
         if running:
             going = [self._index[number] for number in running if number in self._index]
             process = process.believing(np.isin(process.runs.configuration, going) & (process.runs.spread > 0))
@@ -201,6 +206,22 @@ class Thaw:
         known = np.array([self._index.get(number, -1) for number in numbers])
         found = process.of_configurations(self.places(cells), known)
         return [(float(mean), float(deviation)) for mean, deviation in zip(*found, strict=True)]
+
+    def _owed(self, waiting: Sequence[int], running: Collection[int], best: float) -> int | None:
+        """The trial that gets its other seeds now, so that there always is one to name; None while enough have them.
+
+        Where parameters are continuous, one seed of some new configuration would promise more for ever. A trial is owed
+        for every `_OWED` times `replicates` first seeds that are over, and only one that is expected to beat the best.
+        """
+        first = whole = 0
+        for number, trial in self._trials.items():
+            first += bool(trial.replicates) and trial.replicates[0].over
+            whole += len(trial.replicates) > 1 or (number in running and trial.over)
+        some = [number for number in waiting if self._trials[number].over]
+        if first < _OWED * self.replicates * (whole + 1) or not some:
+            return None
+        means = [mean for mean, _ in self.expected(some)]
+        return some[int(np.argmin(means))] if min(means) < best or self._incumbent() is None else None
 
     def _together(self, trial: _Trial) -> int:
         """Seeds that would train of a trial that goes on: those that are not over, or else the others."""

@@ -141,7 +141,9 @@ def test_improvement_is_the_integral_that_it_is(mean: float) -> None:
     assert np.exp(log_improvement(np.array([mean]), np.array([0.5]), 0.2))[0] == pytest.approx(wanted, rel=1e-6)
 
 
-def test_improvement_still_ranks_where_it_is_nil() -> None:
+def test_improvement_still_ranks_where_it_is_nil_and_is_the_difference_where_it_is_certain() -> None:
     values = log_improvement(np.array([20.0, 25.0, 25.2, 40.0]), np.ones(4), 0.0)
     assert np.isfinite(values).all()
     assert (np.diff(values) < 0).all()
+    certain = log_improvement(np.array([-24.9, -25.1, -1000.0]), np.ones(3), 0.0)
+    assert np.exp(certain) == pytest.approx([24.9, 25.1, 1000.0], rel=1e-9)

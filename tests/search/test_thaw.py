@@ -1,4 +1,4 @@
-"""Freeze-thaw weighs an improvement against the seeds that it takes; many trials cost no more time than some."""
+"""Freeze-thaw weighs an improvement against its seeds, completes one trial in a dozen, and models as many as it can."""
 
 import numpy as np
 import pytest
@@ -35,3 +35,17 @@ def test_of_many_trials_the_fastest_are_modelled_and_paused_ones_still_go_on() -
     assert thaw.choose([slowest, 0], [], np.zeros((0, 1))) == 1
     assert len(thaw.expected(range(3 * MODELLED))) == 3 * MODELLED
     assert thaw.choose(range(3 * MODELLED), [], np.zeros((0, 1))) == 0
+
+
+@pytest.mark.parametrize(("trials", "whole", "named"), [(11, 0, False), (12, 0, True), (23, 1, False), (24, 1, True)])
+def test_of_every_twelve_trials_with_one_of_three_seeds_the_most_promising_gets_the_others(
+    trials: int, whole: int, named: bool
+) -> None:
+    """However much new configurations promise, there is a complete trial to name."""
+    thaw = known(3, [*np.geomspace(100, 3, trials)])
+    beyond = np.array([[1.3]])  # of a line that falls
+    for number in range(whole):
+        thaw.see(number, [Replicate(True, float(np.log(100)), NOTHING)] * 3)
+    waiting = list(range(whole, trials))
+    assert thaw.choose(waiting, [], beyond) == (waiting.index(trials - 1) if named else len(waiting))
+    assert thaw.choose(waiting[:-1], [trials - 1], beyond) == len(waiting) - 1  # it trains already
