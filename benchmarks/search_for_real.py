@@ -1,9 +1,9 @@
 """Real sweeps to the same quality: `stop: thaw`, `stop: cap`, and plain Ray Tune with OptunaSearch and ASHA.
 
 Every sweep trains x + y mod 31 as the quickstart does, with the same training function, on as many places, for as many
-minutes. Its incumbent is the configuration with the least mean time of those all of whose three seeds are over. As the
-least of many means of three is a lucky one, every configuration that was an incumbent is then trained on ten fresh seeds:
-a sweep has arrived when the mean of those is within 10 % of the best of any sweep. Beside it: which share of the training
+minutes. Its incumbent is the configuration with the least mean time of those all of whose three seeds are over. The least
+of many such means is a lucky one, so every configuration that was an incumbent is then trained on ten fresh seeds: these
+say when a sweep's incumbent was within 5, 10 and 20 % of the best of any sweep. Beside it: which share of the training
 time pausing cost.
 
     python -m benchmarks.search_for_real --folder /tmp/sweeps --write

@@ -195,7 +195,7 @@ def synthetic(seed: int, kind: str = "synthetic") -> Table:
 
     Args:
         seed: of the landscape.
-        kind: `synthetic`: 432 configurations, five seeds each, whose mean is the time. `dense`: 2,520, of which many are
+        kind: `synthetic`: 432 configurations, five seeds each, whose mean is the time. `dense`: 2,520, many of them
             near the best, as where parameters are continuous; batch and decay have an optimum each, nothing interacts,
             and the noise of the three seeds of a configuration cancels, so that the best is not the luckiest.
             By themselves heights say nothing about the time of the jump; `telling`: the higher the earlier, with noise

@@ -21,7 +21,7 @@ _FITTED, _LEARNED = 200, 400
 STARTUP = 8
 """Configurations whose first seed trains to its end before any trial is paused: curves are learned from them."""
 _OWED = 4
-"""Of so many seeds for each of a trial's, trials that have only their first one may be; then the best of them gets the others."""
+"""Times the seeds of a trial: so many trials may have only their first one before the best of them gets the others."""
 _REFIT = 0.15
 _RELEARN = 0.1
 """Growth in runs after which hyperparameters are fitted again, and in runs that are over for the curve model."""
