@@ -1,10 +1,10 @@
 """Real sweeps to the same quality: `stop: thaw`, `stop: cap`, and plain Ray Tune with OptunaSearch and ASHA.
 
 Every sweep trains x + y mod 31 as the quickstart does, with the same training function, on as many places, for as many
-minutes. Its incumbent is the configuration with the least mean time of those all of whose three seeds are over. The least
-of many such means is a lucky one, so every configuration that was an incumbent is then trained on ten fresh seeds: these
-say when a sweep's incumbent was within 5, 10 and 20 % of the best of any sweep. Beside it: which share of the training
-time pausing cost.
+minutes. Its incumbent is the configuration with the least mean time of those all of whose three seeds are over. The
+least of many such means is a lucky one, so every configuration that was an incumbent is then trained on ten fresh
+seeds: these say when a sweep's incumbent was within 5, 10 and 20 % of the best of any sweep. Beside it: which share of
+the training time pausing cost.
 
     python -m benchmarks.search_for_real --folder /tmp/sweeps --write
 """
@@ -221,8 +221,9 @@ def measured(values: dict[str, Any], folder: Path) -> float:
 
     loaded = question(folder, 0, [])
     kept = folder / "fresh.jsonl"
-    known = {json.dumps(each, sort_keys=True): mean for _, each, mean in lines(kept)}
-    if json.dumps(values, sort_keys=True) not in known:
+    known: dict[str, float] = {json.dumps(each, sort_keys=True): mean for _, each, mean in lines(kept)}
+    name = json.dumps(values, sort_keys=True)
+    if name not in known:
         settings, asked = loaded.space.settings(values), loaded.spec.objective
         seeds = tuple(FRESH)
         watch = TrialWatch(loaded.spec.task.operations, seeds, asked.watch, asked.minimize)
@@ -231,7 +232,8 @@ def measured(values: dict[str, Any], folder: Path) -> float:
         means = [objective.rmst(each, loaded.spec.limit()).mean for each in watch.observations.values()]
         with open(kept, "a") as file:
             file.write(json.dumps([time.time(), values, float(np.mean(means))]) + "\n")
-    return {json.dumps(each, sort_keys=True): mean for _, each, mean in lines(kept)}[json.dumps(values, sort_keys=True)]
+        known[name] = float(np.mean(means))
+    return known[name]
 
 
 def summary(sweeps: list[dict[str, Any]]) -> dict[str, Any]:
