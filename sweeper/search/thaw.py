@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.special import ndtr
 
 from sweeper.search.curves import FEWEST, Curve, CurveModel
 from sweeper.search.event_gp import EventGp, Hyper, Numbers, Places, RunTimes, fit, log_improvement
@@ -165,7 +166,7 @@ class Thaw:
         )
 
     def choose(self, waiting: Sequence[int], running: Collection[int], fresh: Numbers) -> int | None:
-        """The trial or new configuration with the largest expected improvement for each seed that would train.
+        """The trial or new configuration with the largest expected improvement for each seed that it should take.
 
         Args:
             waiting: trials that could go on.
@@ -192,9 +193,11 @@ class Thaw:
         known = np.array([*(self._index[waiting[i]] for i in compared), *([-1] * len(fresh))], dtype=np.int64)
         if not len(cells):
             return 0
-        improvement = log_improvement(*process.of_configurations(self.places(cells), known), best)
-        together = [self._together(self._trials[waiting[i]]) for i in compared] + [1] * len(fresh)
-        chosen = int((improvement - np.log(together)).argmax())
+        mean, deviation = process.of_configurations(self.places(cells), known)
+        promising = ndtr((best - mean) / deviation)
+        seeds = [self._lacking(self._trials[waiting[i]], promising[place]) for place, i in enumerate(compared)]
+        seeds += [self._lacking(None, each) for each in promising[len(compared) :]]
+        chosen = int((log_improvement(mean, deviation, best) - np.log(seeds)).argmax())
         return compared[chosen] if chosen < len(compared) else len(waiting) + chosen - len(compared)
 
     def expected(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
@@ -223,8 +226,13 @@ class Thaw:
         means = [mean for mean, _ in self.expected(some)]
         return some[int(np.argmin(means))] if min(means) < best or self._incumbent() is None else None
 
-    def _together(self, trial: _Trial) -> int:
-        """Seeds that would train of a trial that goes on: those that are not over, or else the others."""
+    def _lacking(self, trial: _Trial | None, promising: float) -> float:
+        """Seeds that a trial, or one that has not begun, is expected to train before it is known or given up.
+
+        Its first seed, and the others with the probability that it still promises to be the best.
+        """
+        if trial is None or (len(trial.replicates) <= 1 and not trial.over):
+            return 1 + (self.replicates - 1) * promising
         return sum(not each.over for each in trial.replicates) or max(self.replicates - len(trial.replicates), 1)
 
     def _process(self) -> EventGp:

@@ -35,17 +35,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHARE = 0.03
-"""The most of training time that starting paused trials again may take."""
-_STARTS = 16
-"""Newest starts whose median is what a start costs; the first ones of a launch also load the training code."""
+"""The most of training time that pausing may cost: handing a place over, and starting a paused trial again."""
+_NEWEST = 16
+"""Newest costs whose median counts; the first starts of a launch also load the training code."""
 
 
-class _Starts:
-    """How long a start must train before it may pause."""
+class _Pace:
+    """How long a trial must train before it may pause."""
 
     def __init__(self) -> None:
-        self._starts: deque[float] = deque(maxlen=_STARTS)
+        self._starts: deque[float] = deque(maxlen=_NEWEST)
+        self._handovers: deque[float] = deque(maxlen=_NEWEST)
         self._counted: dict[int, float] = {}
+        self._left: deque[float] = deque()
 
     def see(self, live: LiveTrial) -> None:
         """Take in how long a start took, once that is known."""
@@ -53,9 +55,21 @@ class _Starts:
             self._counted[live.number] = live.began
             self._starts.append(live.started)
 
+    def leaves(self) -> None:
+        """A trial leaves its place."""
+        self._left.append(time.monotonic())
+
+    def takes(self) -> None:
+        """A trial takes a place: the one that has waited longest."""
+        if self._left:
+            self._handovers.append(time.monotonic() - self._left.popleft())
+
     def allows(self, live: LiveTrial) -> bool:
-        """Whether this start has trained long enough for what one costs."""
-        return bool(self._starts) and median(self._starts) <= _SHARE * live.trained
+        """Whether this start has trained long enough for what pausing costs."""
+        if not self._starts:
+            return False
+        cost = median(self._starts) + (median(self._handovers) if self._handovers else 0.0)
+        return cost <= _SHARE * live.trained
 
 
 class Thawed(Capped):
@@ -83,7 +97,7 @@ class Thawed(Capped):
         self._passed: dict[int, tuple[int, int, int]] = {}
         self._due: set[int] = set()
         self._training: set[int] = set()
-        self._pace = _Starts()
+        self._pace = _Pace()
         super().__init__(spec, 1, earlier)
         self.paused: dict[int, PausedTrial] = paused_trials(decisions)
         self.stages = self._thaw.stages
@@ -128,6 +142,7 @@ class Thawed(Capped):
 
     def trains(self, live: LiveTrial) -> None:
         """See `StoppingRule`."""
+        self._pace.takes()
         self.paused.pop(live.number, None)
         self._training.add(live.number)
         began = not live.columns and self._open(live.number)
@@ -137,6 +152,7 @@ class Thawed(Capped):
 
     def waits(self, live: LiveTrial) -> None:
         """See `StoppingRule`."""
+        self._pace.leaves()
         self._training.discard(live.number)
         opened = self._open(live.number)
         if opened:

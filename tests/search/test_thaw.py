@@ -24,7 +24,7 @@ def test_one_more_seed_of_the_best_is_worth_more_than_a_new_configuration_but_ma
     replicates: int, chosen: int
 ) -> None:
     thaw = known(replicates, [100, 200, 300, 400, 500, 600, 700, 800])
-    assert thaw.choose([0], [], np.array([[0.05]])) == chosen
+    assert thaw.choose([0], [], np.array([[-0.05]])) == chosen
 
 
 def test_of_many_trials_the_fastest_are_modelled_and_paused_ones_still_go_on() -> None:
@@ -42,10 +42,10 @@ def test_of_every_twelve_trials_with_one_of_three_seeds_the_most_promising_gets_
     trials: int, whole: int, named: bool
 ) -> None:
     """However much new configurations promise, there is a complete trial to name."""
-    thaw = known(3, [*np.geomspace(100, 3, trials)])
+    thaw = known(3, [*np.geomspace(100, 40, trials)])
     beyond = np.array([[1.3]])  # of a line that falls
     for number in range(whole):
-        thaw.see(number, [Replicate(True, float(np.log(100)), NOTHING)] * 3)
+        thaw.see(number, [Replicate(True, float(np.log(45)), NOTHING)] * 3)
     waiting = list(range(whole, trials))
     assert thaw.choose(waiting, [], beyond) == (waiting.index(trials - 1) if named else len(waiting))
     assert thaw.choose(waiting[:-1], [trials - 1], beyond) == len(waiting) - 1  # it trains already
