@@ -2,7 +2,7 @@
 
 import re
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
 from pydantic import (
@@ -93,12 +93,19 @@ class Objective(Section):
 class Sampler(Section):
     """How the next configuration is chosen."""
 
-    name: Literal["tpe", "gp", "random", "grid"] = Field(
-        "tpe",
-        description="tpe and gp, a Gaussian process over event times, learn; random does not; grid tries all.",
+    name: Literal["gp", "tpe", "random", "grid"] = Field(
+        "gp",
+        description="gp, a Gaussian process over event times, and tpe learn; random does not; grid tries all.",
     )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="Seed of the suggestions.")
-    startup_trials: Positive = Field(20, description="Trials before tpe or gp starts to learn.")
+    startup_trials: Positive | None = Field(
+        None, description="Trials before gp or tpe starts to learn; by default 8 for gp and 20 for tpe."
+    )
+
+    @property
+    def startup(self) -> int:
+        """Trials before it starts to learn."""
+        return self.startup_trials or (8 if self.name == "gp" else 20)
 
 
 class Race(Section):
@@ -241,11 +248,11 @@ class SweepSpec(Section):
         default_factory=list, description="Configurations that the search begins with, as `sweeper import` writes them."
     )
     sampler: Sampler = Field(default_factory=Sampler)
-    stop: Literal["cap", "thaw", "asha", "none"] = Field(
+    stop: Literal["thaw", "cap", "asha", "none"] = Field(
         "cap",
         description="cap: end a trial as soon as its result can no longer matter; thaw: also begin with one seed, and "
         "pause a trial while others promise more; asha: end it if its curve is low at a rung, which may stop the "
-        "winner; none: never.",
+        "winner; none: never. Without this key: thaw where hours limit a search by gp without a race, otherwise cap.",
     )
     prior: OneOrMany[str] = Field(
         (),
@@ -271,6 +278,21 @@ class SweepSpec(Section):
     trackers: Annotated[OneOrMany[Literal["tensorboard", "mlflow", "wandb"]], DISTINCT] = Field(
         (), description="Trackers that receive every finished trial: one or a list."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stops(cls, data: Any) -> Any:
+        """The rule for stopping that fits the other keys, where none is given.
+
+        Where trials are counted, each is trained to its end or its bound in any case, and waiting gains nothing.
+        """
+        if not isinstance(data, dict) or "stop" in data:
+            return data
+        budget, sampler = data.get("budget"), data.get("sampler", {})
+        timed = isinstance(budget, dict) and budget.get("hours") is not None
+        learns = isinstance(sampler, dict) and sampler.get("name", "gp") == "gp"
+        thaws = timed and learns and bool(data.get("search")) and data.get("race") is None
+        return data | {"stop": "thaw" if thaws else "cap"}
 
     @field_validator("results")
     @classmethod

@@ -61,7 +61,9 @@ class _Search:
     def __init__(self, folder: SweepFolder, spec: SweepSpec, records: list[Decision]):
         self._spec, self._evidence = spec, Evidence(spec)
         self._candidates = Candidates(spec.space, spec.sampler.seed)
-        self._thaw = Thaw(self._candidates.places, spec.objective.replicates, prior=prior_seeds(spec))
+        self._thaw = Thaw(
+            self._candidates.places, spec.objective.replicates, spec.sampler.startup, prior=prior_seeds(spec)
+        )
         self._cells = {each.trial: _array(each.cells) for each in records if each.cells}
         trials = frame(folder, "SELECT trial, identity FROM trials WHERE phase <> 'confirm'")
         self._identities = dict(zip(trials["trial"].tolist(), trials["identity"].tolist(), strict=True))

@@ -119,17 +119,17 @@ class Suggestions:
         self._distributions = dict(distributions)
         self._sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
         if sampler.name == "tpe":
-            self._sampler = _Tpe(self._distributions, seen, places, n_startup_trials=sampler.startup_trials, seed=seed)
+            self._sampler = _Tpe(self._distributions, seen, places, n_startup_trials=sampler.startup, seed=seed)
         elif sampler.name == "gp":
             words = [key for key, each in distributions.items() if isinstance(each, CategoricalDistribution)]
             from sweeper.search.event_sampler import EventSampler  # noqa: PLC0415  # scipy takes a second to import
 
             self._sampler = EventSampler(
-                sampler.seed, sampler.startup_trials, logs=True, absent=absent, seen=seen, words=words
+                sampler.seed, sampler.startup, logs=True, absent=absent, seen=seen, words=words
             )
             places = max(places, MODELLED)
         self._censors = sampler.name == "gp"
-        self._places, self._newest = places, max(MODELLED, sampler.startup_trials)
+        self._places, self._newest = places, max(MODELLED, sampler.startup)
         self._known: dict[int, _Known] = {}
         self._numbers: dict[int, int] = {}
         self._handles = itertools.count()

@@ -90,7 +90,9 @@ class Thawed(Capped):
         self._spec, self._study, self._journal = spec, study, journal
         self._objective, self._budget = spec.objective, spec.budget.trials
         self._evidence, self._candidates = Evidence(spec), Candidates(spec.space, spec.sampler.seed)
-        self._thaw = Thaw(self._candidates.places, spec.objective.replicates, prior=prior_seeds(spec))
+        self._thaw = Thaw(
+            self._candidates.places, spec.objective.replicates, spec.sampler.startup, prior=prior_seeds(spec)
+        )
         journal.mend()
         decisions = journal.read()
         self._fitted = next((each for each in reversed(decisions) if each.hyper), Decision(0.0, "chosen"))

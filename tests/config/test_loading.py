@@ -122,6 +122,29 @@ def test_the_baseline_of_quickstart_is_a_point_of_its_space() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "stop"),
+    [
+        ("budget: {hours: 2}", "thaw"),
+        ("budget: {hours: 2, trials: 100}", "thaw"),
+        ("budget: {hours: 2}\nsampler: {seed: 1}", "thaw"),
+        ("budget: {trials: 100}", "cap"),
+        ("budget: {hours: 2}\nsampler: {name: tpe}", "cap"),
+        ("budget: {hours: 2}\nrace: {first: 1}", "cap"),
+        ("budget: {hours: 2}\nstop: none", "none"),
+    ],
+)
+def test_the_rule_for_stopping_follows_from_the_budget_and_the_sampler(text: str, stop: str) -> None:
+    """Waiting gains where hours limit the search; where trials are counted each trains to its end or its bound."""
+    written = SMALL.replace(b"budget: {trials: 4}\n", b"") + f"search: {{depth: {{int: [1, 2]}}}}\n{text}".encode()
+    assert check(parse(written, "small.yaml")).spec.stop == stop
+
+
+def test_before_they_learn_gp_starts_with_8_trials_and_tpe_with_20() -> None:
+    assert [Sampler(name=name).startup for name in ("gp", "tpe")] == [8, 20]
+    assert Sampler(startup_trials=5).startup == 5
+
+
 def test_what_is_left_out_has_its_default() -> None:
     assert dict(small("search: {depth: {int: [1, 2]}}").spec) == {
         "name": "small",
@@ -131,7 +154,7 @@ def test_what_is_left_out_has_its_default() -> None:
         "require": (),
         "fixed": {},
         "baselines": {},
-        "sampler": Sampler(name="tpe", seed=0, startup_trials=20),
+        "sampler": Sampler(name="gp", seed=0, startup_trials=None),
         "stop": "cap",
         "prior": (),
         "race": None,

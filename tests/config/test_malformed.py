@@ -275,7 +275,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "space.yaml:6: fixed: got the key yes; keys are words; YAML reads it as true, so quote it",
     ),
     "number_as_key": (space("fixed: {3: 3}"), "space.yaml:6: fixed: got the key 3; keys are words"),
-    "off_as_value": (space("stop: off"), f"space.yaml:6: stop: got false; allowed: cap, thaw, asha, none. {YES_NO}"),
+    "off_as_value": (space("stop: off"), f"space.yaml:6: stop: got false; allowed: thaw, cap, asha, none. {YES_NO}"),
     "no_as_value": (
         space("fixed: {coupling: no}"),
         f"space.yaml:6: fixed.coupling: got false; allowed: none, linear, sqrt. {YES_NO}",
@@ -585,7 +585,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
         space("results: http://bucket/results"),
         "space.yaml:6: results: got 'http://bucket/results'; give a folder, or a URI that begins with s3:// or gs://",
     ),
-    "unknown_stop": (space("stop: hyperband"), "space.yaml:6: stop: got 'hyperband'; allowed: cap, thaw, asha, none"),
+    "unknown_stop": (space("stop: hyperband"), "space.yaml:6: stop: got 'hyperband'; allowed: thaw, cap, asha, none"),
     "unknown_tracker": (
         space("trackers: tensorbord"),
         "space.yaml:6: trackers[0]: got 'tensorbord' (did you mean 'tensorboard'?); allowed: tensorboard, mlflow, "
@@ -810,7 +810,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(
         "14: budget.trails: unknown key (did you mean 'trials'?); allowed here: trials, hours",
         "15: resources.cpu: given twice, first on line 15; keep one",
         "15: resources.gpu: got 1.5; above 1 only whole numbers of GPUs are possible",
-        f"16: stop: got false; allowed: cap, thaw, asha, none. {YES_NO}",
+        f"16: stop: got false; allowed: thaw, cap, asha, none. {YES_NO}",
         "17: got the key yes; keys are words; YAML reads it as true, so quote it",
     ]
     code, shown, said = answer(capsys)
