@@ -35,6 +35,8 @@ from sweeper.trial import Assignment, Chunk
 SPACE = Path("search_spaces/thaw.yaml")
 FIGURES = Path("benchmarks/figures/search_for_real.json")
 WITHIN = (1.05, 1.1, 1.2)
+NEAR = 1.4
+"""Incumbents that are slower than so many times the fastest are not trained again, but the last of each sweep is."""
 FRESH = range(100, 110)
 """Seeds that no sweep has trained."""
 RULES = {"thaw": ["stop=thaw", "sampler.name=gp"], "cap": ["stop=cap", "sampler.name=tpe"]}
@@ -273,6 +275,11 @@ def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _finite_in(sweeps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The sweeps as JSON can say them: None for an incumbent that was not trained again."""
+    return [each | {"course": [[*known, _finite(fresh)] for *known, fresh in each["course"]]} for each in sweeps]
+
+
 def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -293,13 +300,17 @@ def main() -> None:
         for name in [asked.only] if asked.only else [*RULES, RAY]:
             found.append(apart(name, seed, asked))
             print(name, seed, [[round(at), mean] for at, _, mean, _ in found[-1]["course"]], flush=True)
+    least = min((mean for each in found for _, _, mean, _ in each["course"]), default=math.inf)
     for each in found:
         for incumbent in each["course"]:
-            incumbent.append(measured(incumbent[-1], asked.folder))
+            near = incumbent is each["course"][-1] or incumbent[2] <= NEAR * least
+            incumbent.append(measured(incumbent[-1], asked.folder) if near else math.inf)
     print(json.dumps(summary(found), indent=1), flush=True)
     if asked.write:
         about = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "minutes": asked.minutes}
-        FIGURES.write_text(json.dumps(about | {"places": asked.places} | summary(found) | {"sweeps": found}) + "\n")
+        FIGURES.write_text(
+            json.dumps(about | {"places": asked.places} | summary(found) | {"sweeps": _finite_in(found)}) + "\n"
+        )
 
 
 def apart(name: str, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
