@@ -633,7 +633,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "unknown_sampler": (
         space("sampler: {name: bayes}"),
-        "space.yaml:6: sampler.name: got 'bayes'; allowed: tpe, gp, random, grid",
+        "space.yaml:6: sampler.name: got 'bayes'; allowed: gp, tpe, random, grid",
     ),
     "grid_over_a_continuous_space": (
         space("search: {weight_decay: {float: [0.1, 1.0]}}", "sampler: {name: grid}"),
