@@ -90,35 +90,43 @@ def ours(rule: str, folder: Path, seed: int, minutes: float, places: int) -> dic
 
 
 def pausing(decisions: Decisions) -> dict[str, Any]:
-    """What pausing cost: seconds from a pause until its place trains again, over seconds of training."""
-    begun: set[int] = set()
+    """What pausing cost, over seconds of training.
+
+    That is the seconds from a pause within a stage until its place trains again, and those in which paused trials start
+    again. A trial that waits between its stages hands its place over as one that ends does under any rule.
+    """
+    asked: int | None = None
+    again: set[int] = set()
     resumed: dict[int, bool] = {}
-    resumes = pauses = 0
+    resumes = pauses = between = 0
     waited = starting = trained = 0.0
-    paused_at: list[float] = []
+    left: list[tuple[float, bool]] = []
     for each in decisions.read():
-        if each.trial is None:
-            continue
-        if each.kind == "trains":
-            resumed[each.trial] = each.trial in begun
-            begun.add(each.trial)
-            if paused_at:
-                waited += each.at - paused_at.pop(0)
-        elif each.kind in ("paused", "over") and each.trained is not None:
-            trained += each.trained
+        if each.kind == "chosen":
+            asked = each.trial
+        elif each.kind == "trains" and each.trial is not None:
+            resumed[each.trial] = each.trial in again
+            if left:
+                since, within = left.pop(0)
+                waited += (each.at - since) * within
+        elif each.kind in ("paused", "over") and each.trial is not None:
+            trained += each.trained or 0.0
             if resumed.get(each.trial, False):
                 resumes, starting = resumes + 1, starting + (each.started or 0.0)
             if each.kind == "paused":
-                pauses += 1
-                paused_at.append(each.at)
-    share = (waited + starting) / trained if trained else math.nan
+                within = asked == each.trial
+                pauses, between = pauses + within, between + (not within)
+                (again.add if within else again.discard)(each.trial)
+                left.append((each.at, within))
+            asked = None
     return {
         "pauses": pauses,
         "resumes": resumes,
+        "waits between stages": between,
         "seconds of handing over": waited,
         "seconds of starting again": starting,
         "seconds of training": trained,
-        "share": share,
+        "share": (waited + starting) / trained if trained else math.nan,
     }
 
 
