@@ -38,7 +38,7 @@ from rich.console import Console
 from sweeper.config.loading import load
 from sweeper.errors import RunnerError
 from sweeper.folder.layout import SweepFolder
-from sweeper.results.checkpoints import Checkpoints
+from sweeper.results.checkpoints import Checkpoints, DamagedError
 from sweeper.sweep.launch import launch
 from sweeper.sweep.options import LaunchOptions
 from sweeper.trial import Assignment, Chunk
@@ -232,8 +232,11 @@ class Sweep:
         return self.lines().count(number) > chunks
 
     def kept(self, number: int) -> int:
-        """The step of a trial's checkpoint; 0 without one."""
-        checkpoint = Checkpoints(self.folder).load(number)
+        """The step of a trial's checkpoint; 0 without one, or with one that was torn and not yet written again."""
+        try:
+            checkpoint = Checkpoints(self.folder).load(number)
+        except DamagedError:
+            return 0
         return 0 if checkpoint is None or not checkpoint.columns else int(checkpoint.columns["step"].max())
 
     def leftovers(self) -> list[str]:
