@@ -35,7 +35,7 @@ from sweeper.trial import Assignment, Chunk
 SPACE = Path("search_spaces/thaw.yaml")
 FIGURES = Path("benchmarks/figures/search_for_real.json")
 WITHIN = (1.05, 1.1, 1.2)
-NEAR = 1.4
+NEAR = 1.3
 """Incumbents that are slower than so many times the fastest are not trained again, but the last of each sweep is."""
 FRESH = range(100, 110)
 """Seeds that no sweep has trained."""
