@@ -237,7 +237,7 @@ def measured(values: dict[str, Any], folder: Path) -> float:
         settings, asked = loaded.space.settings(values), loaded.spec.objective
         seeds = tuple(FRESH)
         watch = TrialWatch(loaded.spec.task.operations, seeds, asked.watch, asked.minimize)
-        for chunk in train(Assignment(0, settings, loaded.spec.task, asked, seeds, os.cpu_count() or 1)):
+        for chunk in train(Assignment(0, settings, loaded.spec.task, asked, seeds, 1)):
             watch.see(chunk.columns)
         means = [objective.rmst(each, loaded.spec.limit()).mean for each in watch.observations.values()]
         with open(kept, "a") as file:
