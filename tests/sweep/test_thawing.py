@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -113,6 +114,24 @@ def pauses(trained: list[tuple[int, int]]) -> int:
     """How often a trial stopped in the middle of a stage and went on later."""
     runs = [each for i, each in enumerate(trained) if i == 0 or trained[i - 1] != each]
     return len(runs) - len(set(runs))
+
+
+def test_a_trial_trains_longer_before_it_pauses_where_handing_its_place_over_takes_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Starting takes 0.1 s and handing over 0.2 s: at 3 % a trial must have trained for 10 s, where 3.4 were enough."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    pace, live = thawing._Pace(), SimpleNamespace(number=0, began=0.0, started=0.1, trained=9.9)
+    pace.see(live)  # type: ignore[arg-type]
+    assert pace.allows(live)  # type: ignore[arg-type]
+    pace.leaves()
+    clock[0] = 0.2
+    pace.takes()
+    pace.takes()  # a place that nobody left
+    assert not pace.allows(live)  # type: ignore[arg-type]
+    live.trained = 10.1
+    assert pace.allows(live)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
