@@ -26,14 +26,19 @@ _COLOURS = {
     "sweeper, no cap": "#999999",
     "sweeper, cap": "#009E73",
     "sweeper, race": "#D55E00",
-    "sweeper, thaw, seeds not weighed": "#56B4E9",
+    "sweeper, thaw, a new trial as one seed": "#56B4E9",
+    "sweeper, gp, cap": "#F0E442",
     "sweeper, thaw": "#0072B2",
 }
 """Okabe and Ito's palette and a grey, which colour-blind people can tell apart; the tuners that are drawn."""
 CURVES = ("modular-23", "synthetic")
 """Tables whose curves of regret are drawn."""
-BEFORE = "sweeper, thaw, seeds not weighed"
-CELLS = ("random", "OptunaSearch + ASHA", "sweeper, cap", "sweeper, race", BEFORE, "sweeper, thaw")
+BEFORE = "sweeper, thaw, a new trial as one seed"
+CELLS = (
+    *("random", "OptunaSearch + ASHA", "sweeper, cap", "sweeper, gp, cap", "sweeper, race"),
+    BEFORE,
+    "sweeper, thaw",
+)
 """Tuners that are compared on all tables."""
 FEW = 10
 """Sweeps below which a median is not drawn."""
