@@ -26,11 +26,11 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -42,6 +42,9 @@ from sweeper.results.checkpoints import Checkpoints, DamagedError
 from sweeper.sweep.launch import launch
 from sweeper.sweep.options import LaunchOptions
 from sweeper.trial import Assignment, Chunk
+
+if TYPE_CHECKING:
+    from sweeper.search.study import Study
 from tests.fakes.nodes import Nodes
 
 QUESTION = """\
@@ -380,14 +383,20 @@ def differences(sweep: Sweep, undisturbed: Sweep) -> int:
     return len(changed)
 
 
-def disagreements(sweep: Sweep) -> int:
-    """Trials of which Optuna's journal and the tables say different things."""
+@contextmanager
+def studied(sweep: Sweep) -> "Iterator[Study]":
+    """What Optuna's journal holds of a sweep."""
     from sweeper.search.storage import Journal  # noqa: PLC0415  # keeps the driver's import short
     from sweeper.search.study import Study  # noqa: PLC0415
 
     loaded = load(sweep.folder.space)
     with closing(Journal(sweep.folder.journal)) as journal:
-        study = Study(journal, loaded.space, loaded.spec.sampler, places=1)
+        yield Study(journal, loaded.space, loaded.spec.sampler, places=1)
+
+
+def disagreements(sweep: Sweep) -> int:
+    """Trials of which Optuna's journal and the tables say different things."""
+    with studied(sweep) as study:
         told, unfinished = study.values(), len(study.unfinished())
     trials = sweep.table("trials")
     written = {row["trial"]: row["value"] for row in trials.to_dict("records") if row["phase"] != "confirm"}

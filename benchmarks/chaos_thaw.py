@@ -12,19 +12,16 @@ import argparse
 import json
 import random
 import sys
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.chaos import FIGURES, Fire, Sweep, run_to_the_end, summary, under_fire
+from benchmarks.chaos import FIGURES, Fire, Sweep, run_to_the_end, studied, summary, under_fire
 from sweeper.config.loading import load
 from sweeper.results.decisions import Decisions
 from sweeper.results.query import query
-from sweeper.search.storage import Journal
-from sweeper.search.study import Study
 from sweeper.training.train import train
 from sweeper.trial import Assignment, join
 
@@ -54,10 +51,8 @@ def question(rule: str, seed: int) -> str:
 
 def changed(sweep: Sweep) -> list[str]:
     """What of the finished trials is otherwise when they are trained again."""
-    loaded = load(sweep.folder.space)
-    spec = loaded.spec
-    with closing(Journal(sweep.folder.journal)) as journal:
-        study = Study(journal, loaded.space, spec.sampler, places=1)
+    spec = load(sweep.folder.space).spec
+    with studied(sweep) as study:
         settings = {each.number: each.settings for each in study.opened()}
     found = []
     for number in sweep.finished():

@@ -39,7 +39,7 @@ NEAR = 1.3
 """Incumbents that are slower than so many times the fastest are not trained again, but the last of each sweep is."""
 FRESH = range(100, 110)
 """Seeds that no sweep has trained."""
-RULES = {"thaw": ["stop=thaw", "sampler.name=gp"], "cap": ["stop=cap", "sampler.name=tpe"]}
+RULES = {"thaw": ["stop=thaw", "sampler.name=gp"], "cap": ["stop=cap", "sampler.name=tpe", "sampler.startup_trials=8"]}
 RAY = "OptunaSearch + ASHA"
 GRACE = 1 / 16
 """First rung of ASHA, in horizons, as in `benchmarks.search`."""

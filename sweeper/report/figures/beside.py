@@ -53,7 +53,9 @@ def _in_order(folder: SweepFolder, spec: SweepSpec, other: "_Another | None") ->
         while first < last:
             figure = other.take(wait=first == last - 1) if other is not None else _Later.SOON
             if isinstance(figure, _Later):
-                other = None if figure is _Later.NEVER else other
+                if other is not None and figure is _Later.NEVER:
+                    other.end()
+                    other = None
                 last -= 1
                 done.append(next(mine))
                 continue
