@@ -134,7 +134,7 @@ def seconds(launch: Launch, precision: Precision, assumed: Assumed) -> float:
     full = launch.programs / (waves * MULTIPROCESSORS)
     # One-hot products are float32 in any precision.
     rate = PRODUCTS_A_SECOND["float32" if launch.name in {"gather", "embed_backward"} else precision]
-    if launch.name in {"feed", "feed_backward", "embed_backward"}:
+    if launch.name == "embed_backward" or (launch.name.startswith("feed") and launch.arguments["ROWS"] < 64):
         rate *= OLDER_INSTRUCTIONS
     of_products = products(launch) / (rate * assumed.products * full)
     of_bytes = moved(launch) / (BYTES_A_SECOND * assumed.bytes * min(1.0, launch.programs / MULTIPROCESSORS))

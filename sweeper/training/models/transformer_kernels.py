@@ -1,8 +1,8 @@
 """The stacked transformer and its loss by Triton's kernels: the mathematics of `transformer.py`, forward and backward.
 
 Written out by hand and not left to autograd, so that an update is under thirty kernels: what one kernel can do to a
-tile of rows is done there (`ops/triton/feed.py`), and the gradients of all parameters are one launch at the end
-(`ops/triton/weights.py`).
+tile of rows is done there (`ops/triton/feed.py`, `feed_backward.py`), and the gradients of all parameters are one
+launch at the end (`ops/triton/weights.py`).
 """
 
 import math
@@ -16,7 +16,7 @@ from sweeper.config.model import Precision
 from sweeper.training.models.transformer import TransformerShape
 from sweeper.training.ops.fused import ExampleScores
 from sweeper.training.ops.prefixes import Prefixes
-from sweeper.training.ops.triton import attention, cross_entropy, embedding, feed, norm, weights
+from sweeper.training.ops.triton import attention, cross_entropy, embedding, feed, feed_backward, norm, weights
 from sweeper.training.ops.triton.arrange import Arrangement, Arranger
 from sweeper.training.ops.triton.products import product
 from sweeper.training.parameters import Parameters, aligned, offsets, within
@@ -144,7 +144,7 @@ class StackedTransformer:
         for i in reversed(range(a.depth)):
             block, readers = within(p, f"block{i}."), of.rows.readers(i, a.depth)
             mine = self._block_slopes(slopes, sums, i, dx)
-            feed.backward(block, dx, of.kept[i], mine, precision)
+            feed_backward.backward(block, dx, of.kept[i], mine, precision)
             around = dx.new_empty(runs, of.qkv[i].shape[1], a.width)
             dqkv = slopes[f"dqkv{i}"]
             attention.backward(of.qkv[i], readers, mine.dmixed, mine.drest, dqkv, around, a.heads)
@@ -213,7 +213,7 @@ class StackedTransformer:
         shapes = {"head": (norm.parts(rows.later.count - rows.last, a.width), 3 * a.width)}
         for i in range(a.depth):
             _, written = self._counts(rows, i)
-            shapes[f"norms{i}"] = (feed.parts(written), 4 * a.width)
+            shapes[f"norms{i}"] = (feed_backward.parts(len(rows.tokens), written, a.width), 4 * a.width)
         return shapes
 
     def _kept(self, factors: Workspace, block: int) -> feed.Kept:
@@ -222,12 +222,12 @@ class StackedTransformer:
         scales = [y.new_empty(y.shape[:2], dtype=torch.float32) for _ in range(2)]
         return feed.Kept(factors[f"hidden{block}"], normals[0], scales[0], normals[1], scales[1])
 
-    def _block_slopes(self, slopes: Workspace, sums: Workspace, block: int, dx: torch.Tensor) -> feed.Slopes:
+    def _block_slopes(self, slopes: Workspace, sums: Workspace, block: int, dx: torch.Tensor) -> feed_backward.Slopes:
         dsum1 = slopes[f"dsum1{block}"]
         # In float32 the gradient that goes around the attention is the sum's own.
         drest = dsum1 if dsum1.dtype == torch.float32 else torch.empty_like(dx)
         named = slopes[f"dsum2{block}"], slopes[f"dhidden{block}"], dsum1
-        return feed.Slopes(*named, drest, torch.empty_like(dsum1), sums[f"norms{block}"])
+        return feed_backward.Slopes(*named, drest, torch.empty_like(dsum1), sums[f"norms{block}"])
 
     def _tasks(self, of: _Forward, slopes: Workspace, sums: Workspace) -> list[weights.GradientTask]:
         """The gradients of everything but the embedding."""

@@ -13,8 +13,8 @@ TENSOR_CORES = {
     "product": "wgmma tf32",
     "weights": "wgmma tf32",
     "gather": "wgmma tf32",
-    "feed": "mma tf32",
-    "feed_backward": "mma tf32",
+    "feed": "wgmma tf32",
+    "feed_backward": "wgmma tf32",
     "embed_backward": "mma tf32",
 }
 KERNELS = {

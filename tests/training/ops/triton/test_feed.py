@@ -2,15 +2,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sweeper.training.ops.triton import feed
+from sweeper.training.ops.triton import feed, feed_backward
 from tests.training.ops.triton.numbers import assert_close, flat, normal
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("runs", "rows", "width", "hidden"), [(1, 1, 16, 16), (2, 33, 48, 80)])
-def test_the_rest_of_a_block_and_its_gradients_are_float64s(
-    runs: int, rows: int, width: int, hidden: int, device: torch.device
+@pytest.mark.parametrize(("sizes", "few"), [((1, 1, 16, 16), feed._FEW), ((2, 65, 48, 80), 0)], ids=["small", "large"])
+def test_the_rest_of_a_block_and_its_gradients_are_float64s_in_tiles_of_either_size(
+    sizes: tuple[int, ...], few: int, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(feed, "_FEW", few)
+    runs, rows, width, hidden = sizes
     d, f, make = width, hidden, normal(1, device)
     shapes = {
         "attention.out.weight": (d, d), "attention.out.bias": (d,), "norm1.weight": (d,), "norm1.bias": (d,),
@@ -29,9 +31,9 @@ def test_the_rest_of_a_block_and_its_gradients_are_float64s(
     kept = feed.Kept(empty(f), empty(d), empty(), empty(d), empty())
     feed.forward(p, x, own, 5, mixed, y, kept, result, None, "float32")
     dsum1 = empty(d)
-    parts = torch.full((runs, feed.parts(rows), 4 * d), 7.0, device=device)
-    slopes = feed.Slopes(empty(d), empty(f), dsum1, dsum1, empty(d), parts)
-    feed.backward(p, dresult, kept, slopes, "float32")
+    parts = torch.full((runs, feed_backward.parts(runs, rows, d), 4 * d), 7.0, device=device)
+    slopes = feed_backward.Slopes(empty(d), empty(f), dsum1, dsum1, empty(d), parts)
+    feed_backward.backward(p, dresult, kept, slopes, "float32")
     # The textbook.
     q = {name: each.double().requires_grad_() for name, each in p.items()}
     given = mixed.double().requires_grad_()
