@@ -10,8 +10,7 @@ from sweeper.folder.layout import SweepFolder
 from sweeper.report.paused import paused
 from sweeper.report.summaries import TrialRuns, runs_on
 from sweeper.report.verdicts import Verdict, verdicts
-from sweeper.results.query import records
-from sweeper.results.readback import taken_up_again
+from sweeper.results.readback import rows_of, taken_up_again
 from sweeper.results.rows import column_of
 from sweeper.stats.events import CUT_SHORT, Clock
 
@@ -64,10 +63,9 @@ def leaderboard(folder: SweepFolder, spec: SweepSpec, top: int, clock: Clock | N
     clock = clock or spec.objective.minimize
     by_value = clock == spec.objective.minimize
     # A few columns suffice to rank thousands of trials; the others are read for the trials that are shown.
-    everyone = records(
-        folder,
-        "SELECT trial, phase, name, state, reached, value, rmst, rmst_error FROM trials "
-        "ORDER BY state = 'failed', value, trial",
+    columns = ["trial", "phase", "name", "state", "reached", "value", "rmst", "rmst_error"]
+    everyone = sorted(
+        rows_of(folder, "trials", columns), key=lambda row: (row["state"] == "failed", row["value"], row["trial"])
     )
     limit = limit_on(folder, spec, clock)
     # Ranking on another clock needs the runs of all trials, which takes seconds for thousands of trials.
@@ -127,6 +125,8 @@ def _again(folder: SweepFolder, spec: SweepSpec) -> str:
 def limit_on(folder: SweepFolder, spec: SweepSpec, clock: Clock) -> float:
     """The limit of restricted means on a clock; for seconds without a horizon, the duration of the longest run."""
     if clock == "seconds" and spec.objective.horizon_seconds is None:
+        from sweeper.results.query import records  # noqa: PLC0415  # 0.1 s
+
         (longest,) = records(folder, "SELECT max(seconds) AS seconds FROM curves")
         return float(longest["seconds"] or 1.0)
     return spec.limit(clock)
@@ -160,8 +160,7 @@ def _add_further_seeds(row: dict[str, Any], runs: TrialRuns | None) -> None:
 
 def _add_columns(folder: SweepFolder, rows: list[dict[str, Any]]) -> None:
     """Add all columns of `trials`."""
-    wanted = ", ".join(str(row["trial"]) for row in rows) or "NULL"
-    held = records(folder, f"SELECT * FROM trials WHERE trial IN ({wanted})")
+    held = rows_of(folder, "trials", trials=[row["trial"] for row in rows])
     by_number = {each["trial"]: each for each in held}
     for row in rows:
         row.update(by_number[row["trial"]] | row)

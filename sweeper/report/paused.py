@@ -6,7 +6,7 @@ from typing import Any
 from sweeper.config.model import SweepSpec
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.table import TextTable
-from sweeper.results.query import records
+from sweeper.results.readback import rows_of
 
 
 def paused(folder: SweepFolder, spec: SweepSpec) -> list[dict[str, Any]]:
@@ -25,10 +25,11 @@ def paused(folder: SweepFolder, spec: SweepSpec) -> list[dict[str, Any]]:
     from sweeper.results.decisions import Decisions, paused_trials, predicted  # noqa: PLC0415  # few sweeps have any
 
     waits = paused_trials(Decisions(folder).read())
-    wanted = ", ".join(map(str, waits)) or "NULL"
-    rows = records(folder, f"SELECT trial, runs, reached FROM trials WHERE state = 'paused' AND trial IN ({wanted})")
+    rows = rows_of(folder, "trials", ["trial", "state", "runs", "reached"], list(waits))
     found = []
     for row in rows:
+        if row.pop("state") != "paused":
+            continue
         each = waits[row["trial"]]
         said = None if each.expected is None else predicted(each.expected, spec.limit())
         times = (None, None, None) if said is None else (said.time, said.low, said.high)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from sweeper.config.model import SweepSpec
@@ -9,8 +10,7 @@ from sweeper.config.saved import saved_spec
 from sweeper.errors import UserError
 from sweeper.folder.find import find_sweep
 from sweeper.folder.layout import SweepFolder
-from sweeper.results.query import records
-from sweeper.results.readback import taken_up_again
+from sweeper.results.readback import rows_of, taken_up_again
 
 _SHOWN = 10
 
@@ -52,7 +52,7 @@ def choose(name: str, among: SelectedTrial | None = None) -> SelectedTrial:
     if trial is None and among is not None and (sweep.isdecimal() or sweep in among.spec.baselines):
         sweep, trial = among.sweep, sweep
     folder = _sweep(sweep, trial, among)
-    rows = records(folder, "SELECT * FROM trials ORDER BY value, trial")
+    rows = sorted(rows_of(folder, "trials"), key=itemgetter("value", "trial"))
     if not rows:
         raise UserError(f"{sweep}: no trial has finished yet")
     replaced = taken_up_again(rows)

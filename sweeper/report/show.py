@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -11,10 +12,11 @@ from rich.text import Text
 
 from sweeper.errors import plural
 from sweeper.folder.labels import Labels, read
+from sweeper.folder.layout import SweepFolder
 from sweeper.report.leaderboard_table import error_cell, mean_cell
 from sweeper.report.select import SelectedTrial
 from sweeper.report.table import width
-from sweeper.results.query import records
+from sweeper.results.readback import rows_of
 from sweeper.results.rows import ACCURACY, column_of
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -60,22 +62,9 @@ class TrialPage:
 def trial_page(chosen: SelectedTrial) -> TrialPage:
     """Read the page of a trial from the tables."""
     numbers = [each["trial"] for each in (chosen.row, chosen.confirmation) if each is not None]
-    wanted = ", ".join(map(str, numbers))
-    runs = records(chosen.folder, f"SELECT * FROM runs WHERE trial IN ({wanted}) ORDER BY trial, operation, replicate")
+    runs = sorted(rows_of(chosen.folder, "runs", trials=numbers), key=itemgetter("trial", "operation", "replicate"))
     metric, horizon = chosen.spec.objective.event.metric, chosen.spec.objective.horizon
-    rising = records(
-        chosen.folder,
-        f"""
-        SELECT operation || ' ' || replicate AS run, least({_WIDTH - 1}, step * {_WIDTH} // {horizon}) AS bucket,
-               coalesce(arg_max({metric}, step)::DOUBLE, 'nan') AS height
-        FROM curves WHERE trial = {numbers[0]} GROUP BY ALL ORDER BY run, bucket
-        """,
-    )
-    rises: dict[str, list[float]] = {}
-    for each in rising:
-        heights = rises.setdefault(each["run"], [])
-        before = heights[-1] if heights else math.nan
-        heights += [before] * (int(each["bucket"]) - len(heights)) + [each["height"]]
+    rises = _rises(chosen.folder, numbers[0], metric, horizon)
     # Where nothing was searched, all of its configuration tells what it is.
     searched = tuple(column_of(key) for key in chosen.spec.search or chosen.spec.task.hyperparameters)
     event = chosen.spec.objective.event
@@ -93,6 +82,23 @@ def trial_page(chosen: SelectedTrial) -> TrialPage:
         learnt,
         read(chosen.folder),
     )
+
+
+def _rises(folder: SweepFolder, trial: int, metric: str, horizon: int) -> dict[str, list[float]]:
+    """See `TrialPage.rises`: the last value in each of the 40 spans; one without a value repeats that before it."""
+    seen = rows_of(folder, "curves", ["trial", "operation", "replicate", "step", metric], [trial])
+    found: dict[str, list[float]] = {}
+    for each in sorted(seen, key=itemgetter("operation", "replicate", "step")):
+        heights = found.setdefault(f"{each['operation']} {each['replicate']}", [])
+        span = min(_WIDTH - 1, each["step"] * _WIDTH // horizon)
+        before = heights[-1] if heights else math.nan
+        heights += [before] * (span - len(heights))
+        height = math.nan if each[metric] is None else float(each[metric])
+        if len(heights) == span:
+            heights.append(height)
+        elif not math.isnan(height):
+            heights[span] = height
+    return found
 
 
 def render(page: TrialPage) -> RenderableType:

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 
 from sweeper.folder.layout import SweepFolder
-from sweeper.results.query import records
+from sweeper.results.readback import rows_of
 from sweeper.stats.events import COLUMN, Clock
 from sweeper.stats.survival import Rate, Survival, kaplan_meier, restricted_mean, success_rate
 
@@ -87,24 +88,16 @@ def runs_on(folder: SweepFolder, clock: Clock, limit: float, trials: Sequence[in
         return {}
     first = _first_confirmations(folder)
     needed = {*trials, *(trial for trial, before in first.items() if before in trials)}
-    wanted = ", ".join(str(int(trial)) for trial in sorted(needed))
-    rows = records(
-        folder,
-        f"""
-        SELECT trial, operation, replicate, sustained_{clock}::DOUBLE AS time, outcome, last::DOUBLE AS last
-        FROM runs LEFT JOIN (
-            SELECT trial, operation, replicate, max({COLUMN[clock]}) AS last FROM curves
-            WHERE trial IN ({wanted}) GROUP BY ALL
-        ) USING (trial, operation, replicate)
-        WHERE trial IN ({wanted})
-        """,
-    )
+    at = f"sustained_{clock}"
+    rows = rows_of(folder, "runs", ["trial", "operation", "replicate", "outcome", at, "final_step"], needed)
+    seen = {} if clock == "steps" else _last_seen(folder, clock, {row["trial"] for row in rows if row[at] is None})
     held: dict[int, dict[tuple[str, int], tuple[float, bool]]] = {}
     for row in rows:
-        reached = row["time"] is not None
-        watched = row["last"] or 0.0 if row["outcome"] == "censored" else limit
+        reached, run = row[at] is not None, (row["trial"], row["operation"], row["replicate"])
+        last = row["final_step"] if clock == "steps" else seen.get(run)
+        watched = float(last or 0) if row["outcome"] == "censored" else limit
         mine = held.setdefault(first.get(row["trial"], row["trial"]), {})
-        mine[row["operation"], row["replicate"]] = (row["time"] if reached else watched, reached)
+        mine[row["operation"], row["replicate"]] = (float(row[at]) if reached else watched, reached)
     return {trial: _trial_runs(held[trial], limit) for trial in sorted(held)}
 
 
@@ -116,11 +109,25 @@ def _trial_runs(held: Mapping[tuple[str, int], tuple[float, bool]], limit: float
     return TrialRuns(replicates, np.array(times).reshape(shape), np.array(reached).reshape(shape), limit)
 
 
+def _last_seen(folder: SweepFolder, clock: Clock, trials: Collection[int]) -> dict[tuple[int, str, int], float]:
+    """Trial, operation and replicate -> when the run was last evaluated."""
+    if not trials:
+        return {}
+    from sweeper.results.query import records  # noqa: PLC0415  # 0.1 s; `runs` has the last step itself
+
+    wanted = ", ".join(str(int(trial)) for trial in sorted(trials))
+    rows = records(
+        folder,
+        f"SELECT trial, operation, replicate, max({COLUMN[clock]})::DOUBLE AS last FROM curves "
+        f"WHERE trial IN ({wanted}) GROUP BY ALL",
+    )
+    return {(row["trial"], row["operation"], row["replicate"]): row["last"] for row in rows}
+
+
 def _first_confirmations(folder: SweepFolder) -> dict[int, int]:
     """Finished confirmation on further seeds -> the first confirmation of the same trial."""
-    rows = records(
-        folder, "SELECT trial, name FROM trials WHERE phase = 'confirm' AND state = 'finished' ORDER BY trial"
-    )
+    trials = sorted(rows_of(folder, "trials", ["trial", "name", "phase", "state"]), key=itemgetter("trial"))
+    rows = [row for row in trials if (row["phase"], row["state"]) == ("confirm", "finished")]
     first: dict[str, int] = {}
     return {
         row["trial"]: first[row["name"]] for row in rows if first.setdefault(row["name"], row["trial"]) != row["trial"]

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -39,17 +39,24 @@ class TrialOutcome:
     observations: Observations
 
 
+def rows_of(
+    folder: SweepFolder, name: str, columns: Sequence[str] | None = None, trials: Collection[int] | None = None
+) -> list[dict[str, Any]]:
+    """Rows of a table, of all trials or of some (see `whole`): a few of them sooner than DuckDB has started."""
+    return rows(whole(folder, name, columns, trials))
+
+
 def trial_outcomes(folder: SweepFolder, clock: Clock) -> dict[int, TrialOutcome]:
     """Trial -> the outcome in the tables of every trial that will not be resumed.
 
     Raises:
         UserError: a part is damaged.
     """
-    trials = _rows(folder, "trials", ["trial", "state", "why", "value", "bound"])
+    trials = rows_of(folder, "trials", ["trial", "state", "why", "value", "bound"])
     over = [row for row in trials if Ending(row["state"], row["why"]).final]
     runs: dict[int, dict[str, list[Observation]]] = {row["trial"]: {} for row in over}
     at = f"sustained_{clock}"
-    seen_runs = _rows(folder, "runs", ["trial", "operation", "replicate", at, "best_metric"])
+    seen_runs = rows_of(folder, "runs", ["trial", "operation", "replicate", at, "best_metric"])
     for row in sorted(seen_runs, key=itemgetter("replicate")):
         if row["trial"] in runs:
             # How long a run that did not reach the event was watched is not kept: no value depends on it.
@@ -86,7 +93,7 @@ def searched_seconds(folder: SweepFolder, launches: Sequence[datetime]) -> float
     Raises:
         UserError: a part is damaged.
     """
-    trained = [row for row in _rows(folder, "trials", ["phase", "finished", "seconds"]) if row["phase"] != "confirm"]
+    trained = [row for row in rows_of(folder, "trials", ["phase", "finished", "seconds"]) if row["phase"] != "confirm"]
     began = [-math.inf, *sorted(each.timestamp() for each in launches)]
     spans: dict[int, list[float]] = {}
     for row in trained:
@@ -120,7 +127,3 @@ def taken_up_again(trials: Iterable[Mapping[str, Any]]) -> set[int]:
         trials: rows of `trials`, with `phase` and `name`, which of such a later one is the earlier one's number.
     """
     return {int(row["name"]) for row in trials if row["phase"] == "search" and row["name"]}
-
-
-def _rows(folder: SweepFolder, name: str, columns: list[str]) -> list[dict[str, Any]]:
-    return rows(whole(folder, name, columns))

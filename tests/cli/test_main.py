@@ -228,11 +228,11 @@ def test_reading_commands_import_what_they_need_and_nothing_that_is_slow(folder:
         ("check", str(sweep.space)): ["pyarrow"],
         ("status", "made-up"): [],
         ("list",): [],
-        ("query", "made-up", "SELECT * FROM trials JOIN curves USING (trial)", "-o", "answer.txt"): ["duckdb"],
-        ("export", "made-up", "trials.csv"): [],
         ("show", "made-up:1"): [],
         ("top", "made-up"): [],
         ("compare", "made-up:1", "made-up:2"): [],
+        ("query", "made-up", "SELECT * FROM trials JOIN curves USING (trial)", "-o", "answer.txt"): ["duckdb"],
+        ("export", "made-up", "trials.csv"): [],
         ("replay", "made-up", "--rule", "race"): [],
         ("replay", "made-up"): ["optuna"],
     }

@@ -11,7 +11,8 @@ from sweeper.errors import UserError
 from sweeper.folder.layout import TABLES, SweepFolder
 from sweeper.results import writer as writer_module
 from sweeper.results.parts import whole
-from sweeper.results.readback import trial_outcomes
+from sweeper.results.query import records
+from sweeper.results.readback import rows_of, trial_outcomes
 from sweeper.results.schema import SCHEMA_VERSION, known
 from sweeper.results.writer import Writer
 from tests.fakes.tables import MODULAR, SCHEMAS
@@ -106,3 +107,21 @@ def test_a_part_that_lost_a_column_every_row_has_is_named(folder: SweepFolder) -
     with pytest.raises(UserError) as caught:
         whole(folder, "runs")
     assert str(caught.value) == (f"{part}: damaged (rows without operation); move it away to continue without it")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_of_some_trials_are_those_that_sql_gives(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(writer_module, "TRIALS_PER_PART", dict.fromkeys(TABLES, 3))
+    writer = Writer(folder, {}, MODULAR)
+    for trial in (4, 0, 3, 7, 1):  # two parts
+        put(writer, trial)
+    writer.close()
+    folder.space.write_text("name: sweep\n")
+    for trials in ([0], [4, 3], [1, 2, 7, 9], [2], []):
+        wanted = ", ".join(map(str, trials)) or "NULL"
+        expected = records(folder, f"SELECT * FROM {name} WHERE trial IN ({wanted})")
+        assert sorted(map(repr, rows_of(folder, name, trials=trials))) == sorted(map(repr, expected)), trials
+        assert len(rows_of(folder, name, ["trial"], trials)) == len(expected)
+    assert len(rows_of(folder, name)) == 5 * len(rows_of(folder, name, trials=[0])) > 0
