@@ -94,6 +94,10 @@ def tuner_of(name: str, table: Table, seed: int, folder: Path) -> Tuner:
         "sweeper, gp, cap": lambda: Ours(table, seed, folder, sampler="gp", stop="cap"),
         **{each: partial(Ours, table, seed, folder, sampler="tpe", stop="race", race=r) for each, r in RACES.items()},
     }
+    if name.startswith("Syne Tune"):
+        from benchmarks.syne_tuners import SyneTune  # noqa: PLC0415 - a package of its own, for these tuners alone
+
+        return SyneTune(table, name, seed, GRACE["OptunaSearch + ASHA"])
     return makers[name]()
 
 
@@ -132,19 +136,22 @@ def endings(table: Table, name: str, at_once: int, seed: int, folder: Path) -> I
 
 
 def _prior(table: Table, seed: int) -> Table:
-    """An earlier sweep: of the other operations, or of a made-up landscape whose curves tell their times."""
-    _, *operations = table.name.split()
+    """An earlier sweep: of the other operations, of another modulus, or of a made-up landscape whose curves tell their times."""
+    name, *operations = table.name.split()
     if table.name in tables.SYNTHETIC_KINDS:
         return tables.synthetic(seed + 1000, "synthetic, telling")
-    names = set(load(SweepFolder(tables.DATA / "modular-23").space).spec.task.operations)
-    return tables.modular(tuple(sorted(names - set(operations))))
+    if name != "modular-23":
+        return tables.recorded("modular-23", ("x_plus_y",))
+    names = set(load(SweepFolder(tables.DATA / name).space).spec.task.operations)
+    return tables.recorded(name, tuple(sorted(names - set(operations))))
 
 
 def _table(which: str, seed: int) -> Table:
     if which in tables.SYNTHETIC_KINDS:
         return tables.synthetic(seed, which)
     name, _, part = which.partition(", ")
-    whole = tables.modular(tuple(name.split()[1:]))
+    folder, *operations = name.split()
+    whole = tables.recorded(folder, tuple(operations))
     return tables.half(whole, seed) if part == "half" else whole
 
 

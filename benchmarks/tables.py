@@ -21,7 +21,7 @@ from sweeper.search import dimensions
 from sweeper.search.encoding import Encoding
 from sweeper.search.simulation import Question, RecordedTrial
 from sweeper.space.hyperparameters import Hyperparameters, identity, to_flat
-from sweeper.space.parameters import Choice, Int
+from sweeper.space.parameters import Choice, Int, Value
 from sweeper.space.space import Space
 
 DATA = Path(__file__).parent / "data"
@@ -53,6 +53,26 @@ class Table:
     def trial(self, settings: Hyperparameters) -> RecordedTrial:
         """A configuration's curves."""
         return self.trials[identity(settings, self.space.horizon)]
+
+    @cached_property
+    def free(self) -> tuple[str, ...]:
+        """Parameters that the others do not determine: all that a tuner without conditions and requirements needs."""
+        values = list(self.space.grid(100_000) or ())
+        keys = list(self.space.parameters)
+        for key in list(keys):
+            others = [each for each in keys if each != key]
+            if len({tuple(each.get(other) for other in others) for each in values}) == len(values):
+                keys = others
+        return tuple(keys)
+
+    @cached_property
+    def _by_values(self) -> dict[tuple[Value | None, ...], RecordedTrial]:
+        values = self.space.grid(100_000) or ()
+        return {tuple(each.get(key) for key in self.free): self.trial(self.space.settings(each)) for each in values}
+
+    def at(self, values: Mapping[str, Value]) -> RecordedTrial:
+        """The curves of the configuration that has these values of the free parameters."""
+        return self._by_values[tuple(values[key] for key in self.free)]
 
     @cached_property
     def truths(self) -> dict[int, float]:
@@ -95,9 +115,9 @@ SIGNALS = ("val_accuracy", "train_accuracy", "val_loss", "train_loss", "weight_n
 
 
 @cache
-def _signals() -> dict[int, np.ndarray]:
-    """Trial of the recorded table -> [operation, replicate, evaluation, signal]; a run's last values are repeated."""
-    folder = SweepFolder(DATA / "modular-23")
+def _signals(name: str) -> dict[int, np.ndarray]:
+    """Trial of a recorded table -> [operation, replicate, evaluation, signal]; a run's last values are repeated."""
+    folder = SweepFolder(DATA / name)
     spec = load(folder.space).spec
     names, asked = list(spec.task.operation), spec.objective
     found: dict[int, np.ndarray] = {}
@@ -126,9 +146,9 @@ def half(table: Table, seed: int) -> Table:
 
 
 @cache
-def modular(operations: tuple[str, ...] = ()) -> Table:
-    """The recorded table; of some operations or, by default, of all."""
-    folder = SweepFolder(DATA / "modular-23")
+def recorded(name: str, operations: tuple[str, ...] = ()) -> Table:
+    """A recorded table, by its folder; of some operations or, by default, of all."""
+    folder = SweepFolder(DATA / name)
     loaded = load(folder.space)
     names = loaded.spec.task.operation
     kept = [names.index(each) for each in operations or names]
@@ -142,10 +162,11 @@ def modular(operations: tuple[str, ...] = ()) -> Table:
         )
         for each in trials
     }
-    name = " ".join(("modular-23", *operations))
-    signals = {number: each[kept] for number, each in _signals().items()}
+    signals = {number: each[kept] for number, each in _signals(name).items()}
     encoding, cells = _encoding(loaded.space), _cells(loaded.space, {name: t.number for name, t in some.items()})
-    return Table(name, loaded.space, question(loaded.spec), some, signals, encoding, cells, (0, 1))
+    return Table(
+        " ".join((name, *operations)), loaded.space, question(loaded.spec), some, signals, encoding, cells, (0, 1)
+    )
 
 
 SYNTHETIC = {

@@ -84,6 +84,7 @@ def _distributions(table: Table) -> dict[str, Any]:
         if isinstance(each, Choice)
         else optuna.distributions.IntDistribution(*each.bounds)  # type: ignore[union-attr]
         for key, each in table.space.parameters.items()
+        if key in table.free
     }
 
 
@@ -100,7 +101,7 @@ class PlainOptuna:
     def ask(self) -> RecordedTrial | None:
         """Optuna's suggestion; it may have been run already, and then is run again."""
         asked = self._study.ask(self._distributions)
-        trial = replace(self._table.trial(self._table.space.settings(asked.params)))
+        trial = replace(self._table.at(asked.params))
         self._running[trial] = asked
         return trial
 
@@ -128,7 +129,7 @@ class RayOptuna:
         """OptunaSearch's suggestion; it may have been run already, and then is run again."""
         self._asked += 1
         name = f"trial-{self._asked}"
-        trial = replace(self._table.trial(self._table.space.settings(self._search.suggest(name))))
+        trial = replace(self._table.at(self._search.suggest(name)))
         self._running[trial] = name
         return trial
 

@@ -1,4 +1,4 @@
-"""The table of real curves that benchmarks search: whole, and as its pages say."""
+"""The tables of real curves that benchmarks search: whole, and as their pages say."""
 
 import re
 import shlex
@@ -9,35 +9,44 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from sweeper.config.loading import load
 from sweeper.folder.layout import SweepFolder
 from sweeper.report.replay import render, replay
 
 ROOT = Path(__file__).parent.parent
-TABLE = ROOT / "benchmarks" / "data" / "modular-23"
+DATA = ROOT / "benchmarks" / "data"
+TABLE = DATA / "modular-23"
 
 
-def test_every_configuration_was_trained_on_every_seed_to_its_event_or_the_horizon() -> None:
-    runs, trials = pd.read_parquet(TABLE / "runs"), pd.read_parquet(TABLE / "trials")
-    assert len(trials) == trials["identity"].nunique() == 192
+@pytest.mark.parametrize("name", ["modular-23", "modular-43"])
+def test_every_configuration_was_trained_on_every_seed_to_its_event_or_the_horizon(name: str) -> None:
+    spec = load(DATA / name / "space.yaml").spec
+    runs, trials = pd.read_parquet(DATA / name / "runs"), pd.read_parquet(DATA / name / "trials")
+    assert len(trials) == trials["identity"].nunique() == spec.budget.trials
     assert set(trials["state"]) == {"finished"}
-    assert set(runs.groupby(["trial", "operation"])["replicate"].apply(tuple)) == {(0, 1, 2, 3, 4)}
-    assert len(runs) == 192 * 3 * 5
+    replicates = spec.objective.replicates
+    assert set(runs.groupby(["trial", "operation"])["replicate"].apply(tuple)) == {tuple(range(replicates))}
+    assert len(runs) == len(trials) * len(spec.task.operations) * replicates
     censored = runs[runs["outcome"] != "reached"]
     assert set(censored["outcome"]) == {"censored"}
-    assert set(censored["outcome_step"]) == {2000}
-    steps = pd.read_parquet(TABLE / "curves").groupby(["trial", "operation", "replicate"])["step"]
+    assert set(censored["outcome_step"]) == {spec.objective.horizon}
+    steps = pd.read_parquet(DATA / name / "curves").groupby(["trial", "operation", "replicate"])["step"]
     assert (steps.count() * 20 == steps.max()).all(), "an evaluation every 20 steps"
     assert (steps.max().to_numpy() == runs.sort_values(["trial", "operation", "replicate"])["outcome_step"]).all()
 
 
 def test_the_page_counts_right() -> None:
-    page = (TABLE.parent / "README.md").read_text()
+    first, second = (DATA / "README.md").read_text().replace("\n", " ").split("## modular-43")
     runs = pd.read_parquet(TABLE / "runs")
     reached = runs[runs["outcome"] == "reached"].groupby("operation")["first_steps"]
     for operation, sign in (("x_plus_y", "x + y"), ("x_minus_y", "x - y"), ("x_div_y", "x / y")):
         count, mean = reached.count()[operation], reached.mean()[operation]
-        assert re.search(rf"{count}\b.* for {re.escape(sign)} \((mean )?{mean:,.0f}\b", page.replace("\n", " ")), sign
-    assert f"{reached.count().sum() / len(runs):.0%}".replace("%", " %") in page
+        assert re.search(rf"{count}\b.* for {re.escape(sign)} \((mean )?{mean:,.0f}\b", first), sign
+    assert f"{reached.count().sum() / len(runs):.0%}".replace("%", " %") in first
+    runs = pd.read_parquet(DATA / "modular-43" / "runs")
+    times = runs.loc[runs["outcome"] == "reached", "first_steps"]
+    share = f"{len(times) / len(runs):.0%}".replace("%", " %")
+    assert f"{share} of the runs, {len(times)} of {len(runs)}, reached the event (mean {times.mean():,.0f} steps)" in second
 
 
 @pytest.mark.slow
