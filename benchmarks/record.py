@@ -1,7 +1,7 @@
 """Make a table that `search.py` searches of a whole sweep: `python -m benchmarks.record results/modular-43`.
 
-The sweep's parts become one file a table under benchmarks/data/, sorted, with floats rounded and without what says little,
-so that it is small enough for the repository. `sweeper` reads the folder as any sweep's.
+The sweep's parts become one file a table under benchmarks/data/, sorted, with floats rounded and without what says
+little, so that it is small enough for the repository. `sweeper` reads the folder as any sweep's.
 """
 
 import argparse

@@ -94,10 +94,10 @@ def tuner_of(name: str, table: Table, seed: int, folder: Path) -> Tuner:
         "sweeper, gp, cap": lambda: Ours(table, seed, folder, sampler="gp", stop="cap"),
         **{each: partial(Ours, table, seed, folder, sampler="tpe", stop="race", race=r) for each, r in RACES.items()},
     }
-    if name.startswith("Syne Tune"):
+    if name == "Syne Tune ASHA + CQR":
         from benchmarks.syne_tuners import SyneTune  # noqa: PLC0415 - a package of its own, for these tuners alone
 
-        return SyneTune(table, name, seed, GRACE["OptunaSearch + ASHA"])
+        return SyneTune(table, seed, GRACE["OptunaSearch + ASHA"])
     return makers[name]()
 
 
@@ -136,7 +136,7 @@ def endings(table: Table, name: str, at_once: int, seed: int, folder: Path) -> I
 
 
 def _prior(table: Table, seed: int) -> Table:
-    """An earlier sweep: of the other operations, of another modulus, or of a made-up landscape whose curves tell their times."""
+    """An earlier sweep: of other operations, of another modulus, or of a made-up landscape whose curves tell."""
     name, *operations = table.name.split()
     if table.name in tables.SYNTHETIC_KINDS:
         return tables.synthetic(seed + 1000, "synthetic, telling")

@@ -1,7 +1,7 @@
-"""Syne Tune's asynchronous successive halving with a model, as a tuner of `search.py`; needs `pip install syne-tune==0.16.0`.
+"""Syne Tune's asynchronous successive halving with a model, as a tuner of `search.py`.
 
-MOBSTER and DyHPO, which were asked of it, left Syne Tune before 0.16; what its authors recommend of several fidelities is
-ASHA with conformalised quantile regression (Salinas et al. 2023, arXiv:2305.03623), and BOHB (Falkner et al. 2018).
+Needs `pip install syne-tune==0.16.0 huggingface_hub`. MOBSTER and DyHPO left Syne Tune before 0.16; its searcher for
+several fidelities now is conformalised quantile regression (Salinas et al. 2023, arXiv:2305.03623).
 """
 
 from dataclasses import replace
@@ -11,27 +11,25 @@ from typing import Any
 import numpy as np
 from syne_tune.backend.trial_status import Trial
 from syne_tune.config_space import choice, randint
-from syne_tune.optimizer.baselines import ASHACQR, BOHB
+from syne_tune.optimizer.baselines import ASHACQR
 from syne_tune.optimizer.scheduler import SchedulerDecision
 
 from benchmarks.tables import Table
 from sweeper.search.simulation import Ended, RecordedTrial, Uncapped
 from sweeper.space.parameters import Choice
 
-SCHEDULERS = {"Syne Tune ASHA + CQR": ASHACQR, "Syne Tune BOHB": BOHB}
-
 
 class SyneTune:
-    """One of its schedulers, told at every evaluation how high a trial's curves are, or how early they arrived.
+    """Its ASHA with that searcher, told at every evaluation how high a trial's curves are, or how early they arrived.
 
-    A run's score is its validation accuracy before the event, and afterwards 1 plus the share of the horizon that it did
-    not need: one metric that says both. The scheduler gets the mean over the runs.
+    A run's score is its validation accuracy before the event, and afterwards 1 plus the share of the horizon that it
+    did not need: one metric that says both. The scheduler gets the mean over the runs.
 
     Args:
         grace: first rung, in horizons; later ones by factors of 4, as Ray's ASHA has them.
     """
 
-    def __init__(self, table: Table, name: str, seed: int, grace: float):
+    def __init__(self, table: Table, seed: int, grace: float):
         self._table = table
         evaluations = table.question.horizon // table.question.every
         space = {
@@ -39,7 +37,7 @@ class SyneTune:
             for key, each in table.space.parameters.items()
             if key in table.free
         }
-        scheduler = SCHEDULERS[name](
+        scheduler = ASHACQR(
             space,
             metric="score",
             do_minimize=False,
@@ -66,7 +64,7 @@ class SyneTune:
 class _Scheduled(Uncapped):
     """Stops the trials that the scheduler stops."""
 
-    def __init__(self, table: Table, scheduler: ASHACQR | BOHB):
+    def __init__(self, table: Table, scheduler: ASHACQR):
         super().__init__(table.question)
         self._scheduler, self._horizon = scheduler, table.question.limit
         self._running: dict[RecordedTrial, Trial] = {}

@@ -46,7 +46,10 @@ def test_the_page_counts_right() -> None:
     runs = pd.read_parquet(DATA / "modular-43" / "runs")
     times = runs.loc[runs["outcome"] == "reached", "first_steps"]
     share = f"{len(times) / len(runs):.0%}".replace("%", " %")
-    assert f"{share} of the runs, {len(times)} of {len(runs)}, reached the event (mean {times.mean():,.0f} steps)" in second
+    assert (
+        f"{share} of the runs, {len(times)} of {len(runs)}, reached the event (mean {times.mean():,.0f} steps)"
+        in second
+    )
 
 
 @pytest.mark.slow
