@@ -12,8 +12,6 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 # Importing makes very many objects and hardly any garbage, which Python by default looks for every 700 objects.
 gc.set_threshold(200_000)
-# Pydantic would look for plugins of its own in the metadata of every package that is installed: 10 ms.
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 if os.getpid() == 1:  # the first process of a container: a signal that it does not catch is dropped
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGHUP, _end)
