@@ -42,10 +42,10 @@ from sweeper.results.checkpoints import Checkpoints, DamagedError
 from sweeper.sweep.launch import launch
 from sweeper.sweep.options import LaunchOptions
 from sweeper.trial import Assignment, Chunk
+from tests.fakes.nodes import Nodes
 
 if TYPE_CHECKING:
     from sweeper.search.study import Study
-from tests.fakes.nodes import Nodes
 
 QUESTION = """\
 name: chaos

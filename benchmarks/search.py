@@ -93,12 +93,15 @@ def tuner_of(name: str, table: Table, seed: int, folder: Path) -> Tuner:
         "sweeper, cap": lambda: Ours(table, seed, folder, sampler="tpe", stop="cap"),
         "sweeper, gp, cap": lambda: Ours(table, seed, folder, sampler="gp", stop="cap"),
         **{each: partial(Ours, table, seed, folder, sampler="tpe", stop="race", race=r) for each, r in RACES.items()},
+        "Syne Tune ASHA + CQR": lambda: _syne_tune(table, seed),
     }
-    if name == "Syne Tune ASHA + CQR":
-        from benchmarks.syne_tuners import SyneTune  # noqa: PLC0415 - a package of its own, for these tuners alone
-
-        return SyneTune(table, seed, GRACE["OptunaSearch + ASHA"])
     return makers[name]()
+
+
+def _syne_tune(table: Table, seed: int) -> Tuner:
+    from benchmarks.syne_tuners import SyneTune  # noqa: PLC0415  # needs a package that no other tuner needs
+
+    return SyneTune(table, seed, GRACE["OptunaSearch + ASHA"])
 
 
 def sweep(table: Table, name: str, at_once: int, seed: int, folder: Path) -> Sweep:

@@ -27,6 +27,32 @@ _FEW = 66
 """So many programs leave half of an H100's multiprocessors idle."""
 
 
+@triton.jit
+def add_product(
+    total, left, line, live, right, column, along, real,
+    WIDTH: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add to `total` the product of a tile's rows of `left` [n, width] and a matrix, `DEPTH` entries at a time.
+
+    The entry k of the matrix in a column is `right + column + k * along`, of the columns that are `real`.
+    """
+    for begin in range(0, WIDTH, DEPTH):
+        entry = begin + tl.arange(0, DEPTH)
+        some = entry < WIDTH
+        a = tl.load(left + line * WIDTH + entry[None, :], live & some[None, :], 0.0)
+        w = tl.load(right + entry[:, None] * along + column, some[:, None] & real, 0.0)
+        total = dot(a, w, total, PRECISION)
+    return total
+
+
+@triton.jit
+def few_rows(start, rows, column, WIDTH: tl.constexpr, ROWS: tl.constexpr, NORM: tl.constexpr):
+    """The next rows of a norm: their numbers, which there are, which entries there are, and where these stand."""
+    row = tl.program_id(0) * ROWS + start + tl.arange(0, NORM)
+    live = row < rows
+    return row, live, live[:, None] & (column < WIDTH), row[:, None] * WIDTH + column
+
+
 @triton.jit(do_not_specialize=["rows", "x_rows", "everyone", "first"])
 def _feed(
     x, own, mixed, out_weight, out_bias, gain1, shift1, in_weight, in_bias, last_weight, last_bias, gain2, shift2,
@@ -45,20 +71,14 @@ def _feed(
     real = column < WIDTH
     # The projection of what attention found.
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for begin in range(0, WIDTH, DEPTH):
-        entry = begin + tl.arange(0, DEPTH)
-        some = entry < WIDTH
-        a = tl.load(mixed + here * WIDTH + line * WIDTH + entry[None, :], live & some[None, :], 0.0)
-        w = tl.load(out_weight + mine + entry[:, None] * WIDTH + column, some[:, None] & real, 0.0)
-        total = dot(a, w, total, PRECISION)
+    total = add_product(
+        total, mixed + here * WIDTH, line, live, out_weight + mine, column, WIDTH, real, WIDTH, DEPTH, PRECISION
+    )
     tl.store(normal1 + here * WIDTH + line * WIDTH + column, finished(total, PRECISION), live & real)
     tl.debug_barrier()
     # The residual, and the first norm.
     for start in range(0, ROWS, NORM):
-        some_row = tl.program_id(0) * ROWS + start + tl.arange(0, NORM)
-        alive = some_row < rows
-        mask = alive[:, None] & real
-        at = some_row[:, None] * WIDTH + column
+        some_row, alive, mask, at = few_rows(start, rows, column, WIDTH, ROWS, NORM)
         source = tl.load(own + run * everyone + first + some_row, alive, 0)
         value = tl.load(normal1 + here * WIDTH + at, mask, 0.0) + tl.load(out_bias + mine + column, real, 0.0)
         value += tl.load(x + run * x_rows * WIDTH + source[:, None] * WIDTH + column, mask, 0.0)
@@ -75,14 +95,10 @@ def _feed(
         unit_number = start + tl.arange(0, SLICE)
         within = unit_number < HIDDEN
         z = tl.zeros((ROWS, SLICE), tl.float32)
-        for begin in range(0, WIDTH, DEPTH):
-            entry = begin + tl.arange(0, DEPTH)
-            some = entry < WIDTH
-            a = tl.load(y + here * WIDTH + line * WIDTH + entry[None, :], live & some[None, :], 0.0)
-            w = tl.load(
-                in_weight + mine + entry[:, None] * HIDDEN + unit_number[None, :], some[:, None] & within[None, :], 0.0
-            )
-            z = dot(a, w, z, PRECISION)
+        z = add_product(
+            z, y + here * WIDTH, line, live, in_weight + mine, unit_number[None, :], HIDDEN, within[None, :],
+            WIDTH, DEPTH, PRECISION,
+        )  # fmt: skip
         z = finished(z, PRECISION)
         if KEEP:
             tl.store(hidden + here * HIDDEN + line * HIDDEN + unit_number[None, :], z, live & within[None, :])
@@ -93,10 +109,7 @@ def _feed(
     tl.debug_barrier()
     # The residual, and the second norm.
     for start in range(0, ROWS, NORM):
-        some_row = tl.program_id(0) * ROWS + start + tl.arange(0, NORM)
-        alive = some_row < rows
-        mask = alive[:, None] & real
-        at = some_row[:, None] * WIDTH + column
+        some_row, alive, mask, at = few_rows(start, rows, column, WIDTH, ROWS, NORM)
         value = tl.load(result + here * WIDTH + at, mask, 0.0) + tl.load(last_bias + mine + column, real, 0.0)
         value += tl.load(normal1 + here * WIDTH + at, mask, 0.0) * tl.load(gain1 + mine + column, real, 0.0)
         value += tl.load(shift1 + mine + column, real, 0.0)

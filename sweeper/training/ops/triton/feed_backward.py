@@ -9,9 +9,40 @@ import triton.language as tl
 
 from sweeper.training.ops.triton import launch, padded, tiles
 from sweeper.training.ops.triton.arithmetic import dot, finished
-from sweeper.training.ops.triton.feed import Kept, tile
+from sweeper.training.ops.triton.feed import Kept, add_product, few_rows, tile
 from sweeper.training.ops.triton.gelu import gelu_slope
 from sweeper.training.ops.triton.norm import normalised_backward
+
+
+@triton.jit
+def _through_norm(
+    dresult, beside, gain, normal, scale, dsum, drest, out, here, rows,
+    WIDTH: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr, NORM: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient of a norm's sum to `dsum` and `drest`, and those of its gain and shift to `out`.
+
+    Given is `dresult`, and, where there is one, what came `beside` it.
+    """
+    k = tl.arange(0, COLUMNS)
+    column = k[None, :]
+    real = column < WIDTH
+    dgain = tl.zeros((COLUMNS,), tl.float32)
+    dshift = tl.zeros((COLUMNS,), tl.float32)
+    for start in range(0, ROWS, NORM):
+        row, live, mask, at = few_rows(start, rows, column, WIDTH, ROWS, NORM)
+        slope = tl.load(dresult + here * WIDTH + at, mask, 0.0)
+        if beside is not None:
+            slope += tl.load(beside + here * WIDTH + at, mask, 0.0)
+        unit = tl.load(normal + here * WIDTH + at, mask, 0.0)
+        reciprocal = tl.load(scale + here + row, live, 0.0)
+        dgain += tl.sum(slope * unit, 0)
+        dshift += tl.sum(slope, 0)
+        slope *= tl.load(gain + column, real, 0.0)
+        slope = normalised_backward(slope, unit, reciprocal, real, WIDTH)
+        tl.store(dsum + here * WIDTH + at, slope, mask)
+        tl.store(drest + here * WIDTH + at, slope, mask)
+    tl.store(out + k, dgain, k < WIDTH)
+    tl.store(out + WIDTH + k, dshift, k < WIDTH)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -26,29 +57,12 @@ def _feed_backward(
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     live = (row < rows)[:, None]
     line = row[:, None]
-    k = tl.arange(0, COLUMNS)
-    column = k[None, :]
+    column = tl.arange(0, COLUMNS)[None, :]
     real = column < WIDTH
-    out = sums + (run * tl.num_programs(0) + tl.program_id(0)) * 4 * WIDTH + k
-    # The second norm.
-    dgain = tl.zeros((COLUMNS,), tl.float32)
-    dshift = tl.zeros((COLUMNS,), tl.float32)
-    for start in range(0, ROWS, NORM):
-        some_row = tl.program_id(0) * ROWS + start + tl.arange(0, NORM)
-        alive = some_row < rows
-        mask = alive[:, None] & real
-        at = some_row[:, None] * WIDTH + column
-        slope = tl.load(dresult + here * WIDTH + at, mask, 0.0)
-        unit = tl.load(normal2 + here * WIDTH + at, mask, 0.0)
-        reciprocal = tl.load(scale2 + here + some_row, alive, 0.0)
-        dgain += tl.sum(slope * unit, 0)
-        dshift += tl.sum(slope, 0)
-        slope *= tl.load(gain2 + mine + column, real, 0.0)
-        slope = normalised_backward(slope, unit, reciprocal, real, WIDTH)
-        tl.store(dsum2 + here * WIDTH + at, slope, mask)
-        tl.store(drest + here * WIDTH + at, slope, mask)
-    tl.store(out, dgain, k < WIDTH)
-    tl.store(out + WIDTH, dshift, k < WIDTH)
+    out = sums + (run * tl.num_programs(0) + tl.program_id(0)) * 4 * WIDTH
+    _through_norm(
+        dresult, None, gain2 + mine, normal2, scale2, dsum2, drest, out, here, rows, WIDTH, COLUMNS, ROWS, NORM
+    )
     tl.debug_barrier()
     # The feed-forward layer, slice by slice.
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
@@ -56,16 +70,10 @@ def _feed_backward(
         unit_number = start + tl.arange(0, SLICE)
         within = unit_number < HIDDEN
         dz = tl.zeros((ROWS, SLICE), tl.float32)
-        for begin in range(0, WIDTH, DEPTH):
-            entry = begin + tl.arange(0, DEPTH)
-            some = entry < WIDTH
-            a = tl.load(dsum2 + here * WIDTH + line * WIDTH + entry[None, :], live & some[None, :], 0.0)
-            w = tl.load(
-                last_weight + mine + unit_number[None, :] * WIDTH + entry[:, None],
-                some[:, None] & within[None, :],
-                0.0,
-            )
-            dz = dot(a, w, dz, PRECISION)
+        dz = add_product(
+            dz, dsum2 + here * WIDTH, line, live, last_weight + mine, unit_number[None, :] * WIDTH, 1, within[None, :],
+            WIDTH, DEPTH, PRECISION,
+        )  # fmt: skip
         inside = live & within[None, :]
         z = tl.load(hidden + here * HIDDEN + line * HIDDEN + unit_number[None, :], inside, 0.0).to(tl.float32)
         bias = tl.load(in_bias + mine + unit_number, within, 0.0)[None, :]
@@ -75,34 +83,16 @@ def _feed_backward(
         total = dot(dz, w, total, PRECISION)
     tl.store(dmixed + here * WIDTH + line * WIDTH + column, finished(total, PRECISION), live & real)
     tl.debug_barrier()
-    # The first norm.
-    dgain = tl.zeros((COLUMNS,), tl.float32)
-    dshift = tl.zeros((COLUMNS,), tl.float32)
-    for start in range(0, ROWS, NORM):
-        some_row = tl.program_id(0) * ROWS + start + tl.arange(0, NORM)
-        alive = some_row < rows
-        mask = alive[:, None] & real
-        at = some_row[:, None] * WIDTH + column
-        slope = tl.load(drest + here * WIDTH + at, mask, 0.0) + tl.load(dmixed + here * WIDTH + at, mask, 0.0)
-        unit = tl.load(normal1 + here * WIDTH + at, mask, 0.0)
-        reciprocal = tl.load(scale1 + here + some_row, alive, 0.0)
-        dgain += tl.sum(slope * unit, 0)
-        dshift += tl.sum(slope, 0)
-        slope *= tl.load(gain1 + mine + column, real, 0.0)
-        slope = normalised_backward(slope, unit, reciprocal, real, WIDTH)
-        tl.store(dsum1 + here * WIDTH + at, slope, mask)
-        tl.store(drest + here * WIDTH + at, slope, mask)
-    tl.store(out + 2 * WIDTH, dgain, k < WIDTH)
-    tl.store(out + 3 * WIDTH, dshift, k < WIDTH)
+    _through_norm(
+        drest, dmixed, gain1 + mine, normal1, scale1, dsum1, drest, out + 2 * WIDTH, here, rows,
+        WIDTH, COLUMNS, ROWS, NORM,
+    )  # fmt: skip
     tl.debug_barrier()
     # The projection.
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for begin in range(0, WIDTH, DEPTH):
-        entry = begin + tl.arange(0, DEPTH)
-        some = entry < WIDTH
-        a = tl.load(dsum1 + here * WIDTH + line * WIDTH + entry[None, :], live & some[None, :], 0.0)
-        w = tl.load(out_weight + mine + column * WIDTH + entry[:, None], some[:, None] & real, 0.0)
-        total = dot(a, w, total, PRECISION)
+    total = add_product(
+        total, dsum1 + here * WIDTH, line, live, out_weight + mine, column * WIDTH, 1, real, WIDTH, DEPTH, PRECISION
+    )
     tl.store(dmixed + here * WIDTH + line * WIDTH + column, finished(total, PRECISION), live & real)
 
 
